@@ -1,0 +1,33 @@
+"""What the routes and the desk's handlers work with: wired once, in `app.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from xray_app.analysis import Analyser
+from xray_app.settings import Settings
+from xray_app.store.database import Database
+from xray_app.taxonomy import Policy, Taxonomy
+from xray_app.types import Run
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of one running desk.
+
+    Attributes:
+        settings: as read at start.
+        db: the open database.
+        taxonomy: classes and policies of this site.
+        policy: the profile in force here.
+        analyser: both models, loaded once; asks for the active adapter at every scan.
+        launch: starts a queued run as a detached process, or leaves it queued behind another.
+    """
+
+    settings: Settings
+    db: Database
+    taxonomy: Taxonomy
+    policy: Policy
+    analyser: Analyser
+    launch: Callable[[Run], None]
