@@ -1,0 +1,380 @@
+"""The classes, aliases, statuses and policy profiles of a site, read from one YAML file.
+
+The file is checked in full when it is loaded; whatever is wrong is refused with its line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
+
+import yaml
+
+from xray_app.errors import BadInput, BadTaxonomy, UnknownLabel
+from xray_app.settings import ASSETS
+from xray_app.types import XYXY, Box, Item, Status
+
+# Names become words of the report text, so they may hold nothing its grammar uses: `, . ( )` and digits first.
+_NAME = re.compile(r"[^\W\d_](?:[^\W_]|[ '’_-]){0,39}")
+_RESERVED = frozenset({"none", "nothing", "detected", "threat", "restricted"})
+_SEPARATORS = re.compile(r"[\s_\-]+")
+_RANKED = (Status.PROHIBITED, Status.RESTRICTED, Status.ALLOWED)
+
+
+def normalise(label: str) -> str:
+    """The form in which labels are compared: no case, spaces, underscores or hyphens.
+
+    `SwissArmyKnife`, `swiss_army_knife` and `Swiss army knife` are one name.
+    """
+    return _SEPARATORS.sub("", unicodedata.normalize("NFKC", label).casefold())
+
+
+@dataclass(frozen=True)
+class ItemClass:
+    """One class of item.
+
+    Attributes:
+        name: canonical name in the singular.
+        plural: name for counts above one; may equal `name`.
+        aliases: other spellings accepted on the way in.
+        status: what the site's rules say of it.
+        drawn: False where the simulator does not draw it, so that no bundled model knows it.
+        retired: True where it is only kept so that old records can be read.
+        replaced_by: canonical name of the class that took over a retired one.
+    """
+
+    name: str
+    plural: str
+    aliases: tuple[str, ...]
+    status: Status
+    drawn: bool = True
+    retired: bool = False
+    replaced_by: str | None = None
+
+
+@dataclass(frozen=True)
+class Policy:
+    """One named profile of thresholds. All figures are fractions from 0 to 1.
+
+    Attributes:
+        name: the profile's name, kept on every analysis.
+        prohibited_threshold: a prohibited item or box at or above this confidence is HIGH.
+        lower_threshold: at or above this, and below the one before, it is MEDIUM.
+        opaque_soft: opaque share of the picture past which the bag is reviewed.
+        opaque_hard: opaque share past which the bag is searched.
+        low_confidence: an item the VLM names with less confidence than this is reviewed.
+        recall: threat-bag recall a model pair needs to be called validated.
+        margin: non-inferiority margin of the promotion gate.
+        false_alarm_budget: by how much a candidate may raise the false-alarm rate.
+    """
+
+    name: str
+    prohibited_threshold: float
+    lower_threshold: float
+    opaque_soft: float
+    opaque_hard: float
+    low_confidence: float
+    recall: float
+    margin: float = 0.05
+    false_alarm_budget: float = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Taxonomy:
+    """All classes and policies of a site. Immutable; made by `load_taxonomy`.
+
+    Attributes:
+        classes: every class in file order, retired ones included.
+        policies: profiles by name.
+        default_policy: name of the profile used when none is asked for.
+        sha256: hash of the file's bytes, carried by analyses, corrections and adapters.
+    """
+
+    classes: tuple[ItemClass, ...]
+    policies: Mapping[str, Policy]
+    default_policy: str
+    sha256: str
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Canonical names in rank order, without the retired ones."""
+        return tuple(sorted((c.name for c in self.classes if not c.retired), key=self.rank))
+
+    @cached_property
+    def drawn(self) -> tuple[ItemClass, ...]:
+        """The classes the simulator draws, in rank order."""
+        return tuple(sorted((c for c in self.classes if c.drawn and not c.retired), key=lambda c: self.rank(c.name)))
+
+    @cached_property
+    def _ranks(self) -> dict[str, int]:
+        ranked = sorted(self.classes, key=lambda c: _RANKED.index(c.status))
+        return {item_class.name: index for index, item_class in enumerate(ranked)}
+
+    @cached_property
+    def _index(self) -> dict[str, ItemClass]:
+        by_name = {c.name: c for c in self.classes}
+        index: dict[str, ItemClass] = {}
+        for item_class in self.classes:
+            current = item_class
+            while current.replaced_by is not None:
+                current = by_name[current.replaced_by]
+            for spelling in (item_class.name, item_class.plural, *item_class.aliases):
+                index[normalise(spelling)] = current
+        return index
+
+    def find(self, label: str) -> ItemClass | None:
+        """The class a canonical name, plural or alias stands for, or None.
+
+        Case, spaces, underscores and hyphens do not matter. A retired class gives its replacement,
+        or itself where it has none.
+        """
+        # Nothing longer than this is a name; a model may answer with a megabyte.
+        return self._index.get(normalise(label)) if len(label) <= 200 else None
+
+    def resolve(self, label: str) -> ItemClass:
+        """Like `find`, but an unknown label raises UnknownLabel, which names it."""
+        found = self.find(label)
+        if found is None:
+            shown = label if len(label) <= 60 else label[:57] + "..."
+            raise UnknownLabel(f"{shown!r} is not a class of the taxonomy, nor an alias of one.", details={"label": shown})
+        return found
+
+    def rank(self, name: str) -> int:
+        """Place in the report: prohibited first, then restricted, then allowed, each in file order."""
+        rank = self._ranks.get(name)
+        return self._ranks[self.resolve(name).name] if rank is None else rank
+
+    def policy(self, name: str = "") -> Policy:
+        """The profile called `name`; the default one for "". BadInput if there is none."""
+        try:
+            return self.policies[name or self.default_policy]
+        except KeyError:
+            known = ", ".join(self.policies)
+            raise BadInput(f"There is no policy called {name!r}; the taxonomy file has {known}.") from None
+
+    def item(self, label: str, count: int, confidence: float | None = None) -> Item:
+        """An Item with canonical label, status and threat filled in. Raises UnknownLabel."""
+        found = self.resolve(label)
+        threat = found.status is Status.PROHIBITED
+        return Item(label=found.name, count=count, status=found.status, threat=threat, confidence=confidence)
+
+    def box(self, id: str, source: str, label: str, xyxy: XYXY, confidence: float | None = None) -> Box:
+        """A Box with canonical label, status and threat filled in. Raises UnknownLabel.
+
+        `source` is "model" or "human"; `xyxy` is in pixels of the uploaded image.
+        """
+        found = self.resolve(label)
+        return Box.model_validate(
+            {
+                "id": id,
+                "source": source,
+                "label": found.name,
+                "confidence": confidence,
+                "status": found.status,
+                "threat": found.status is Status.PROHIBITED,
+                "xyxy": xyxy,
+            }
+        )
+
+
+def load_taxonomy(path: Path = ASSETS / "taxonomy.yaml") -> Taxonomy:
+    """Read and check a taxonomy file.
+
+    Raises:
+        BadTaxonomy: the file cannot be read, or something in it is wrong; the message names the line.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadTaxonomy(f"The taxonomy file {path} cannot be read: {error.strerror or error}.") from error
+    return _Reader(path.name).read(content)
+
+
+T = TypeVar("T")
+
+
+class _Reader:
+    """Walks the YAML nodes rather than plain values, because a node knows its line."""
+
+    def __init__(self, filename: str) -> None:
+        self.filename = filename
+
+    def read(self, content: bytes) -> Taxonomy:
+        try:
+            root = yaml.compose(content.decode("utf-8-sig"), Loader=yaml.SafeLoader)
+        except UnicodeDecodeError as error:
+            line = content[: error.start].count(b"\n") + 1
+            raise BadTaxonomy(f"{self.filename}, line {line}: not UTF-8 text.") from error
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            where = f", line {mark.line + 1}" if mark else ""
+            raise BadTaxonomy(f"{self.filename}{where}: not valid YAML: {error.problem or error.context}.") from error
+        except (yaml.YAMLError, RecursionError) as error:
+            line = content[: getattr(error, "position", 0)].count(b"\n") + 1
+            raise BadTaxonomy(f"{self.filename}, line {line}: not valid YAML: {error}.") from error
+        if root is None:
+            raise BadTaxonomy(f"{self.filename}, line 1: the file is empty.")
+        top = self._mapping(root, "the file", required=("default_policy", "policies", "classes"))
+        policies = self._policies(top["policies"])
+        default = self._text(top["default_policy"], "default_policy")
+        if default not in policies:
+            raise self._wrong(top["default_policy"], f"default_policy {default!r} is not one of the policies: {', '.join(policies)}")
+        return Taxonomy(
+            classes=self._classes(top["classes"]),
+            policies=MappingProxyType(policies),
+            default_policy=default,
+            sha256=hashlib.sha256(content).hexdigest(),
+        )
+
+    def _policies(self, node: yaml.Node) -> dict[str, Policy]:
+        entries = self._mapping(node, "policies")
+        if not entries:
+            raise self._wrong(node, "there must be at least one policy")
+        keys = tuple(field.name for field in fields(Policy) if field.name != "name")
+        optional = ("margin", "false_alarm_budget")
+        policies = {}
+        for name, entry in entries.items():
+            given = self._mapping(entry, f"policy {name!r}", tuple(k for k in keys if k not in optional), optional)
+            values = {key: self._fraction(value, key) for key, value in given.items()}
+            for lower, upper in (("lower_threshold", "prohibited_threshold"), ("opaque_soft", "opaque_hard")):
+                if values[lower] > values[upper]:
+                    raise self._wrong(given[lower], f"{lower} {values[lower]:g} is above {upper} {values[upper]:g}")
+            policies[name] = Policy(name=name, **values)
+        return policies
+
+    def _classes(self, node: yaml.Node) -> tuple[ItemClass, ...]:
+        if not isinstance(node, yaml.SequenceNode) or not node.value:
+            raise self._wrong(node, "classes must be a list of at least one class")
+        classes: list[ItemClass] = []
+        owners: dict[str, tuple[str, int]] = {}
+        replacements: list[tuple[ItemClass, yaml.Node]] = []
+        for entry in node.value:
+            given = self._mapping(
+                entry, "a class", ("name", "plural", "status"), ("aliases", "drawn", "retired", "replaced_by")
+            )
+            item_class = self._item_class(given)
+            self._claim_names(item_class, given, owners)
+            classes.append(item_class)
+            if "replaced_by" in given:
+                replacements.append((item_class, given["replaced_by"]))
+        self._check_replacements(classes, replacements)
+        return tuple(classes)
+
+    def _item_class(self, given: Mapping[str, yaml.Node]) -> ItemClass:
+        name = self._name(given["name"], "name")
+        plural = self._name(given["plural"], "plural")
+        status_text = self._text(given["status"], "status")
+        if status_text not in list(Status):
+            raise self._wrong(given["status"], f"status {status_text!r} of {name!r} is not one of {', '.join(Status)}")
+        aliases = self._list(given["aliases"], "aliases", self._name) if "aliases" in given else ()
+        if len(set(aliases)) < len(aliases):
+            raise self._wrong(given["aliases"], f"an alias of {name!r} is listed twice")
+        retired = self._flag(given["retired"], "retired") if "retired" in given else False
+        replaced_by = self._text(given["replaced_by"], "replaced_by") if "replaced_by" in given else None
+        if replaced_by is not None and not retired:
+            raise self._wrong(given["replaced_by"], f"{name!r} has replaced_by but is not retired")
+        drawn = self._flag(given["drawn"], "drawn") if "drawn" in given else True
+        return ItemClass(name, plural, aliases, Status(status_text), drawn, retired, replaced_by)
+
+    def _claim_names(
+        self, item_class: ItemClass, given: Mapping[str, yaml.Node], owners: dict[str, tuple[str, int]]
+    ) -> None:
+        spellings = [(item_class.name, given["name"]), (item_class.plural, given["plural"])]
+        if "aliases" in given:
+            spellings += zip(item_class.aliases, given["aliases"].value, strict=True)
+        mine: dict[str, tuple[str, int]] = {}
+        for spelling, node in spellings:
+            key = normalise(spelling)
+            if key in owners:
+                owner, line = owners[key]
+                raise self._wrong(node, f"{spelling!r} already belongs to {owner!r} (line {line})")
+            mine.setdefault(key, (item_class.name, _line(node)))
+        owners.update(mine)
+
+    def _check_replacements(
+        self, classes: list[ItemClass], replacements: list[tuple[ItemClass, yaml.Node]]
+    ) -> None:
+        by_name = {c.name: c for c in classes}
+        for item_class, node in replacements:
+            seen = {item_class.name}
+            current = item_class
+            while current.replaced_by is not None:
+                if current.replaced_by not in by_name:
+                    raise self._wrong(node, f"replaced_by {current.replaced_by!r} is not the name of a class")
+                current = by_name[current.replaced_by]
+                if current.name in seen:
+                    raise self._wrong(node, f"{item_class.name!r} is replaced by itself, in a circle")
+                seen.add(current.name)
+            if current.retired:
+                raise self._wrong(node, f"{item_class.name!r} is replaced by {current.name!r}, which is retired too")
+
+    def _mapping(
+        self, node: yaml.Node, what: str, required: tuple[str, ...] = (), optional: tuple[str, ...] = ()
+    ) -> dict[str, yaml.Node]:
+        """The nodes by key. Any keys go where neither required nor optional ones are given."""
+        if not isinstance(node, yaml.MappingNode):
+            raise self._wrong(node, f"{what} must be a mapping of keys to values")
+        found: dict[str, yaml.Node] = {}
+        for key_node, value in node.value:
+            key = self._text(key_node, f"a key of {what}")
+            if key in found:
+                raise self._wrong(key_node, f"{key!r} is given twice in {what}")
+            if (required or optional) and key not in required + optional:
+                raise self._wrong(key_node, f"unknown key {key!r} in {what}; known: {', '.join(required + optional)}")
+            found[key] = value
+        for key in required:
+            if key not in found:
+                raise self._wrong(node, f"{what} lacks {key!r}")
+        return found
+
+    def _list(self, node: yaml.Node, what: str, one: Callable[[yaml.Node, str], T]) -> tuple[T, ...]:
+        if not isinstance(node, yaml.SequenceNode):
+            raise self._wrong(node, f"{what} must be a list")
+        return tuple(one(value, what) for value in node.value)
+
+    def _text(self, node: yaml.Node, what: str) -> str:
+        # Anything written plainly is taken as text, so that a class called `on` or `no` needs no quotes.
+        if not isinstance(node, yaml.ScalarNode) or not node.value.strip():
+            raise self._wrong(node, f"{what} must be text")
+        return str(node.value)
+
+    def _name(self, node: yaml.Node, what: str) -> str:
+        text = self._text(node, what)
+        if not _NAME.fullmatch(text) or normalise(text) in _RESERVED:
+            raise self._wrong(
+                node,
+                f"{what} {text[:60]!r} cannot be used: up to 40 letters, digits, spaces, hyphens and apostrophes, "
+                "a letter first, and not a word of the report itself such as 'none'",
+            )
+        return text
+
+    def _flag(self, node: yaml.Node, what: str) -> bool:
+        value = node.value if isinstance(node, yaml.ScalarNode) else None
+        if value not in ("true", "false"):
+            raise self._wrong(node, f"{what} must be true or false")
+        return bool(value == "true")
+
+    def _fraction(self, node: yaml.Node, what: str) -> float:
+        try:
+            value = float(node.value) if isinstance(node, yaml.ScalarNode) else math.nan
+        except ValueError:
+            value = math.nan
+        if not 0 <= value <= 1:
+            raise self._wrong(node, f"{what} must be a number from 0 to 1")
+        return value
+
+    def _wrong(self, node: yaml.Node, message: str) -> BadTaxonomy:
+        return BadTaxonomy(f"{self.filename}, line {_line(node)}: {message}.", details={"line": _line(node)})
+
+
+def _line(node: yaml.Node) -> int:
+    return int(node.start_mark.line) + 1
