@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from types import MappingProxyType
 from typing import TypeVar
 
 import yaml
@@ -22,7 +21,7 @@ from xray_app.errors import BadInput, BadTaxonomy, UnknownLabel
 from xray_app.settings import ASSETS
 from xray_app.types import XYXY, Box, Item, Status
 
-# Names become words of the report text, so they may hold nothing its grammar uses: `, . ( )` and digits first.
+# Names become words of the report text, so they hold nothing its grammar uses: `, . ( )`, a leading digit.
 _NAME = re.compile(r"[^\W\d_](?:[^\W_]|[ '’_-]){0,39}")
 _RESERVED = frozenset({"none", "nothing", "detected", "threat", "restricted"})
 _SEPARATORS = re.compile(r"[\s_\-]+")
@@ -111,7 +110,8 @@ class Taxonomy:
     @cached_property
     def drawn(self) -> tuple[ItemClass, ...]:
         """The classes the simulator draws, in rank order."""
-        return tuple(sorted((c for c in self.classes if c.drawn and not c.retired), key=lambda c: self.rank(c.name)))
+        drawn = (c for c in self.classes if c.drawn and not c.retired)
+        return tuple(sorted(drawn, key=lambda c: self.rank(c.name)))
 
     @cached_property
     def _ranks(self) -> dict[str, int]:
@@ -144,7 +144,8 @@ class Taxonomy:
         found = self.find(label)
         if found is None:
             shown = label if len(label) <= 60 else label[:57] + "..."
-            raise UnknownLabel(f"{shown!r} is not a class of the taxonomy, nor an alias of one.", details={"label": shown})
+            message = f"{shown!r} is not a class of the taxonomy, nor an alias of one."
+            raise UnknownLabel(message, details={"label": shown})
         return found
 
     def rank(self, name: str) -> int:
@@ -217,7 +218,8 @@ class _Reader:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             where = f", line {mark.line + 1}" if mark else ""
-            raise BadTaxonomy(f"{self.filename}{where}: not valid YAML: {error.problem or error.context}.") from error
+            problem = error.problem or error.context
+            raise BadTaxonomy(f"{self.filename}{where}: not valid YAML: {problem}.") from error
         except (yaml.YAMLError, RecursionError) as error:
             line = content[: getattr(error, "position", 0)].count(b"\n") + 1
             raise BadTaxonomy(f"{self.filename}, line {line}: not valid YAML: {error}.") from error
@@ -227,10 +229,14 @@ class _Reader:
         policies = self._policies(top["policies"])
         default = self._text(top["default_policy"], "default_policy")
         if default not in policies:
-            raise self._wrong(top["default_policy"], f"default_policy {default!r} is not one of the policies: {', '.join(policies)}")
+            known = ", ".join(policies)
+            raise self._wrong(
+                top["default_policy"], f"default_policy {default!r} is not one of the policies: {known}"
+            )
         return Taxonomy(
             classes=self._classes(top["classes"]),
-            policies=MappingProxyType(policies),
+            # A plain dict: taxonomies go to worker processes, and a mapping proxy cannot be pickled.
+            policies=policies,
             default_policy=default,
             sha256=hashlib.sha256(content).hexdigest(),
         )
@@ -239,15 +245,17 @@ class _Reader:
         entries = self._mapping(node, "policies")
         if not entries:
             raise self._wrong(node, "there must be at least one policy")
-        keys = tuple(field.name for field in fields(Policy) if field.name != "name")
         optional = ("margin", "false_alarm_budget")
+        required = tuple(field.name for field in fields(Policy) if field.name not in ("name", *optional))
         policies = {}
         for name, entry in entries.items():
-            given = self._mapping(entry, f"policy {name!r}", tuple(k for k in keys if k not in optional), optional)
+            given = self._mapping(entry, f"policy {name!r}", required, optional)
             values = {key: self._fraction(value, key) for key, value in given.items()}
             for lower, upper in (("lower_threshold", "prohibited_threshold"), ("opaque_soft", "opaque_hard")):
                 if values[lower] > values[upper]:
-                    raise self._wrong(given[lower], f"{lower} {values[lower]:g} is above {upper} {values[upper]:g}")
+                    raise self._wrong(
+                        given[lower], f"{lower} {values[lower]:g} is above {upper} {values[upper]:g}"
+                    )
             policies[name] = Policy(name=name, **values)
         return policies
 
@@ -274,7 +282,8 @@ class _Reader:
         plural = self._name(given["plural"], "plural")
         status_text = self._text(given["status"], "status")
         if status_text not in list(Status):
-            raise self._wrong(given["status"], f"status {status_text!r} of {name!r} is not one of {', '.join(Status)}")
+            known = ", ".join(Status)
+            raise self._wrong(given["status"], f"status {status_text!r} of {name!r} is not one of {known}")
         aliases = self._list(given["aliases"], "aliases", self._name) if "aliases" in given else ()
         if len(set(aliases)) < len(aliases):
             raise self._wrong(given["aliases"], f"an alias of {name!r} is listed twice")
@@ -315,7 +324,9 @@ class _Reader:
                     raise self._wrong(node, f"{item_class.name!r} is replaced by itself, in a circle")
                 seen.add(current.name)
             if current.retired:
-                raise self._wrong(node, f"{item_class.name!r} is replaced by {current.name!r}, which is retired too")
+                raise self._wrong(
+                    node, f"{item_class.name!r} is replaced by {current.name!r}, which is retired too"
+                )
 
     def _mapping(
         self, node: yaml.Node, what: str, required: tuple[str, ...] = (), optional: tuple[str, ...] = ()
@@ -329,7 +340,8 @@ class _Reader:
             if key in found:
                 raise self._wrong(key_node, f"{key!r} is given twice in {what}")
             if (required or optional) and key not in required + optional:
-                raise self._wrong(key_node, f"unknown key {key!r} in {what}; known: {', '.join(required + optional)}")
+                known = ", ".join(required + optional)
+                raise self._wrong(key_node, f"unknown key {key!r} in {what}; known: {known}")
             found[key] = value
         for key in required:
             if key not in found:
@@ -352,8 +364,8 @@ class _Reader:
         if not _NAME.fullmatch(text) or normalise(text) in _RESERVED:
             raise self._wrong(
                 node,
-                f"{what} {text[:60]!r} cannot be used: up to 40 letters, digits, spaces, hyphens and apostrophes, "
-                "a letter first, and not a word of the report itself such as 'none'",
+                f"{what} {text[:60]!r} cannot be used: up to 40 letters, digits, spaces, hyphens and "
+                "apostrophes, a letter first, and not a word of the report itself such as 'none'",
             )
         return text
 
