@@ -1,0 +1,90 @@
+"""A recipe is a base model and how to fine-tune it: one YAML file each, in `training/recipes/`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from xray_app.errors import BadRecipe
+
+FOLDER = Path(__file__).parent / "recipes"
+
+# The linear layers of a decoder block, of the language model alone.
+LANGUAGE = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+# The same of the vision tower's blocks, and the merger that hands its tokens over.
+VISION = r".*visual\.(blocks\..*\.(qkv|proj|gate_proj|up_proj|down_proj)|merger\.mlp\.[02])"
+
+
+class Recipe(BaseModel):
+    """How one base model is fine-tuned.
+
+    Attributes:
+        name: the recipe's name, from its file name.
+        base: `bundled`, a Hub id or a folder.
+        lora_rank, lora_alpha, lora_dropout: of the adapter.
+        lora_scope: which parts of the model get one; `language+vision` where measured to help.
+        learning_rate, warmup_fraction, weight_decay: of AdamW with cosine decay.
+        epochs: passes over corrections and replay.
+        batch, accumulation: samples a step are their product.
+        replay: replayed simulated scans for each correction.
+        replay_minimum: never fewer than this many, so that few corrections forget nothing.
+        turns: whether scans are mirrored and transposed at random.
+        max_pixels: pixels a picture is scaled down to; None keeps the base's own limit.
+        max_tokens: a longer sample is refused.
+        gradient_checkpointing: slower, but much less memory.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    base: str
+    lora_rank: int = Field(default=16, ge=1, le=512)
+    lora_alpha: int = Field(default=32, ge=1)
+    lora_dropout: float = Field(default=0.05, ge=0, lt=1)
+    lora_scope: Literal["language", "language+vision"] = "language"
+    learning_rate: float = Field(default=2e-4, gt=0, lt=1)
+    warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    epochs: float = Field(default=3, gt=0, le=1000)
+    batch: int = Field(default=4, ge=1)
+    accumulation: int = Field(default=4, ge=1)
+    replay: float = Field(default=1.0, ge=0, le=100)
+    replay_minimum: int = Field(default=0, ge=0)
+    turns: bool = False
+    max_pixels: int | None = Field(default=None, gt=0)
+    max_tokens: int = Field(default=4096, gt=0)
+    gradient_checkpointing: bool = False
+    seed: int = 0
+
+    @property
+    def target_modules(self) -> str:
+        """The path pattern of the modules LoRA wraps."""
+        return LANGUAGE if self.lora_scope == "language" else f"({LANGUAGE}|{VISION})"
+
+
+def available() -> list[str]:
+    """Names of the recipes that come with the desk."""
+    return sorted(file.stem for file in FOLDER.glob("*.yaml"))
+
+
+def load_recipe(name: str) -> Recipe:
+    """Loads a recipe by name or by path.
+
+    Raises:
+        BadRecipe: there is none of that name, or it holds an unknown key or a value out of range.
+    """
+    file = Path(name) if name.endswith(".yaml") else FOLDER / f"{name}.yaml"
+    if name not in available() and not (name.endswith(".yaml") and file.is_file()):
+        raise BadRecipe(f"There is no recipe {name!r}. There are: {', '.join(available())}.")
+    try:
+        return Recipe(name=file.stem, **(yaml.safe_load(file.read_text()) or {}))
+    except (ValidationError, TypeError, yaml.YAMLError) as error:
+        raise BadRecipe(f"The recipe {file} is wrong: {error}") from error
+
+
+def recipe_of_base(vlm: str) -> str | None:
+    """The name of the recipe whose base is this `XRAY_VLM`, or None."""
+    return next((name for name in available() if load_recipe(name).base == vlm), None)

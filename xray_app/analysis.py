@@ -1,0 +1,184 @@
+"""The heart: a scan in, an analysis out. Knows nothing of web or database."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from PIL.Image import Image
+
+from xray_app.detector.base import Detection, Detector
+from xray_app.errors import Busy
+from xray_app.report import instruction
+from xray_app.risk import agree, assess
+from xray_app.scan import Scan
+from xray_app.taxonomy import Policy, Taxonomy
+from xray_app.types import (
+    Analysis,
+    Box,
+    DetectorFacts,
+    ModelFacts,
+    ScanFacts,
+    Timings,
+    VlmFacts,
+)
+from xray_app.vlm.base import Vlm
+from xray_app.vlm.reading import read_answer
+
+logger = logging.getLogger(__name__)
+
+# Boxes of allowed and restricted classes below this are noise on the screen; prohibited ones are
+# kept down to the policy's lower threshold, because a missed knife costs more than a spare box.
+DISPLAY_CONFIDENCE = 0.25
+
+
+@dataclass(frozen=True)
+class ActiveAdapter:
+    """The adapter the next answer is to be given with."""
+
+    id: str
+    folder: Path
+
+
+class Validated(Protocol):
+    """Says whether this model pair is on record as validated on a scanner."""
+
+    def __call__(self, scanner_id: str | None, adapter: str | None) -> bool: ...
+
+
+def never_validated(scanner_id: str | None, adapter: str | None) -> bool:
+    """The bundled models' answer: they are a demonstration, on every scanner."""
+    return False
+
+
+def facts_of(scan: Scan) -> ScanFacts:
+    """What travels of a scan besides its pixels; its id is its SHA-256."""
+    return ScanFacts(
+        id=scan.sha256,
+        sha256=scan.sha256,
+        width=scan.width,
+        height=scan.height,
+        filename=scan.filename,
+        bag_id=scan.bag_id,
+        view=scan.view,
+        scanner_id=scan.scanner_id,
+    )
+
+
+class Analyser:
+    """Both models over one scan, one scan at a time, with a bounded queue before them.
+
+    Attributes:
+        vlm, detector: the models; loaded once, shared by all threads.
+        taxonomy, policy: what the words mean and where the thresholds lie.
+    """
+
+    def __init__(
+        self,
+        vlm: Vlm,
+        detector: Detector,
+        taxonomy: Taxonomy,
+        policy: Policy,
+        active_adapter: Callable[[], ActiveAdapter | None] = lambda: None,
+        max_queue: int = 64,
+        validated: Validated = never_validated,
+    ) -> None:
+        self.vlm = vlm
+        self.detector = detector
+        self.taxonomy = taxonomy
+        self.policy = policy
+        self._active_adapter = active_adapter
+        self._validated = validated
+        self._slots = threading.BoundedSemaphore(max_queue + 1)
+        self._turn = threading.Lock()
+        self._adapter: ActiveAdapter | None = None
+
+    @contextmanager
+    def _queued(self) -> Iterator[None]:
+        if not self._slots.acquire(blocking=False):
+            raise Busy("Too many scans are waiting. Try again in a few seconds.")
+        try:
+            with self._turn:
+                yield
+        finally:
+            self._slots.release()
+
+    def _follow_promotion(self) -> str | None:
+        """Makes the VLM answer with the active adapter; returns its id."""
+        wanted = self._active_adapter()
+        if wanted != self._adapter:
+            self._adapter = None
+            self.vlm.use_adapter(wanted.folder if wanted else None)
+            self._adapter = wanted
+            logger.info("now answering with adapter %s", wanted.id if wanted else "none (base)")
+        return wanted.id if wanted else None
+
+    def analyse(self, scan: Scan) -> Analysis:
+        """Reads a scan with both models. Blocks until it is this scan's turn.
+
+        Raises:
+            Busy: too many scans are waiting already.
+            BadModel: the active adapter does not load; nothing is answered with another in its place.
+        """
+        with self._queued():
+            started = time.perf_counter()
+            adapter = self._follow_promotion()
+            answer = self.vlm.answer([scan.image], [instruction()])[0]
+            answered = time.perf_counter()
+            boxes = self._boxes(scan.image)
+            detected = time.perf_counter()
+        report = read_answer(answer, self.taxonomy)
+        validated = self._validated(scan.scanner_id, adapter)
+        return Analysis(
+            id=uuid.uuid4().hex,
+            created_at=datetime.now(UTC),
+            scan=facts_of(scan),
+            report=report,
+            risk=assess(report, boxes, scan.opaque_fraction, validated, self.policy),
+            boxes=tuple(boxes),
+            agreement=agree(report, boxes, self.policy),
+            opaque_fraction=scan.opaque_fraction,
+            models=ModelFacts(
+                vlm=VlmFacts(name=self.vlm.name, adapter=adapter, validated=validated),
+                detector=DetectorFacts(
+                    name=self.detector.name, sha256=self.detector.sha256, validated=validated
+                ),
+            ),
+            taxonomy_sha256=self.taxonomy.sha256,
+            timings_ms=Timings(
+                vlm=(answered - started) * 1000,
+                detector=(detected - answered) * 1000,
+                total=(detected - started) * 1000,
+            ),
+        )
+
+    def detect(self, scan: Scan) -> list[Box]:
+        """The detector alone: the boxes an analysis of this scan would hold.
+
+        Raises:
+            Busy: too many scans are waiting already.
+        """
+        with self._queued():
+            return self._boxes(scan.image)
+
+    def _boxes(self, image: Image) -> list[Box]:
+        floor = min(self.policy.lower_threshold, DISPLAY_CONFIDENCE)
+        return boxes_of(self.detector.detect(image, floor), self.taxonomy, self.policy)
+
+
+def boxes_of(detections: Sequence[Detection], taxonomy: Taxonomy, policy: Policy) -> list[Box]:
+    """Detections worth showing as boxes, the surest first, with ids `m1`, `m2`, …"""
+    shown: list[Box] = []
+    for found in sorted(detections, key=lambda one: -one.confidence):
+        box = taxonomy.box(f"m{len(shown) + 1}", "model", found.label, found.xyxy, found.confidence)
+        if found.confidence >= (policy.lower_threshold if box.threat else DISPLAY_CONFIDENCE):
+            shown.append(box)
+    return shown

@@ -1,0 +1,64 @@
+"""Every setting, once. Read from the environment (`XRAY_*`) or a `.env` file."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+ASSETS = ROOT / "assets"
+BUNDLED_VLM = ASSETS / "models" / "vlm"
+BUNDLED_DETECTOR = ASSETS / "models" / "detector" / "detector.onnx"
+
+
+class Settings(BaseSettings):
+    """The settings of one desk. Defaults run on a laptop without GPU or network."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="XRAY_", env_file=".env", extra="ignore", populate_by_name=True
+    )
+
+    data_dir: Path = Path("data")
+    database_url: str = Field(default="", description="empty: SQLite in the data folder")
+    host: str = "127.0.0.1"
+    port: int = Field(default=7860, validation_alias=AliasChoices("XRAY_PORT", "CDSW_APP_PORT"))
+    vlm: str = "bundled"
+    vlm_dtype: Literal["auto", "bf16", "fp16", "fp32", "nf4"] = "auto"
+    detector: str = "bundled"
+    detector_sha256: str | None = None
+    taxonomy: Path = ASSETS / "taxonomy.yaml"
+    policy: str = Field(default="", description="policy profile; empty: the taxonomy file's default")
+    review: Literal["off", "required"] = "off"
+    admin_password: str | None = None
+    max_upload_mb: int = Field(default=50, gt=0)
+    max_pixels: int = Field(default=50_000_000, gt=0)
+    max_queue: int = Field(default=64, gt=0)
+
+    @cached_property
+    def sqlalchemy_url(self) -> str:
+        """The database URL, SQLite in the data folder unless another is set."""
+        return self.database_url or f"sqlite:///{(self.data_dir / 'xray.db').resolve()}"
+
+    @property
+    def max_upload_bytes(self) -> int:
+        return self.max_upload_mb * 1024 * 1024
+
+    def as_environment(self) -> dict[str, str]:
+        """The environment a child process needs to see the same settings."""
+        own = {
+            "XRAY_DATA_DIR": str(self.data_dir.resolve()),
+            "XRAY_DATABASE_URL": self.sqlalchemy_url,
+            "XRAY_VLM": self.vlm,
+            "XRAY_VLM_DTYPE": self.vlm_dtype,
+            "XRAY_DETECTOR": self.detector,
+            "XRAY_TAXONOMY": str(self.taxonomy.resolve()),
+            "XRAY_POLICY": self.policy,
+        }
+        if self.detector_sha256:
+            own["XRAY_DETECTOR_SHA256"] = self.detector_sha256
+        return {**os.environ, **own}

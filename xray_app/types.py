@@ -1,0 +1,305 @@
+"""The value types that travel between the rooms. Frozen; no torch, no SQL.
+
+Their JSON form (`model_dump(mode="json")`) is the public contract's, field for field.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Status(StrEnum):
+    """What the taxonomy says of a class."""
+
+    PROHIBITED = "prohibited"
+    RESTRICTED = "restricted"
+    ALLOWED = "allowed"
+
+
+class Role(StrEnum):
+    """What a user may do; each role includes the ones before it."""
+
+    ANALYST = "analyst"
+    ANNOTATOR = "annotator"
+    ADMIN = "admin"
+
+    def includes(self, other: Role) -> bool:
+        """Whether this role may do what `other` may do."""
+        order = list(Role)
+        return order.index(self) >= order.index(other)
+
+
+Level = Literal["LOW", "MEDIUM", "HIGH"]
+Action = Literal["CLEAR", "REVIEW", "SEARCH"]
+ReviewStatus = Literal["pending", "accepted", "rejected"]
+Split = Literal["train", "holdout"]
+AdapterKind = Literal["vlm-adapter", "detector"]
+Method = Literal["lora", "qlora", "full"]
+RunStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, le=99)]
+XYXY = tuple[Finite, Finite, Finite, Finite]
+
+
+class Value(BaseModel):
+    """Base of all value types: immutable, and strict about what it is given."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ScanFacts(Value):
+    """What is known of a scan besides its pixels."""
+
+    id: str
+    sha256: str
+    width: int
+    height: int
+    filename: str
+    bag_id: str
+    view: str | None = None
+    scanner_id: str | None = None
+
+
+class Item(Value):
+    """One line of an item list. `confidence` is None where a person said it."""
+
+    label: str
+    count: Count
+    status: Status
+    threat: bool
+    confidence: Fraction | None = None
+
+
+class Box(Value):
+    """A box in pixels of the uploaded image, origin top left, edges included."""
+
+    id: str
+    source: Literal["model", "human"]
+    label: str
+    confidence: Fraction | None = None
+    status: Status
+    threat: bool
+    xyxy: XYXY
+
+
+class Report(Value):
+    """The VLM's answer. `unrecognised` keeps the parts that named no known class."""
+
+    items: tuple[Item, ...]
+    text: str
+    complete: bool
+    unrecognised: tuple[str, ...] = ()
+
+
+class Risk(Value):
+    level: Level
+    reason: str
+    action: Action
+    policy: str
+
+
+class Agreement(Value):
+    """Labels by which model named them (detector: above the policy's lower threshold)."""
+
+    both: tuple[str, ...]
+    vlm_only: tuple[str, ...]
+    detector_only: tuple[str, ...]
+
+
+class VlmFacts(Value):
+    name: str
+    adapter: str | None = None
+    validated: bool = False
+
+
+class DetectorFacts(Value):
+    name: str
+    sha256: str
+    validated: bool = False
+
+
+class ModelFacts(Value):
+    vlm: VlmFacts
+    detector: DetectorFacts
+
+
+class Timings(Value):
+    """Milliseconds of wall time."""
+
+    vlm: Finite
+    detector: Finite
+    total: Finite
+
+
+class Analysis(Value):
+    id: str
+    created_at: datetime
+    scan: ScanFacts
+    report: Report
+    risk: Risk
+    boxes: tuple[Box, ...]
+    agreement: Agreement
+    opaque_fraction: Fraction
+    models: ModelFacts
+    taxonomy_sha256: str
+    timings_ms: Timings
+
+
+class ItemCount(Value):
+    """A label and how many of it a person saw."""
+
+    label: str
+    count: Count
+
+
+class CorrectionBox(Value):
+    """A box as a person sends it; an `id` kept means moved or relabelled."""
+
+    id: str | None = Field(default=None, max_length=64)
+    label: str = Field(max_length=100)
+    xyxy: XYXY
+
+    @model_validator(mode="after")
+    def _not_inside_out(self) -> CorrectionBox:
+        x0, y0, x1, y1 = self.xyxy
+        if not (0 <= x0 < x1 and 0 <= y0 < y1):
+            raise ValueError("a box needs 0 <= x0 < x1 and 0 <= y0 < y1")
+        return self
+
+
+class CorrectionIn(Value):
+    """What a person saw in a scan. `labelled_classes` None: looked for all classes."""
+
+    items: tuple[ItemCount, ...] = Field(max_length=100)
+    boxes: tuple[CorrectionBox, ...] = Field(max_length=500)
+    labelled_classes: tuple[str, ...] | None = None
+    comment: str | None = Field(default=None, max_length=2000)
+    base_revision: int = Field(default=0, ge=0)
+
+
+class ItemChange(Value):
+    """`before` or `after` is 0 where the label is new or gone."""
+
+    label: str
+    before: int
+    after: int
+
+
+class Diff(Value):
+    """How a correction differs from the revision (or prediction) it was based on."""
+
+    items: tuple[ItemChange, ...] = ()
+    boxes_added: tuple[str, ...] = ()
+    boxes_removed: tuple[str, ...] = ()
+    boxes_changed: tuple[str, ...] = ()
+
+
+class Correction(Value):
+    id: str
+    analysis_id: str
+    revision: int
+    status: ReviewStatus
+    author: str
+    created_at: datetime
+    items: tuple[Item, ...]
+    boxes: tuple[Box, ...]
+    labelled_classes: tuple[str, ...] | None
+    comment: str | None
+    diff: Diff
+    split: Split
+
+
+class Decision(Value):
+    id: str
+    analysis_id: str
+    author: str
+    created_at: datetime
+    decision: Action
+    seconds: Finite | None = None
+    note: str | None = None
+
+
+class Outcome(Value):
+    """What the hand search found: the only real ground truth in operation."""
+
+    id: str
+    analysis_id: str
+    author: str
+    created_at: datetime
+    found: tuple[ItemCount, ...]
+    note: str | None = None
+
+
+class MetricSet(Value):
+    """Figures on one hold-out; None where nothing could be measured."""
+
+    n: int
+    item_f1: Fraction | None = None
+    exact_list: Fraction | None = None
+    threat_bag_recall: Fraction | None = None
+    false_alarm_rate: Fraction | None = None
+
+
+class Metrics(Value):
+    simulated: MetricSet
+    site: MetricSet
+
+
+class RunMetrics(Value):
+    active: Metrics | None = None
+    candidate: Metrics | None = None
+
+
+class SampleCounts(Value):
+    train: int = 0
+    holdout: int = 0
+    replay: int = 0
+
+
+class Run(Value):
+    id: str
+    kind: AdapterKind
+    status: RunStatus
+    progress: Fraction
+    recipe: str
+    method: Method
+    epochs: Finite | None = None
+    samples: SampleCounts
+    metrics: RunMetrics
+    error: str | None = None
+    adapter_id: str | None = None
+    created_by: str
+    created_at: datetime
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+class GateCheck(Value):
+    name: str
+    passed: bool
+    detail: str
+
+
+class Gate(Value):
+    passed: bool
+    checks: tuple[GateCheck, ...]
+
+
+class Adapter(Value):
+    """A registered candidate. `base` is the base model's name, `base_sha256` its weights' hash."""
+
+    id: str
+    kind: AdapterKind
+    base: str
+    base_sha256: str
+    run_id: str | None
+    active: bool
+    created_at: datetime
+    metrics: RunMetrics
+    gate: Gate

@@ -1,0 +1,45 @@
+"""The VLM seam: what the Analyser and the evaluation need of any vision-language model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said, untouched.
+
+    Attributes:
+        text: the answer without the prompt and without special tokens.
+        finished: False where the answer was cut off at the token limit.
+        spans: (start, end, probability) of each token, in characters of `text`; empty where the
+            model gives no probabilities.
+    """
+
+    text: str
+    finished: bool
+    spans: tuple[tuple[int, int, float], ...] = ()
+
+
+class Vlm(Protocol):
+    """A vision-language model that answers an instruction about a picture in words."""
+
+    name: str
+    weights_sha256: str
+
+    def answer(self, images: Sequence[Image], instructions: Sequence[str]) -> list[Answer]:
+        """Answers each (picture, instruction) pair, greedily and in one batch."""
+        ...
+
+    def use_adapter(self, folder: Path | None) -> None:
+        """Answers with this adapter from now on; None is the base model.
+
+        Raises:
+            BadModel: the adapter does not fit; the one in use before stays in use.
+        """
+        ...
