@@ -104,6 +104,9 @@ def draw_bag(scene: Scene, bag: Bag, rng: random.Random, noise: np.random.Genera
     seams.line([*outline, outline[0]], rng.uniform(1.5, 4))
     inner = _outline(bag, rng, rng.uniform(0.88, 0.96))
     seams.line([*inner, inner[0]], rng.uniform(1, 2.5), 190)
+    for _ in range(rng.randint(0, 4)):  # linings and piping, never quite parallel
+        more = _outline(bag, rng, rng.uniform(0.75, 1.03))
+        seams.line([*more, more[0]], rng.uniform(0.6, 1.6), rng.randint(60, 170))
     for _ in range(rng.randint(1, 4)):
         x, y = rng.uniform(-0.6, 0.4), rng.uniform(-0.7, 0.5)
         pocket = bag.points(box(x, y, x + rng.uniform(0.4, 1.0), y + rng.uniform(0.3, 0.8), 0.1))
@@ -115,11 +118,12 @@ def draw_bag(scene: Scene, bag: Bag, rng: random.Random, noise: np.random.Genera
     for _ in range(rng.randint(0, 3)):
         seams.line(_curve(bag, rng, 1.2), rng.uniform(3, 9), rng.randint(40, 110))
     seams.done()
-    metal = _Layer(scene, "steel", rng.uniform(0.25, 0.5))
+    metal = _Layer(scene, "steel", rng.uniform(0.25, 0.8))
     _fittings(metal, bag, inner, rng)
     if bag.trolley:
         _trolley(scene, metal, bag, rng)
     metal.done()
+    _things(scene, bag, rng)
     wires = _Layer(scene, "copper", 0.16)
     for _ in range(rng.randint(0, 3)):
         wires.line(_curve(bag, rng, 0.5), rng.uniform(0.8, 1.8), rng.randint(120, 255))
@@ -161,6 +165,12 @@ def _cloth(
     fine = _texture(noise, (w, h), (max(4, w // 7), max(4, h // 7)))
     heap = np.clip(0.55 + 0.3 * soft + 0.25 * folds + 0.06 * fine, 0.05, 2) * inside
     scene.add(heap * np.float32(fullness), "fabric", (x0, y0))
+    creases = Image.new("L", (w, h), 0)
+    pen = ImageDraw.Draw(creases)
+    for _ in range(rng.randint(6, 26)):
+        points = [(x - x0, y - y0) for x, y in _curve(bag, rng, rng.uniform(0.2, 0.7))[: rng.randint(4, 9)]]
+        pen.line(points, fill=rng.randint(60, 255), width=rng.choice([1, 1, 2, 3]), joint="curve")
+    scene.add(np.asarray(creases, np.float32) * inside * np.float32((0.5 + 0.25 * fullness) / 255), "fabric", (x0, y0))
     pieces: dict[str, Floats] = {}
     for _ in range(rng.randint(3, 9)):
         x, y = rng.uniform(-0.7, 0.7), rng.uniform(-0.7, 0.7)
@@ -174,6 +184,39 @@ def _cloth(
     for material, thickness in pieces.items():
         cm = fullness * (1.0 if material == "fabric" else 0.35)
         scene.add(thickness * inside * np.float32(cm), material, (x0, y0))
+
+
+def _things(scene: Scene, bag: Bag, rng: random.Random) -> None:
+    """What no one asks for: books, boxes, cosmetics, chargers, shoe soles, adapters."""
+    for material, cm, most in (("paper", 3.0, 2), ("plastic", 3.0, 3), ("pvc", 1.6, 2), ("glass", 0.8, 1)):
+        count = rng.randint(0, most)
+        if not count:
+            continue
+        layer = _Layer(scene, material, cm)
+        for _ in range(count):
+            x, y = bag.at(rng.uniform(-0.75, 0.75), rng.uniform(-0.75, 0.75))
+            a = rng.uniform(0.04, 0.2) * bag.rx
+            b = a * rng.uniform(0.35, 1.0)
+            if rng.random() < 0.5:
+                shape = box(x - a, y - b, x + a, y + b, rng.choice([0, 3, 8]))
+            else:
+                shape = ellipse(x, y, a, b, 20)
+            shape = turn(shape, rng.uniform(0, 6.3), (x, y))
+            level = rng.randint(60, 220)
+            layer.fill(shape, level)
+            layer.line([*shape, shape[0]], 1.2, min(255, level + 60))
+        layer.done()
+    if rng.random() < 0.45:  # a charger or a hair dryer's works: a little of everything
+        x, y = bag.at(rng.uniform(-0.7, 0.7), rng.uniform(-0.7, 0.7))
+        a, b, turned = rng.uniform(8, 20), rng.uniform(7, 14), rng.uniform(0, 6.3)
+        case, parts = _Layer(scene, "pvc", 1.0), _Layer(scene, "copper", 0.2)
+        case.fill(turn(box(x - a, y - b, x + a, y + b, 3), turned, (x, y)), 150)
+        for _ in range(rng.randint(2, 6)):
+            px, py = x + rng.uniform(-0.8, 0.6) * a, y + rng.uniform(-0.8, 0.6) * b
+            part = box(px, py, px + rng.uniform(0.15, 0.6) * a, py + rng.uniform(0.15, 0.6) * b)
+            parts.fill(turn(part, turned, (x, y)), rng.randint(90, 255))
+        case.done()
+        parts.done()
 
 
 def _curve(bag: Bag, rng: random.Random, spread: float) -> list[Point]:
@@ -203,7 +246,7 @@ def _fittings(metal: _Layer, bag: Bag, seam: list[Point], rng: random.Random) ->
         pull = turn([(x, y), (x + 4, y), (x + u(9, 14), y)], u(0, 6.3), (x, y))
         metal.line(pull[:2], 4.5)
         metal.line(pull[1:], 2.2, 220)
-    for _ in range(rng.randint(0, 4)):  # buckles
+    for _ in range(rng.randint(0, 6)):  # buckles
         x, y = bag.at(u(-1.05, 1.05), u(-1.05, 1.05))
         a, b = u(4, 9), u(3, 7)
         ring = turn(box(x - a, y - b, x + a, y + b, 2), u(0, 6.3), (x, y))
@@ -211,7 +254,7 @@ def _fittings(metal: _Layer, bag: Bag, seam: list[Point], rng: random.Random) ->
         if rng.random() < 0.6:
             metal.line([ring[0], ring[len(ring) // 2]], 1.5)
     for _ in range(rng.randint(0, 10)):  # studs and rings
-        x, y = bag.at(u(-0.95, 0.95), u(-0.95, 0.95))
+        x, y = bag.at(u(-1, 1), u(-1, 1))
         r = u(1, 2.6)
         metal.fill(ellipse(x, y, r, r, 10), rng.randint(120, 255))
     if rng.random() < 0.45:  # coins
@@ -239,11 +282,14 @@ def _trolley(scene: Scene, metal: _Layer, bag: Bag, rng: random.Random) -> None:
     """Pull rods, a wire frame and wheels."""
     rods = _Layer(scene, "aluminium", 0.9)
     steel = _Layer(scene, "steel", 0.12)
-    gap, w = rng.uniform(0.25, 0.5), rng.uniform(0.05, 0.1)
+    gap, w, heavy = rng.uniform(0.25, 0.5), rng.uniform(0.025, 0.07), rng.random() < 0.6
     for s in (-gap, gap):
         rod = bag.points([(-0.95, s - w), (0.9, s - w), (0.9, s + w), (-0.95, s + w)])
-        rods.fill(rod, 110)
-        steel.fill(rod)
+        rods.fill(rod, rng.randint(70, 150))
+        if heavy:
+            steel.fill(rod, rng.randint(120, 255))
+            stage = rng.uniform(-0.5, 0.6)
+            steel.line(bag.points([(stage, s), (0.9, s)]), w * bag.ry, 200)
         for edge in (s - w, s + w):
             rods.line(bag.points([(-0.95, edge), (0.9, edge)]), 1.6)
     rods.done()

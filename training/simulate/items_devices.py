@@ -60,7 +60,7 @@ def detonator(c: Canvas) -> None:
     """A slim metal tube, filled, with two long curled wires."""
     w = c.u(0.028, 0.038)
     c.tube(-0.5, -0.05, w, "aluminium", 0.9, w * 0.35)
-    c.tube(-0.48, -0.22, w * 0.75, "lead", 0.1)
+    c.tube(-0.48, -0.22, w * 0.75, "copper", 0.12)
     c.tube(-0.48, -0.22, w * 0.75, "powder", 1.2)
     c.tube(-0.1, -0.03, w, "rubber", 1.2)
     for s in (-1, 1):
@@ -71,16 +71,17 @@ def detonator(c: Canvas) -> None:
 
 
 def firecracker(c: Canvas) -> None:
-    """Many little paper tubes plaited along a fuse."""
-    n = c.rng.randint(7, 11)
-    length, lean = c.u(0.16, 0.22), c.u(0.2, 0.6)
+    """Many little tubes of powder, in two rows along a fuse."""
+    n, w = c.rng.randint(9, 14), c.u(0.1, 0.15)
+    lean = c.u(-0.04, 0.08)
+    step = 0.92 / n
     for i in range(n):
-        x = -0.4 + 0.76 * i / (n - 1)
+        x = -0.46 + step * i
         for s in (-1, 1):
-            tip = (x + math.sin(lean) * length, s * (0.02 + math.cos(lean) * length))
-            c.rod([(x, s * 0.03), tip], 0.034, "powder", 2.2)
-            c.rod([(x + (tip[0] - x) * 0.25, tip[1] * 0.3), (x + (tip[0] - x) * 0.8, tip[1] * 0.8)], 0.017, "aluminium", 0.7)
-    c.rod([(-0.5 + i / 14, 0.015 * (-1) ** i) for i in range(15)], 0.012, "paper", 0.8)
+            jitter = c.u(-0.012, 0.012)
+            c.rod([(x + jitter, s * 0.035), (x + lean + jitter, s * w)], step * 0.36, "pyrotechnic", 1.8)
+            c.rod([(x + jitter, s * 0.03), (x + jitter, s * 0.05)], step * 0.3, "paper", 1.0)
+    c.rod([(-0.5 + i / 14, 0.014 * (-1) ** i) for i in range(15)], 0.012, "paper", 0.9)
 
 
 def lighter_fuel(c: Canvas) -> None:
@@ -95,6 +96,9 @@ def lighter_fuel(c: Canvas) -> None:
 
 def lighter(c: Canvas) -> None:
     """A disposable lighter: oval tank with liquid, valve tube, metal hood and wheel."""
+    if c.rng.random() < 0.3:
+        _petrol_lighter(c)
+        return
     w = c.u(0.13, 0.16)
     c.rect(-0.5, -w, 0.24, w, "pet", 0.7, 0.05)
     c.frame(-0.5, -w, 0.24, w, 0.025, "pet", 0.8, 0.05)
@@ -106,11 +110,23 @@ def lighter(c: Canvas) -> None:
     c.rect(0.2, -w * 0.4, 0.34, w * 0.2, "brass", 0.3)
 
 
+def _petrol_lighter(c: Canvas) -> None:
+    """A flip-top: a steel case with a hinged lid, the burner's chimney and wheel inside."""
+    w = c.u(0.3, 0.36)
+    c.rect(-0.5, -w, 0.5, w, "steel", 0.12, 0.05)
+    c.frame(-0.5, -w, 0.5, w, 0.03, "steel", 0.25, 0.05)
+    c.rect(-0.44, -w * 0.85, 0.1, w * 0.85, "fabric", 2.5)
+    c.rect(0.12, -w, 0.16, w, "steel", 0.25)
+    c.frame(0.16, -w * 0.55, 0.42, w * 0.3, 0.03, "steel", 0.3)
+    c.disc(0.3, w * 0.6, 0.09, 0.09, "steel", 0.8, 0.3)
+    c.rect(0.06, w * 0.9, 0.22, w * 1.12, "steel", 0.5)
+
+
 def pressurised_can(c: Canvas) -> None:
     """A long spray can: steel wall, domed shoulder, valve, dip tube, concave base."""
     w, filled = c.u(0.12, 0.16), c.u(-0.1, 0.3)
     body = [(-0.5, w), (0.3, w), (0.35, w * 0.9), (0.4, w * 0.5), (0.42, w * 0.3)]
-    c.turned(body, "steel", 5.0, w * 0.07)
+    c.turned(body, c.rng.choice(["steel", "steel", "aluminium"]), 5.0, w * 0.03)
     c.tube(-0.44, filled, w * 0.9, "water", c.u(2.5, 4.5))
     c.rod([(x, y * 0.9) for x, y in arc(-0.5, 0, 0.08, w, -math.pi / 2, math.pi / 2)], 0.012, "steel", 0.6)
     c.rect(0.29, -w * 1.03, 0.32, w * 1.03, "steel", 0.35)
@@ -136,8 +152,8 @@ def pepper_spray(c: Canvas) -> None:
 def loose_battery(c: Canvas) -> None:
     """One round cell: a dense can with a terminal nub."""
     w = c.u(0.13, 0.17)
-    c.tube(-0.5, 0.45, w, "lithium", 1.8)
-    c.tube(-0.5, 0.45, w, "steel", 0.9, w * 0.13)
+    c.tube(-0.5, 0.45, w, "lithium", 1.3)
+    c.tube(-0.5, 0.45, w, "steel", 0.7, w * 0.13)
     c.rect(-0.5, -w, -0.46, w, "steel", 0.3)
     c.rect(0.38, -w * 0.95, 0.4, w * 0.95, "rubber", 0.5)
     c.rect(0.43, -w * 0.98, 0.46, w * 0.98, "steel", 0.2)
@@ -155,8 +171,8 @@ def power_bank(c: Canvas) -> None:
         r = w * 0.9 / n
         for i in range(n):
             y = (i - (n - 1) / 2) * 2 * r
-            c.tube(-0.45, 0.28, r * 0.93, "lithium", 1.7, cy=y)
-            c.tube(-0.45, 0.28, r * 0.93, "steel", 0.5, r * 0.1, cy=y)
+            c.tube(-0.45, 0.28, r * 0.93, "lithium", 1.2, cy=y)
+            c.tube(-0.45, 0.28, r * 0.93, "steel", 0.35, r * 0.1, cy=y)
             c.rect(0.28, y - r * 0.4, 0.31, y + r * 0.4, "steel", 0.25)
     else:
         for s in (-1, 1):

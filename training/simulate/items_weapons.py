@@ -16,7 +16,11 @@ def knife(c: Canvas) -> None:
     belly = [(0.5 - 0.22 * i / 6, -w + 2 * w * math.sin(i / 6 * math.pi / 2)) for i in range(7)]
     c.poly([(h, -w), *belly, (h, w)], "steel", c.u(0.14, 0.24))
     c.poly([(h, w * 0.35), (0.3, w * 0.35), (0.26, w), (h, w)], "steel", -0.05)
-    c.rect(-0.5, -w * 0.95, h, w * 0.75, c.rng.choice(["plastic", "wood", "pet"]), 1.8, w * 0.5)
+    if c.rng.random() < 0.3:  # all metal, or a folding knife's heavy grip
+        c.rect(-0.5, -w * 0.95, h, w * 0.85, "steel", c.u(0.35, 0.7), w * 0.5)
+        c.rect(-0.44, -w * 0.4, h - 0.05, w * 0.3, "steel", -0.2)
+        return
+    c.rect(-0.5, -w * 0.95, h, w * 0.75, c.rng.choice(["plastic", "wood", "pet", "pvc"]), 1.8, w * 0.5)
     if c.rng.random() < 0.8:
         c.rect(-0.47, -w * 0.45, h, w * 0.3, "steel", 0.16)
         for i in range(3):
@@ -57,13 +61,14 @@ def scissors(c: Canvas) -> None:
     """Two crossing blades with finger rings."""
     a, w = c.u(0.08, 0.38), c.u(0.03, 0.045)
     ring = c.u(0.085, 0.11)
-    plastic = c.rng.random() < 0.55
+    handle, cm = c.rng.choice([("pet", 1.3), ("pvc", 1.2), ("steel", 0.35), ("steel", 0.5)])
+    bore = 0.78 if handle == "steel" else 0.68
     for s in (1, -1):
         c.poly(turn([(0, -w), (0.2, -w), (0.5, 0), (0, w)], a * s), "steel", 0.22)
         c.poly(turn([(-0.3, s * w * 1.2), (0.02, -w), (0.02, w), (-0.3, s * w * 3)], a * s), "steel", 0.25)
         x, y = turn([(-0.36, s * (0.02 + ring * 0.35))], a * s)[0]
-        outer, inner = ellipse(x, y, ring * 1.3, ring), ellipse(x, y, ring * 0.95, ring * 0.66)
-        c.poly(turn(outer, a * s, (x, y)), "pet" if plastic else "steel", 1.3 if plastic else 0.3,
+        outer, inner = ellipse(x, y, ring * 1.3, ring), ellipse(x, y, ring * 1.3 * bore, ring * bore)
+        c.poly(turn(outer, a * s, (x, y)), handle, cm,
                [turn(inner, a * s, (x, y))])  # fmt: skip
     c.disc(0, 0, 0.028, 0.028, "steel", 0.6)
 
@@ -180,7 +185,7 @@ def magazine(c: Canvas) -> None:
         x = 0.46 - i * 0.075
         y = curve(x, 0)[1]
         c.rod([(x, y - w * 0.85), (x, y + w * 0.35)], 0.03, "brass", 0.5)
-        c.rod([(x, y + w * 0.3), (x, y + w * 0.8)], 0.02, "lead", 0.5)
+        c.rod([(x, y + w * 0.3), (x, y + w * 0.8)], 0.02, "copper", 1.0)
     left = 0.44 - n * 0.075
     zigzag = [(left - (left + 0.44) * i / 9, curve(0, w * 0.7 * (-1) ** i)[1]) for i in range(10)]
     c.rod([(x, curve(x, y - curve(0, 0)[1])[1]) for x, y in zigzag], 0.012, "steel", 0.4)
@@ -192,7 +197,9 @@ def bullet(c: Canvas) -> None:
     c.turned([(-0.44, w), (0.05, w), (0.12, w * 0.8), (0.16, w * 0.8)], "brass", 0.9, w * 0.3)
     c.tube(-0.4, 0.1, w * 0.7, "powder", 0.6)
     c.tube(-0.5, -0.42, w * 1.12, "brass", 0.9)
-    c.turned([(0.0, w * 0.75), (0.2, w * 0.78), (0.32, w * 0.62), (0.44, w * 0.3), (0.5, 0.02)], "lead", 0.7)
+    tip = [(0.0, w * 0.75), (0.2, w * 0.78), (0.32, w * 0.62), (0.44, w * 0.3), (0.5, 0.02)]
+    c.turned(tip, "copper", 0.9)
+    c.turned([(x - 0.02, r * 0.8) for x, r in tip], "lead", 0.3)
 
 
 def hammer(c: Canvas) -> None:
@@ -262,9 +269,10 @@ def knuckleduster(c: Canvas) -> None:
 def handcuffs(c: Canvas) -> None:
     """Two steel loops with locks, joined by a short chain."""
     r = c.u(0.17, 0.19)
+    apart = c.rng.choice([0.3, 0.3, 0.2])  # sometimes folded on each other
     for s in (-1, 1):
         t = c.u(-0.7, 0.7)
-        x, y = s * 0.3, c.u(-0.1, 0.1)
+        x, y = s * apart, c.u(-0.1, 0.1) + s * (0.3 - apart)
         c.disc(x, y, r, r * c.u(0.85, 1), "steel", 0.35, 0.8)
         lock = turn([(x - s * r * 0.3, y - r * 0.5), (x - s * r * 0.3, y + r * 0.5), (x - s * r * 1.25, y + r * 0.35), (x - s * r * 1.25, y - r * 0.35)], t * 0.4, (x, y))
         c.poly(lock, "steel", 0.9)
@@ -281,6 +289,9 @@ def slingshot(c: Canvas) -> None:
     c.rod([(-0.5, 0), (-0.2, 0)], w * 1.5, "wood", 2.2)
     c.rod([(-0.48, 0), (-0.16, 0)], w, material, cm)
     for k in (-1, 1):
-        c.rod([(-0.17, 0), (-0.1, k * s * 0.7), (0.0, k * s), (0.12, k * s)], w, material, cm)
+        bow = c.u(0.9, 1.35)
+        c.rod([(-0.17, 0), (-0.1, k * s * 0.7), (0.0, k * s * bow), (0.06, k * s * bow), (0.12, k * s)], w, material, cm)
+        if c.rng.random() < 0.6:
+            c.disc(0.15, k * s, 0.06, 0.05, material, cm, 0.5)
         c.rod([(0.11, k * s), (0.28, k * s * 0.9), (0.45, k * c.u(0.03, 0.06))], w * 0.55, "rubber", 0.9)
     c.rect(0.42, -0.06, 0.5, 0.06, "leather", 0.9, 0.02)

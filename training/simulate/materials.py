@@ -20,6 +20,7 @@ MATERIALS: dict[str, tuple[str, float]] = {
     "leather": ("C6H10O5N", 0.9),
     "rubber": ("C5H8S", 1.2),
     "powder": ("C3H6N6O6", 1.7),
+    "pyrotechnic": ("KNO3AlS", 1.5),
     "pvc": ("C2H3Cl", 1.4),
     "glass": ("Na2Si6CaO14", 2.5),
     "board": ("SiO2C3H4Cu", 2.2),

@@ -109,7 +109,9 @@ def choose_items(
             labels.append(labels[-1] if labels and rng.random() < 0.3 else rng.choice(threats))
     ordinary: list[str] = []
     while len(labels) + len(ordinary) < count:
-        ordinary.append(ordinary[-1] if ordinary and rng.random() < 0.12 else rng.choice(others))
+        label = ordinary[-1] if ordinary and rng.random() < 0.12 else rng.choice(others)
+        if DRAWINGS[label].most < 0.5 or label not in ordinary:  # one laptop, one umbrella
+            ordinary.append(label)
     return labels + ordinary
 
 
@@ -142,7 +144,7 @@ def _bags(rng: random.Random, noise: np.random.Generator) -> tuple[Scene, list[B
         angle = rng.choice([rng.uniform(-0.12, 0.12), rng.uniform(-0.5, 0.5)])
         cx, cy = span * (i + 0.5) + rng.uniform(-0.05, 0.05) * span, height / 2 + rng.uniform(-0.05, 0.05) * height
         bags.append(Bag(cx, cy, rx, ry, angle, rng.random() < 0.3))
-    fullness = rng.choice([0.4, 1.0, 2.0, 3.5, 6.0]) * rng.uniform(0.8, 1.25)
+    fullness = rng.choice([0.4, 1.0, 2.0, 3.5, 5.0, 7.0]) * rng.uniform(0.8, 1.25)
     for bag in bags:
         draw_bag(scene, bag, rng, noise, fullness * rng.uniform(0.7, 1.2))
     if rng.random() < 0.35:
