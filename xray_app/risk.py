@@ -1,0 +1,170 @@
+"""The risk policy: the contract's table as code, over both models. Deterministic, no state.
+
+First line that fits:
+
+1. a prohibited item, by either model, at or above `prohibited_threshold`          HIGH    SEARCH
+2. an opaque area past `opaque_hard`                                               HIGH    SEARCH
+3. a prohibited item by either model at or above `lower_threshold`                 MEDIUM  REVIEW
+4. a restricted item; an opaque area past `opaque_soft`; an incomplete answer;
+   low confidence                                                                  MEDIUM  REVIEW
+5. none of these, but a model not validated on this scanner                        LOW     REVIEW
+6. none of these                                                                   LOW     CLEAR
+
+Where a model gave an item no confidence, it counts as certain: the safe side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xray_app.taxonomy import Policy
+from xray_app.types import Agreement, Box, Report, Risk, Status
+
+# A reason is read at a glance; a looping model may name thirty items.
+_MOST_NAMED = 4
+
+
+@dataclass(frozen=True)
+class _Sighting:
+    """What each model said of one label: its highest confidence, None where it did not name it."""
+
+    label: str
+    status: Status
+    vlm: float | None
+    detector: float | None
+    said: str
+
+    @property
+    def confidence(self) -> float:
+        return max(self.vlm or 0.0, self.detector or 0.0)
+
+
+def agree(report: Report, boxes: Sequence[Box], policy: Policy) -> Agreement:
+    """Which labels both models named, and which only one did.
+
+    Boxes below the policy's lower threshold are left out; labels come in the order of report, then boxes.
+    """
+    vlm = list(dict.fromkeys(item.label for item in report.items))
+    detector = list(
+        dict.fromkeys(box.label for box in boxes if _certain(box.confidence) >= policy.lower_threshold)
+    )
+    return Agreement(
+        both=tuple(label for label in vlm if label in detector),
+        vlm_only=tuple(label for label in vlm if label not in detector),
+        detector_only=tuple(label for label in detector if label not in vlm),
+    )
+
+
+def assess(
+    report: Report, boxes: Sequence[Box], opaque_fraction: float, validated: bool, policy: Policy
+) -> Risk:
+    """The desk's risk for one scan, by the table above.
+
+    Args:
+        report: the VLM's answer.
+        boxes: the detector's boxes, of any confidence.
+        opaque_fraction: share of the picture too dark to see through, 0 to 1.
+        validated: whether this pair of models is validated on this scanner.
+        policy: the profile whose thresholds and limits apply.
+    """
+    seen = _sightings(report, boxes)
+    prohibited = [one for one in seen if one.status is Status.PROHIBITED]
+
+    certain = [one for one in prohibited if one.confidence >= policy.prohibited_threshold]
+    if certain:
+        return Risk(level="HIGH", reason=_named(certain, "detected"), action="SEARCH", policy=policy.name)
+    if opaque_fraction > policy.opaque_hard:
+        reason = f"opaque area of {opaque_fraction:.0%} of the picture"
+        return Risk(level="HIGH", reason=reason, action="SEARCH", policy=policy.name)
+
+    possible = [one for one in prohibited if one.confidence >= policy.lower_threshold]
+    if possible:
+        return Risk(level="MEDIUM", reason=_named(possible, "possible"), action="REVIEW", policy=policy.name)
+    doubts = _doubts(report, seen, opaque_fraction, policy)
+    if doubts:
+        return Risk(level="MEDIUM", reason="; ".join(doubts), action="REVIEW", policy=policy.name)
+
+    if not validated:
+        reason = "model not validated on this scanner"
+        return Risk(level="LOW", reason=reason, action="REVIEW", policy=policy.name)
+    return Risk(level="LOW", reason="no threats detected", action="CLEAR", policy=policy.name)
+
+
+def _doubts(report: Report, seen: Sequence[_Sighting], opaque_fraction: float, policy: Policy) -> list[str]:
+    """The reasons of the table's fourth line."""
+    doubts = []
+    # A box of a restricted class counts from the lower threshold on, as a prohibited one would:
+    # the detector gives dozens of boxes at a few per cent. The VLM's items count whatever their confidence.
+    restricted = [
+        one
+        for one in seen
+        if one.status is Status.RESTRICTED
+        and (one.vlm is not None or one.confidence >= policy.lower_threshold)
+    ]
+    if restricted:
+        doubts.append(_named(restricted, "detected"))
+    if opaque_fraction > policy.opaque_soft:
+        doubts.append(f"opaque area of {opaque_fraction:.0%} of the picture")
+    if not report.complete:
+        doubts.append("VLM answer incomplete")
+    # Allowed items too: an unsure "laptop" may be something else. A prohibited item that the VLM named
+    # below the lower threshold ends up here, so that nothing it said is dropped without a look.
+    unsure = [
+        one
+        for one in seen
+        if one.vlm is not None
+        and one.status is not Status.RESTRICTED
+        and (one.vlm < policy.low_confidence or one.status is Status.PROHIBITED)
+    ]
+    if unsure:
+        doubts.append(f"low confidence: {_list(unsure)}")
+    return doubts
+
+
+def _sightings(report: Report, boxes: Sequence[Box]) -> list[_Sighting]:
+    """One sighting a label, in the order of report, then boxes."""
+    vlm: dict[str, list[float | None]] = {}
+    detector: dict[str, list[float | None]] = {}
+    status: dict[str, Status] = {}
+    for item in report.items:
+        vlm.setdefault(item.label, []).append(item.confidence)
+        status.setdefault(item.label, item.status)
+    for box in boxes:
+        detector.setdefault(box.label, []).append(box.confidence)
+        status.setdefault(box.label, box.status)
+    sightings = []
+    for label, its_status in status.items():
+        by_vlm, by_detector = _surest(vlm.get(label)), _surest(detector.get(label))
+        said = [_said("VLM", vlm.get(label)), _said("detector", detector.get(label))]
+        sightings.append(
+            _Sighting(label, its_status, by_vlm, by_detector, ", ".join(part for part in said if part))
+        )
+    return sightings
+
+
+def _certain(confidence: float | None) -> float:
+    return 1.0 if confidence is None else confidence
+
+
+def _surest(confidences: Sequence[float | None] | None) -> float | None:
+    return None if confidences is None else max(map(_certain, confidences))
+
+
+def _said(who: str, confidences: Sequence[float | None] | None) -> str:
+    if confidences is None:
+        return ""
+    stated = [value for value in confidences if value is not None]
+    return f"{who} {max(stated):.2f}" if len(stated) == len(confidences) else who
+
+
+def _named(sightings: Sequence[_Sighting], verb: str) -> str:
+    if len(sightings) == 1:
+        return f"{sightings[0].label} {verb} ({sightings[0].said})"
+    return f"{_list(sightings)} {verb}"
+
+
+def _list(sightings: Sequence[_Sighting]) -> str:
+    names = [f"{one.label} ({one.said})" for one in sightings[:_MOST_NAMED]]
+    more = len(sightings) - _MOST_NAMED
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")
