@@ -1,0 +1,115 @@
+"""What many tests start from: an empty store, the site's taxonomy, an analysis to correct."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from PIL import Image
+
+# Before any library looks: a test that would download something fails instead.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+from xray_app.store import analyses
+from xray_app.store.database import Database
+from xray_app.taxonomy import Taxonomy, load_taxonomy
+from xray_app.types import (
+    Agreement,
+    Analysis,
+    DetectorFacts,
+    ModelFacts,
+    Report,
+    Risk,
+    ScanFacts,
+    Timings,
+    VlmFacts,
+)
+
+MakeAnalysis = Callable[..., Analysis]
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[Database]:
+    """An empty store in a folder of its own."""
+    data_dir = tmp_path / "data"
+    opened = Database.open(f"sqlite:///{data_dir / 'xray.db'}", data_dir)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="session")
+def taxonomy() -> Taxonomy:
+    """The taxonomy that ships."""
+    return load_taxonomy()
+
+
+@cache
+def png(shade: int = 200, width: int = 320, height: int = 240) -> bytes:
+    """A small picture; another shade is another scan."""
+    file = io.BytesIO()
+    Image.new("RGB", (width, height), (shade % 256, shade // 256 % 256, 90)).save(file, "PNG")
+    return file.getvalue()
+
+
+def scan_facts(content: bytes, **changes: str | int | None) -> ScanFacts:
+    """The facts of a scan of 320 x 240; its bag is its own unless another is named."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    facts = ScanFacts(
+        id=sha256, sha256=sha256, width=320, height=240, filename="scan.png", bag_id=sha256
+    )
+    return facts.model_copy(update=changes)
+
+
+@pytest.fixture(scope="session")
+def make_analysis(taxonomy: Taxonomy) -> MakeAnalysis:
+    """Builds an Analysis: one knife with one box `b1` at 10, 20, 110, 90, and two plastic bottles.
+
+    Any field may be given instead; `scan` to say which scan it is of.
+    """
+
+    def make(**changes: object) -> Analysis:
+        analysis = Analysis(
+            id=uuid4().hex,
+            created_at=datetime.now(UTC),
+            scan=scan_facts(png()),
+            report=Report(
+                items=(taxonomy.item("knife", 1, 0.9), taxonomy.item("plastic bottle", 2, 0.8)),
+                text="Items detected: 1 knife (threat), 2 plastic bottles. Security risk: HIGH - knife detected.",
+                complete=True,
+            ),
+            risk=Risk(level="HIGH", reason="knife", action="SEARCH", policy="airport"),
+            boxes=(taxonomy.box("b1", "model", "knife", (10.0, 20.0, 110.0, 90.0), 0.87),),
+            agreement=Agreement(both=("knife",), vlm_only=("plastic bottle",), detector_only=()),
+            opaque_fraction=0.1,
+            models=ModelFacts(
+                vlm=VlmFacts(name="bundled"), detector=DetectorFacts(name="bundled", sha256="d" * 64)
+            ),
+            taxonomy_sha256=taxonomy.sha256,
+            timings_ms=Timings(vlm=50.0, detector=10.0, total=61.0),
+        )
+        return analysis.model_copy(update=changes)
+
+    return make
+
+
+@pytest.fixture
+def stored(db: Database, make_analysis: MakeAnalysis) -> MakeAnalysis:
+    """As `make_analysis`, and stores it with its scan: `stored(shade=7, bag_id="bag 7")`."""
+
+    def make(
+        shade: int = 200, bag_id: str | None = None, by: str = "anna", **changes: object
+    ) -> Analysis:
+        content = png(shade)
+        facts = scan_facts(content) if bag_id is None else scan_facts(content, bag_id=bag_id)
+        analysis = make_analysis(scan=facts, **changes)
+        return analyses.save_with_scan(db, facts, content, "image/png", analysis, by)
+
+    return make

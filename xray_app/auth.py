@@ -1,0 +1,192 @@
+"""Who may do what: users, passwords, sign-in, tokens, roles.
+
+Passwords are hashed with Argon2 (pwdlib). A token is 256 random bits; the database holds its SHA-256
+alone. Failed sign-ins are counted in the database, so that a restart does not reset them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+import unicodedata
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+from pwdlib import PasswordHash
+
+from xray_app.errors import BadInput, Forbidden, NotSignedIn, Throttled
+from xray_app.store import sessions, users
+from xray_app.store.database import Database
+from xray_app.store.users import User
+from xray_app.types import Role
+
+ADMIN = "admin"
+SESSION = timedelta(hours=12)
+MAX_FAILURES = 5
+FAILURE_WINDOW = timedelta(minutes=5)
+MAX_USERNAME = 64
+MIN_PASSWORD = 8
+MAX_PASSWORD = 1024  # hashing is slow on purpose; a megabyte of password would make it a weapon
+
+_hasher = PasswordHash.recommended()
+# One check at a time per lock: tries at one name are counted one after the other, and a flood of sign-ins
+# does not take 64 MB of memory for each.
+_gates = [threading.Lock() for _ in range(4)]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who is asking."""
+
+    username: str
+    role: Role
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """A new session. The token is told once, here."""
+
+    token: str
+    expires_at: datetime
+    role: Role
+
+
+def ensure_admin(db: Database, password: str | None) -> str | None:
+    """Make the user `admin` of a new database.
+
+    Args:
+        db: the store.
+        password: from XRAY_ADMIN_PASSWORD; None or empty: a random one. An existing admin keeps theirs.
+
+    Returns:
+        The random password, to be shown once; None where none was made.
+    """
+    if users.has_admin(db):
+        return None
+    generated = None if password else secrets.token_urlsafe(12)
+    added = users.add_first_admin(db, ADMIN, _hasher.hash(password or generated or ""))
+    return generated if added else None
+
+
+def add_user(db: Database, username: str, password: str, role: Role, by: str = ADMIN) -> User:
+    """Add a user.
+
+    Args:
+        db: the store.
+        username: 1 to 64 printable characters, no space at either end.
+        password: at least 8 characters.
+        role: what they may do.
+        by: who adds them, for the audit.
+
+    Raises:
+        BadInput: a name or password that will not do.
+        Conflict: the name is taken.
+    """
+    name = _normalised(username)
+    if name is None:
+        raise BadInput(f"A user name has 1 to {MAX_USERNAME} printable characters, no space at either end.")
+    return users.add(db, name, role, _hasher.hash(_good(password)), by)
+
+
+def set_password(db: Database, username: str, password: str, by: str = ADMIN) -> User:
+    """Change a user's password; all of their sessions end at once.
+
+    Raises:
+        BadInput: a password of fewer than 8 characters.
+        NotFound: no user has this name.
+    """
+    return users.set_password(db, _normalised(username) or "", _hasher.hash(_good(password)), by)
+
+
+def disable_user(db: Database, username: str, by: str = ADMIN) -> User:
+    """Keep a user out; all of their sessions end at once.
+
+    Raises:
+        NotFound: no user has this name.
+        Conflict: it is the last admin.
+    """
+    return users.disable(db, _normalised(username) or "", by)
+
+
+def sign_in(db: Database, username: str, password: str) -> SignedIn:
+    """Check a password and open a session of 12 hours.
+
+    Raises:
+        NotSignedIn: wrong name or password, or a disabled user; which one is not told, nor by the time taken.
+        Throttled: five failures of this name within five minutes.
+    """
+    # A name that cannot exist is counted with its like, not let through uncounted.
+    name = _normalised(username) or ""
+    with _gates[hash(name) % len(_gates)]:
+        _refuse_throttled(db, name)
+        known_hash = users.password_hash(db, name) if name else None
+        right = _hasher.verify(password[:MAX_PASSWORD], known_hash or _no_ones_hash())
+        if known_hash is None or not right or len(password) > MAX_PASSWORD:
+            sessions.add_failure(db, name, keep=FAILURE_WINDOW)
+            raise NotSignedIn("Wrong user name or password.")
+    token = secrets.token_urlsafe(32)
+    expires_at = datetime.now(UTC) + SESSION
+    role = sessions.add(db, _sha256(token), name, known_hash, expires_at)
+    return SignedIn(token=token, expires_at=expires_at, role=role)
+
+
+def identify(db: Database, token: str) -> Identity:
+    """Whose token this is.
+
+    Raises:
+        NotSignedIn: it is unknown, expired or revoked, or its user is disabled.
+    """
+    user = sessions.user_of(db, _sha256(token))
+    if user is None:
+        raise NotSignedIn("Sign in again: this session is unknown or has ended.")
+    return Identity(user.username, user.role)
+
+
+def sign_out(db: Database, token: str) -> None:
+    """End a session; one that has ended already is no error."""
+    sessions.end(db, _sha256(token))
+
+
+def require(identity: Identity, role: Role) -> None:
+    """Let through whoever has this role or one that includes it.
+
+    Raises:
+        Forbidden: they do not.
+    """
+    if not identity.role.includes(role):
+        raise Forbidden(f"This needs the role {role.value}; yours is {identity.role.value}.")
+
+
+def _refuse_throttled(db: Database, name: str) -> None:
+    count, first = sessions.failures(db, name, within=FAILURE_WINDOW)
+    if count < MAX_FAILURES or first is None:
+        return
+    wait = max(1, round((first + FAILURE_WINDOW - datetime.now(UTC)).total_seconds()))
+    raise Throttled(
+        f"Too many failed sign-ins with this name. Try again in {wait} seconds.",
+        details={"retry_after": wait},
+    )
+
+
+def _normalised(username: str) -> str | None:
+    # NFKC: two spellings that look alike are one user.
+    name = unicodedata.normalize("NFKC", username)
+    return name if 1 <= len(name) <= MAX_USERNAME and name.isprintable() and name == name.strip() else None
+
+
+def _good(password: str) -> str:
+    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+        raise BadInput(f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters.")
+    return password
+
+
+def _sha256(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@cache
+def _no_ones_hash() -> str:
+    """What an unknown user's password is checked against, so that it takes as long as a known one's."""
+    return _hasher.hash(secrets.token_urlsafe(32))

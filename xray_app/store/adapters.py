@@ -1,0 +1,224 @@
+"""Registered adapters, and the pointer to the active one of each base model: its newest promotion."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from xray_app.errors import Conflict, NotFound
+from xray_app.store import audit
+from xray_app.store.database import Database
+from xray_app.store.paging import newest_first
+from xray_app.store.tables import AdapterRow, PromotionRow
+from xray_app.types import Adapter, AdapterKind, Gate, RunMetrics
+
+
+def add(db: Database, adapter: Adapter, folder: Path) -> Adapter:
+    """Register an adapter. Registering does not make it active, whatever its `active` says.
+
+    Args:
+        db: the store.
+        adapter: what is known of it.
+        folder: where its files lie; kept relative where that is below the data folder.
+
+    Raises:
+        Conflict: an adapter with this id is registered already.
+    """
+    folder = folder.resolve()
+    if folder.is_relative_to(db.data_dir):
+        folder = folder.relative_to(db.data_dir)
+    with db.write() as session:
+        if session.get(AdapterRow, adapter.id) is not None:
+            raise Conflict("An adapter with this id is registered already.")
+        row = AdapterRow(
+            id=adapter.id,
+            kind=adapter.kind,
+            base=adapter.base,
+            base_sha256=adapter.base_sha256,
+            run_id=adapter.run_id,
+            created_at=adapter.created_at,
+            folder=folder.as_posix(),
+            metrics=adapter.metrics.model_dump_json(),
+            gate=adapter.gate.model_dump_json(),
+        )
+        session.add(row)
+        session.flush()
+        return _value(session, row)
+
+
+def get(db: Database, adapter_id: str) -> Adapter:
+    """One adapter.
+
+    Raises:
+        NotFound: no adapter has this id.
+    """
+    with db.read() as session:
+        return _value(session, _row(session, adapter_id))
+
+
+def folder(db: Database, adapter_id: str) -> Path:
+    """Where an adapter's files lie.
+
+    Raises:
+        NotFound: no adapter has this id.
+    """
+    with db.read() as session:
+        return db.data_dir / _row(session, adapter_id).folder  # an absolute one stays as it is
+
+
+def page(db: Database, limit: int = 50, after: str | None = None) -> tuple[list[Adapter], str | None]:
+    """Adapters newest first, and the cursor of the next page (None at the end).
+
+    Raises:
+        BadInput: a limit outside 1 to 500, or a cursor that no page gave.
+    """
+    with db.read() as session:
+        rows, following = newest_first(
+            session, select(AdapterRow), AdapterRow.created_at, AdapterRow.id, limit, after
+        )
+        return [_value(session, row) for row in rows], following
+
+
+def active(db: Database, kind: AdapterKind, base_sha256: str) -> Adapter | None:
+    """The adapter in use over this base model, None for the base model itself."""
+    with db.read() as session:
+        return _active(session, kind, base_sha256)
+
+
+def activate(
+    db: Database,
+    adapter_id: str | None,
+    kind: AdapterKind,
+    base_sha256: str,
+    by: str,
+    reason: str | None = None,
+    forced: bool = False,
+) -> Adapter | None:
+    """Move the pointer of a base model; None moves it to the base model itself.
+
+    Raises:
+        NotFound: no adapter has this id.
+        Conflict: the adapter is of another kind or another base model.
+    """
+    with db.write() as session:
+        if adapter_id is not None:
+            row = _row(session, adapter_id)
+            if (row.kind, row.base_sha256) != (kind, base_sha256):
+                raise Conflict(f"This adapter belongs to another base model ({row.base}).")
+        _point(session, kind, base_sha256, adapter_id, by, reason, forced, rollback=False)
+        return _active(session, kind, base_sha256)
+
+
+def previous(db: Database, kind: AdapterKind, base_sha256: str) -> str | None:
+    """What a rollback would make active: the id of the adapter before the present one, None for the base."""
+    with db.read() as session:
+        return _previous(session, kind, base_sha256)
+
+
+def rollback(
+    db: Database, kind: AdapterKind, base_sha256: str, by: str, reason: str | None = None
+) -> Adapter | None:
+    """Move the pointer back to what was active before; a second time, to what was active before that.
+
+    Returns:
+        The adapter now active; None for the base model, also when nothing was ever promoted.
+    """
+    with db.write() as session:
+        present = _active(session, kind, base_sha256)
+        if present is not None:
+            before = _previous(session, kind, base_sha256)
+            _point(session, kind, base_sha256, before, by, reason, forced=False, rollback=True)
+        return _active(session, kind, base_sha256)
+
+
+def _row(session: Session, adapter_id: str) -> AdapterRow:
+    row = session.get(AdapterRow, adapter_id)
+    if row is None:
+        raise NotFound("There is no adapter with this id.")
+    return row
+
+
+def _value(session: Session, row: AdapterRow) -> Adapter:
+    return Adapter(
+        id=row.id,
+        kind=row.kind,  # type: ignore[arg-type]  # only add() writes it
+        base=row.base,
+        base_sha256=row.base_sha256,
+        run_id=row.run_id,
+        active=_active_id(session, row.kind, row.base_sha256) == row.id,
+        created_at=row.created_at,
+        metrics=RunMetrics.model_validate_json(row.metrics),
+        gate=Gate.model_validate_json(row.gate),
+    )
+
+
+def _active(session: Session, kind: str, base_sha256: str) -> Adapter | None:
+    adapter_id = _active_id(session, kind, base_sha256)
+    return None if adapter_id is None else _value(session, _row(session, adapter_id))
+
+
+def _active_id(session: Session, kind: str, base_sha256: str) -> str | None:
+    return session.scalar(
+        select(PromotionRow.adapter_id)
+        .where(PromotionRow.kind == kind, PromotionRow.base_sha256 == base_sha256)
+        .order_by(PromotionRow.id.desc())
+        .limit(1)
+    )
+
+
+def _previous(session: Session, kind: str, base_sha256: str) -> str | None:
+    rows = session.execute(
+        select(PromotionRow.adapter_id, PromotionRow.rollback)
+        .where(PromotionRow.kind == kind, PromotionRow.base_sha256 == base_sha256)
+        .order_by(PromotionRow.id)
+    )
+    # What was active, oldest first. A rollback takes the last one off, or two in a row would bring the
+    # refused adapter back.
+    states: list[str | None] = [None]
+    for adapter_id, rolled_back in rows:
+        if rolled_back:
+            while len(states) > 1 and states[-1] != adapter_id:
+                states.pop()
+        elif states[-1] != adapter_id:
+            states.append(adapter_id)
+    return states[-2] if len(states) > 1 else None
+
+
+def _point(
+    session: Session,
+    kind: str,
+    base_sha256: str,
+    adapter_id: str | None,
+    by: str,
+    reason: str | None,
+    forced: bool,
+    rollback: bool,
+) -> None:
+    session.add(
+        PromotionRow(
+            kind=kind,
+            base_sha256=base_sha256,
+            adapter_id=adapter_id,
+            rollback=rollback,
+            forced=forced,
+            reason=reason,
+            promoted_by=by,
+            created_at=datetime.now(UTC),
+        )
+    )
+    audit.write(
+        session,
+        by,
+        "rolled back" if rollback else "promoted",
+        {
+            "kind": kind,
+            "base_sha256": base_sha256,
+            "adapter_id": adapter_id,
+            "forced": forced,
+            "reason": reason,
+        },
+    )
+    session.flush()

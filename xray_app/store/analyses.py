@@ -1,0 +1,120 @@
+"""Analyses: written once, with their scan, and never changed."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from xray_app.errors import BadInput, Conflict, NotFound
+from xray_app.store import scans
+from xray_app.store.database import Database
+from xray_app.store.paging import newest_first
+from xray_app.store.tables import AnalysisRow, ScanRow
+from xray_app.types import Analysis, ScanFacts
+
+
+def save(db: Database, analysis: Analysis, created_by: str) -> Analysis:
+    """Keep an analysis whose scan is stored already.
+
+    Raises:
+        NotFound: the scan is not stored.
+        Conflict: an analysis with this id is.
+    """
+    with db.write() as session:
+        if session.get(ScanRow, analysis.scan.id) is None:
+            raise NotFound("The scan of this analysis is not stored.")
+        _add(session, analysis, created_by)
+    return analysis
+
+
+def save_with_scan(
+    db: Database,
+    scan_facts: ScanFacts,
+    content: bytes,
+    media_type: str,
+    analysis: Analysis,
+    created_by: str,
+) -> Analysis:
+    """Keep a scan and its analysis, both or neither.
+
+    Raises:
+        StorageFailed: disk full or read-only; nothing is left behind.
+        Conflict: an analysis with this id is there already.
+    """
+    if analysis.scan != scan_facts:
+        raise BadInput("The analysis is of another scan.")
+    with scans.saving(db, scan_facts, content, media_type) as session:
+        _add(session, analysis, created_by)
+    return analysis
+
+
+def get(db: Database, analysis_id: str) -> Analysis:
+    """One analysis.
+
+    Raises:
+        NotFound: no analysis has this id.
+    """
+    with db.read() as session:
+        return read(session, analysis_id)
+
+
+def page(db: Database, limit: int = 50, after: str | None = None) -> tuple[list[Analysis], str | None]:
+    """Analyses newest first, and the cursor of the next page (None at the end).
+
+    Raises:
+        BadInput: a limit outside 1 to 500, or a cursor that no page gave.
+    """
+    with db.read() as session:
+        rows, following = newest_first(
+            session, select(AnalysisRow), AnalysisRow.created_at, AnalysisRow.id, limit, after
+        )
+    return [_value(row) for row in rows], following
+
+
+def of_bag(db: Database, bag_id: str) -> list[Analysis]:
+    """All analyses of a bag's views, oldest first; empty for an unknown bag."""
+    query = (
+        select(AnalysisRow)
+        .where(AnalysisRow.bag_id == bag_id)
+        .order_by(AnalysisRow.created_at, AnalysisRow.id)
+    )
+    with db.read() as session:
+        return [_value(row) for row in session.scalars(query)]
+
+
+def read(session: Session, analysis_id: str) -> Analysis:
+    """As `get`, within a transaction."""
+    row = session.get(AnalysisRow, analysis_id)
+    if row is None:
+        raise NotFound("There is no analysis with this id.")
+    return _value(row)
+
+
+def _value(row: AnalysisRow) -> Analysis:
+    return Analysis.model_validate_json(row.document)
+
+
+def _add(session: Session, analysis: Analysis, created_by: str) -> None:
+    scan = analysis.scan
+    for name, value in (("bag_id", scan.bag_id), ("view", scan.view), ("scanner_id", scan.scanner_id)):
+        if value is not None and (len(value) > 200 or "\0" in value):
+            raise BadInput(f"{name} is at most 200 characters long.")
+    if session.get(AnalysisRow, analysis.id) is not None:
+        raise Conflict("An analysis with this id is stored already.")
+    session.add(
+        AnalysisRow(
+            id=analysis.id,
+            created_at=analysis.created_at,
+            created_by=created_by,
+            scan_id=scan.id,
+            bag_id=scan.bag_id,
+            view=scan.view,
+            scanner_id=scan.scanner_id,
+            risk_level=analysis.risk.level,
+            action=analysis.risk.action,
+            adapter=analysis.models.vlm.adapter,
+            taxonomy_sha256=analysis.taxonomy_sha256,
+            document=analysis.model_dump_json(),
+        )
+    )
+    session.flush()

@@ -1,0 +1,17 @@
+"""Run by Alembic: applies the migrations over the connection that `Database.open` hands in."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from xray_app.store.tables import Base
+
+connection = context.config.attributes["connection"]
+context.configure(
+    connection=connection,
+    target_metadata=Base.metadata,
+    transactional_ddl=True,  # SQLite's is too, whatever Alembic assumes
+    render_as_batch=connection.dialect.name == "sqlite",
+)
+with context.begin_transaction():
+    context.run_migrations()

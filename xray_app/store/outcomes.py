@@ -1,0 +1,77 @@
+"""What the hand search found, appended: the only real ground truth in operation."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from sqlalchemy import select
+
+from xray_app.errors import BadInput, NotFound
+from xray_app.store.database import Database
+from xray_app.store.labels import Labels
+from xray_app.store.tables import AnalysisRow, OutcomeRow
+from xray_app.types import ItemCount, Outcome
+
+
+def add(
+    db: Database,
+    analysis_id: str,
+    found: Iterable[ItemCount],
+    note: str | None,
+    author: str,
+    taxonomy: Labels,
+) -> Outcome:
+    """Append what a hand search found; nothing found is an outcome too.
+
+    Raises:
+        NotFound: no analysis has this id.
+        UnknownLabel: a label that is neither a class nor an alias.
+        BadInput: more than 99 of one class.
+    """
+    counts: dict[str, int] = {}
+    for item in found:
+        label = taxonomy.item(item.label, 1).label
+        counts[label] = counts.get(label, 0) + item.count
+    if too_many := [label for label, count in counts.items() if count > 99]:
+        raise BadInput(f"A count is 1 to 99 ({too_many[0]}).", details={"label": too_many[0]})
+    value = Outcome(
+        id=uuid4().hex,
+        analysis_id=analysis_id,
+        author=author,
+        created_at=datetime.now(UTC),
+        found=tuple(ItemCount(label=label, count=count) for label, count in counts.items()),
+        note=note,
+    )
+    with db.write() as session:
+        if session.get(AnalysisRow, analysis_id) is None:
+            raise NotFound("There is no analysis with this id.")
+        session.add(
+            OutcomeRow(
+                id=value.id,
+                analysis_id=analysis_id,
+                author=author,
+                created_at=value.created_at,
+                document=value.model_dump_json(),
+            )
+        )
+    return value
+
+
+def list(db: Database, analysis_id: str) -> builtins.list[Outcome]:
+    """All outcomes of an analysis, oldest first.
+
+    Raises:
+        NotFound: no analysis has this id.
+    """
+    query = (
+        select(OutcomeRow)
+        .where(OutcomeRow.analysis_id == analysis_id)
+        .order_by(OutcomeRow.created_at, OutcomeRow.id)
+    )
+    with db.read() as session:
+        if session.get(AnalysisRow, analysis_id) is None:
+            raise NotFound("There is no analysis with this id.")
+        return [Outcome.model_validate_json(row.document) for row in session.scalars(query)]

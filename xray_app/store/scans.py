@@ -1,0 +1,147 @@
+"""The bytes of scans: one file each, named by its SHA-256, and a row that says it is complete."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from xray_app.errors import BadInput, NotFound, StorageFailed
+from xray_app.store.database import Database
+from xray_app.store.tables import ScanRow
+from xray_app.types import ScanFacts
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+EXTENSIONS = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "image/bmp": "bmp",
+    "image/tiff": "tif",
+    "application/dicom": "dcm",
+}
+ABANDONED_SECONDS = 3600
+
+
+def save_scan(db: Database, scan_facts: ScanFacts, content: bytes, media_type: str) -> ScanFacts:
+    """Keep the bytes of a scan; the same bytes a second time change nothing.
+
+    Raises:
+        StorageFailed: disk full or read-only; no file and no row is left behind.
+    """
+    with saving(db, scan_facts, content, media_type):
+        pass
+    return scan_facts
+
+
+@contextmanager
+def saving(db: Database, facts: ScanFacts, content: bytes, media_type: str) -> Iterator[Session]:
+    """A write transaction in which the scan is stored, for the rows that go with it.
+
+    Raises:
+        StorageFailed: disk full or read-only; no file and no row is left behind.
+    """
+    if not SHA256.fullmatch(facts.sha256) or facts.id != facts.sha256:
+        raise BadInput("A scan's id is the SHA-256 of its bytes.")
+    path = _path(db, facts.sha256, media_type)
+    written = _write_file(db, path, content)  # before the transaction: nobody waits for our disk
+    try:
+        with db.write() as session:
+            row = session.get(ScanRow, facts.id)
+            if row is None:
+                session.add(
+                    ScanRow(
+                        id=facts.id,
+                        media_type=media_type,
+                        width=facts.width,
+                        height=facts.height,
+                        size=len(content),
+                        created_at=datetime.now(UTC),
+                    )
+                )
+                session.flush()
+            # Another upload of the same bytes may have failed meanwhile and taken its file with it.
+            _write_file(db, path, content)
+            yield session
+    except BaseException:
+        if written:
+            _remove_unless_stored(db, facts.id, path)
+        raise
+
+
+def scan_path(db: Database, scan_id: str) -> tuple[Path, str]:
+    """The file of a scan and its media type.
+
+    Raises:
+        NotFound: no scan has this id, or its file is gone from the data folder.
+    """
+    with db.read() as session:
+        row = session.get(ScanRow, scan_id)
+    if row is None:
+        raise NotFound("There is no scan with this id.")
+    path = _path(db, row.id, row.media_type)
+    if not path.is_file():
+        raise NotFound("The file of this scan is missing from the data folder.")
+    return path, row.media_type
+
+
+def remove_abandoned(db: Database) -> None:
+    """Remove half-written files that a killed process left behind an hour or more ago."""
+    for part in (db.data_dir / "scans" / "incoming").glob("*"):
+        try:
+            if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
+                part.unlink()
+        except OSError:
+            continue  # another process removed it, or it cannot be removed: it harms nobody
+
+
+def _path(db: Database, sha256: str, media_type: str) -> Path:
+    return db.data_dir / "scans" / sha256[:2] / f"{sha256}.{EXTENSIONS.get(media_type, 'bin')}"
+
+
+def _write_file(db: Database, path: Path, content: bytes) -> bool:
+    """Whether the file is new. It appears whole or not at all."""
+    try:
+        if path.is_file() and path.stat().st_size == len(content):
+            return False
+        incoming = db.data_dir / "scans" / "incoming"
+        incoming.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=incoming)
+        try:
+            with os.fdopen(handle, "wb") as part:
+                part.write(content)
+                part.flush()
+                os.fsync(part.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # or a power cut may take the new name with it
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise StorageFailed(
+            f"The scan could not be stored in {db.data_dir}: {error.strerror or error}. "
+            "Make room or give this user write access, and try again."
+        ) from error
+    return True
+
+
+def _remove_unless_stored(db: Database, scan_id: str, path: Path) -> None:
+    # Under the write lock, so that no other upload of the same bytes is between its look and its commit.
+    try:
+        with db.write() as session:
+            if session.get(ScanRow, scan_id) is None:
+                path.unlink(missing_ok=True)
+    except Exception:  # noqa: BLE001  # the first error is the one to tell; a file without a row harms nobody
+        path.unlink(missing_ok=True)

@@ -1,0 +1,272 @@
+"""The tables. Times are UTC; documents are the JSON of a value type, as Pydantic writes it.
+
+Scans, analyses, corrections and their reviews, decisions, outcomes, promotions and the audit are
+append-only: triggers of the first migration refuse to change or delete their rows.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Utc(TypeDecorator[datetime]):
+    """A time with its zone, always UTC; SQLite keeps none, so it is put back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    # Named constraints, so that a later migration can say which one it changes.
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: Utc, float: Double, str: Text}
+
+
+Id = String(64)
+Name = String(200)
+Word = String(32)
+
+
+class ScanRow(Base):
+    """The bytes of a scan, once however often they are analysed."""
+
+    __tablename__ = "scans"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)  # the SHA-256 of the bytes
+    media_type: Mapped[str] = mapped_column(String(100))
+    width: Mapped[int]
+    height: Mapped[int]
+    size: Mapped[int] = mapped_column(BigInteger)  # bytes
+    created_at: Mapped[datetime]
+
+
+class AnalysisRow(Base):
+    __tablename__ = "analyses"
+    __table_args__ = (
+        Index(None, "created_at", "id"),
+        Index(None, "bag_id", "created_at"),
+        Index(None, "scan_id"),
+    )
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    created_at: Mapped[datetime]
+    created_by: Mapped[str] = mapped_column(Id)
+    scan_id: Mapped[str] = mapped_column(ForeignKey("scans.id"))
+    # A bag, view and scanner are facts of this upload: the same bytes may come again under another bag.
+    bag_id: Mapped[str] = mapped_column(Name)
+    view: Mapped[str | None] = mapped_column(Name)
+    scanner_id: Mapped[str | None] = mapped_column(Name)
+    risk_level: Mapped[str] = mapped_column(Word)
+    action: Mapped[str] = mapped_column(Word)
+    adapter: Mapped[str | None] = mapped_column(Id)
+    taxonomy_sha256: Mapped[str] = mapped_column(Id)
+    document: Mapped[str]  # Analysis
+
+
+class CorrectionRow(Base):
+    __tablename__ = "corrections"
+    # Of two posts on the same base at once, the second one breaks this and is told so.
+    __table_args__ = (UniqueConstraint("analysis_id", "revision"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    analysis_id: Mapped[str] = mapped_column(ForeignKey("analyses.id"))
+    revision: Mapped[int]
+    base_revision: Mapped[int]
+    author: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[datetime]
+    first_status: Mapped[str] = mapped_column(Word)  # before any review
+    split: Mapped[str] = mapped_column(Word)
+    taxonomy_sha256: Mapped[str] = mapped_column(Id)
+    document: Mapped[str]  # Correction
+
+
+class CorrectionReviewRow(Base):
+    __tablename__ = "correction_reviews"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    correction_id: Mapped[str] = mapped_column(ForeignKey("corrections.id"), unique=True)
+    status: Mapped[str] = mapped_column(Word)
+    comment: Mapped[str | None]
+    reviewer: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[datetime]
+
+
+class DecisionRow(Base):
+    __tablename__ = "decisions"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    analysis_id: Mapped[str] = mapped_column(ForeignKey("analyses.id"), index=True)
+    author: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[datetime]
+    decision: Mapped[str] = mapped_column(Word)
+    seconds: Mapped[float | None]
+    note: Mapped[str | None]
+
+
+class OutcomeRow(Base):
+    __tablename__ = "outcomes"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    analysis_id: Mapped[str] = mapped_column(ForeignKey("analyses.id"), index=True)
+    author: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[datetime]
+    document: Mapped[str]  # Outcome
+
+
+class RunRow(Base):
+    __tablename__ = "runs"
+    __table_args__ = (Index(None, "created_at", "id"), Index(None, "status"))
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    kind: Mapped[str] = mapped_column(Word)
+    status: Mapped[str] = mapped_column(Word)
+    progress: Mapped[float]
+    recipe: Mapped[str]
+    method: Mapped[str] = mapped_column(Word)
+    epochs: Mapped[float | None]
+    samples: Mapped[str]  # SampleCounts
+    metrics: Mapped[str]  # RunMetrics
+    error: Mapped[str | None]
+    adapter_id: Mapped[str | None] = mapped_column(Id)
+    created_by: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime | None]
+    # Who is working on it: a pid alone comes back after a reboot, or belongs to another machine.
+    host: Mapped[str | None] = mapped_column(Name)
+    boot_id: Mapped[str | None] = mapped_column(Id)
+    pid: Mapped[int | None]
+    pid_started: Mapped[float | None]
+    heartbeat_at: Mapped[datetime | None]
+    lease_until: Mapped[datetime | None]
+    stop_requested: Mapped[bool]
+
+
+class AdapterRow(Base):
+    __tablename__ = "adapters"
+    __table_args__ = (Index(None, "created_at", "id"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    kind: Mapped[str] = mapped_column(Word)
+    base: Mapped[str]
+    base_sha256: Mapped[str] = mapped_column(Id)
+    # No foreign key: an adapter trained elsewhere names a run of another database.
+    run_id: Mapped[str | None] = mapped_column(Id)
+    created_at: Mapped[datetime]
+    folder: Mapped[str]  # below the data folder where it can be, so that the folder may move
+    metrics: Mapped[str]  # RunMetrics
+    gate: Mapped[str]  # Gate
+
+
+class PromotionRow(Base):
+    """The active adapter of a base model is the one its newest row points to."""
+
+    __tablename__ = "promotions"
+    __table_args__ = (Index(None, "kind", "base_sha256", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)  # the order of events
+    kind: Mapped[str] = mapped_column(Word)
+    base_sha256: Mapped[str] = mapped_column(Id)
+    adapter_id: Mapped[str | None] = mapped_column(ForeignKey("adapters.id"))  # None: the base model
+    rollback: Mapped[bool]
+    forced: Mapped[bool]
+    reason: Mapped[str | None]
+    promoted_by: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[datetime]
+
+
+class UserRow(Base):
+    __tablename__ = "users"
+
+    username: Mapped[str] = mapped_column(Id, primary_key=True)
+    password_hash: Mapped[str]
+    role: Mapped[str] = mapped_column(Word)
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]
+
+
+class SessionRow(Base):
+    """A signed-in browser or program. The token itself is kept nowhere."""
+
+    __tablename__ = "sessions"
+
+    token_sha256: Mapped[str] = mapped_column(Id, primary_key=True)
+    username: Mapped[str] = mapped_column(ForeignKey("users.username"), index=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+class SignInFailureRow(Base):
+    __tablename__ = "sign_in_failures"
+    __table_args__ = (Index(None, "username", "created_at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    username: Mapped[str] = mapped_column(Id)  # as typed: there may be no such user
+    created_at: Mapped[datetime]
+
+
+class AuditRow(Base):
+    __tablename__ = "audit_entries"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
+    who: Mapped[str] = mapped_column(Id)
+    what: Mapped[str] = mapped_column(Name)
+    details: Mapped[str]  # a JSON object
+
+
+class IdempotencyRow(Base):
+    """The first answer to a POST with an Idempotency-Key; no status yet: still being worked on."""
+
+    __tablename__ = "idempotency_keys"
+
+    username: Mapped[str] = mapped_column(Id, primary_key=True)
+    key: Mapped[str] = mapped_column(Name, primary_key=True)
+    request_sha256: Mapped[str] = mapped_column(Id)
+    status: Mapped[int | None]
+    body: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class HoldoutFigureRow(Base):
+    """What a model reached on a hold-out, so that it is not measured again."""
+
+    __tablename__ = "holdout_figures"
+
+    holdout_sha256: Mapped[str] = mapped_column(Id, primary_key=True)
+    model_key: Mapped[str] = mapped_column(Name, primary_key=True)
+    document: Mapped[str]
+    created_at: Mapped[datetime]
