@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from training.simulate.materials import attenuation
 from training.simulate.shapes import Floats, Point, arc, box, ellipse, turn
 
-_CLOTH = ("fabric", "fabric", "fabric", "leather", "paper", "plastic")
+_CLOTH = ("fabric", "fabric", "fabric", "fabric", "leather", "paper", "plastic", "pvc", "pvc")
 
 
 @dataclass
@@ -159,7 +159,7 @@ def _cloth(
         return np.asarray(image, np.float32) * np.float32(1 / 255)
 
     inside = mask(outline)
-    scene.add(inside * np.float32(0.06 if shell == "pvc" else 0.25), shell, (x0, y0))
+    scene.add(inside * np.float32(rng.choice([0.06, 0.06, 0.2, 0.4]) if shell == "pvc" else rng.uniform(0.2, 0.8)), shell, (x0, y0))
     folds = 1 - np.abs(_texture(noise, (w, h), (rng.randint(5, 14), rng.randint(5, 14))))
     soft = _texture(noise, (w, h), (5, 5))
     fine = _texture(noise, (w, h), (max(4, w // 7), max(4, h // 7)))
@@ -167,10 +167,10 @@ def _cloth(
     scene.add(heap * np.float32(fullness), "fabric", (x0, y0))
     creases = Image.new("L", (w, h), 0)
     pen = ImageDraw.Draw(creases)
-    for _ in range(rng.randint(6, 26)):
+    for _ in range(rng.randint(8, 40)):
         points = [(x - x0, y - y0) for x, y in _curve(bag, rng, rng.uniform(0.2, 0.7))[: rng.randint(4, 9)]]
         pen.line(points, fill=rng.randint(60, 255), width=rng.choice([1, 1, 2, 3]), joint="curve")
-    scene.add(np.asarray(creases, np.float32) * inside * np.float32((0.5 + 0.25 * fullness) / 255), "fabric", (x0, y0))
+    scene.add(np.asarray(creases, np.float32) * inside * np.float32((0.9 + 0.25 * fullness) / 255), "fabric", (x0, y0))
     pieces: dict[str, Floats] = {}
     for _ in range(rng.randint(3, 9)):
         x, y = rng.uniform(-0.7, 0.7), rng.uniform(-0.7, 0.7)
@@ -182,7 +182,7 @@ def _cloth(
         piece = mask(shape, level) * np.clip(0.7 + 0.4 * folds + 0.06 * fine, 0.2, 2)
         pieces[material] = pieces[material] + piece if material in pieces else piece
     for material, thickness in pieces.items():
-        cm = fullness * (1.0 if material == "fabric" else 0.35)
+        cm = {"fabric": 1.0, "pvc": 0.12}.get(material, 0.35) * fullness
         scene.add(thickness * inside * np.float32(cm), material, (x0, y0))
 
 
@@ -206,6 +206,15 @@ def _things(scene: Scene, bag: Bag, rng: random.Random) -> None:
             layer.fill(shape, level)
             layer.line([*shape, shape[0]], 1.2, min(255, level + 60))
         layer.done()
+    if rng.random() < 0.3:  # something heavy that is hard to see through: a shoe, a tool bag, a camera
+        x, y = bag.at(rng.uniform(-0.7, 0.7), rng.uniform(-0.7, 0.7))
+        a = rng.uniform(0.12, 0.3) * bag.rx
+        turned = rng.uniform(0, 6.3)
+        for material, cm, grow in (("rubber", 3.5, 1.0), ("pvc", 2.0, 0.8), ("steel", 0.25, 0.4)):
+            dense = _Layer(scene, material, cm)
+            shape = ellipse(x, y, a * grow, a * grow * rng.uniform(0.4, 0.7), 20)
+            dense.fill(turn(shape, turned, (x, y)), rng.randint(80, 255))
+            dense.done()
     if rng.random() < 0.45:  # a charger or a hair dryer's works: a little of everything
         x, y = bag.at(rng.uniform(-0.7, 0.7), rng.uniform(-0.7, 0.7))
         a, b, turned = rng.uniform(8, 20), rng.uniform(7, 14), rng.uniform(0, 6.3)

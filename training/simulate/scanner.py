@@ -29,28 +29,28 @@ class Style:
     metal: Colour
     background: Colour = (255, 255, 255)
     gain: float = 2.2
-    depth: float = 0.28
+    depth: float = 0.2
     mixed_at: float = 1.5
     metal_at: float = 2.15
     noise: float = 0.012
     blur: float = 0.5
-    sharpen: int = 60
+    sharpen: int = 90
     border: bool = False
     quality: int = 88
 
 
 STYLES: tuple[Style, ...] = (
-    Style("vivid", (240, 92, 20), (70, 185, 70), (10, 60, 205), border=True, quality=92),
-    Style("pale", (235, 150, 110), (120, 215, 160), (40, 100, 190), background=(251, 251, 248), gain=1.5, blur=0.8,
-          sharpen=30),
-    Style("dense", (222, 76, 14), (110, 150, 30), (16, 48, 215), gain=3.4, depth=0.4, sharpen=110, border=True),
-    Style("clean", (236, 146, 48), (96, 190, 60), (24, 124, 238), gain=2.6, depth=0.18, blur=0.35, sharpen=120,
+    Style("vivid", (240, 92, 20), (70, 185, 70), (14, 72, 214), gain=2.6, sharpen=140, border=True, quality=92),
+    Style("pale", (240, 140, 95), (110, 215, 150), (36, 96, 190), background=(251, 251, 248), gain=1.9, blur=0.8,
+          sharpen=60),
+    Style("dense", (222, 76, 14), (110, 150, 30), (16, 48, 215), gain=3.4, depth=0.28, sharpen=170, border=True),
+    Style("clean", (236, 146, 48), (96, 190, 60), (24, 124, 238), gain=2.6, depth=0.13, blur=0.35, sharpen=170,
           noise=0.02, quality=85),
-    Style("grey", (200, 88, 60), (70, 165, 110), (30, 80, 175), background=(226, 228, 226), gain=1.9, blur=0.7,
+    Style("grey", (214, 84, 50), (62, 168, 105), (26, 76, 178), background=(228, 230, 228), gain=2.1, blur=0.7,
           quality=80),
-    Style("teal", (214, 120, 80), (60, 180, 140), (18, 92, 150), background=(255, 252, 246), gain=2.0, depth=0.36,
+    Style("teal", (222, 124, 72), (56, 184, 136), (14, 90, 156), background=(255, 254, 250), gain=2.3, depth=0.28,
           mixed_at=1.42, metal_at=1.95, noise=0.018),
-    Style("soft", (250, 130, 50), (90, 205, 90), (20, 70, 170), gain=1.8, blur=1.1, sharpen=0, noise=0.008, quality=75),
+    Style("soft", (250, 122, 44), (90, 205, 90), (18, 66, 175), gain=2.0, blur=1.1, sharpen=0, noise=0.008, quality=75),
 )  # fmt: skip
 
 _RATIOS, _DEPTHS, _MOST = 64, 256, 6.0
@@ -66,7 +66,7 @@ def _palette(style: Style) -> NDArray[np.uint8]:
     hue = np.stack([np.interp(ratio, stops, colours[:, k]) for k in range(3)], 1)[:, None, :]
     attenuation = ((np.arange(_DEPTHS) / (_DEPTHS - 1)) ** 2 * _MOST)[None, :, None]
     cover = 1 - np.exp(-style.gain * attenuation)
-    dark = np.exp(-style.depth * attenuation - 0.05 * np.maximum(attenuation - 1.5, 0) ** 2)
+    dark = np.exp(-style.depth * attenuation - 0.03 * np.maximum(attenuation - 2, 0) ** 2)
     background = np.array(style.background, float) / 255
     picture = background * (1 - (1 - hue) * cover) * dark
     return (np.clip(picture, 0.03, 1) * 255 + 0.5).astype(np.uint8)
@@ -83,12 +83,12 @@ def render(low: Floats, high: Floats, style: Style, rng: np.random.Generator) ->
     smooth_low, smooth_high = _blurred(low, 0.8), _blurred(high, 0.8)
     ratio = (smooth_low + 0.004) / (smooth_high + 0.0035)
     rows = np.clip((ratio - _RATIO_LOW) * ((_RATIOS - 1) / (_RATIO_HIGH - _RATIO_LOW)), 0, _RATIOS - 1)
-    depth = np.minimum((low + 2 * high) / 3, _MOST)
+    depth = np.minimum((low + high) / 2, _MOST)
     columns = np.sqrt(depth / _MOST) * (_DEPTHS - 1)
     index = rows.astype(np.int32) * _DEPTHS + columns.astype(np.int32)
     picture = Image.fromarray(np.take(_palette(style).reshape(-1, 3), index, axis=0))
     if style.sharpen:
-        picture = picture.filter(ImageFilter.UnsharpMask(1.2, style.sharpen, 1))
+        picture = picture.filter(ImageFilter.UnsharpMask(1.6, style.sharpen, 1))
     if style.border:
         picture.paste((8, 12, 24), (width - 2, 0, width, height))
         picture.paste((8, 12, 24), (0, height - 2, width, height))

@@ -139,8 +139,8 @@ def _bags(rng: random.Random, noise: np.random.Generator) -> tuple[Scene, list[B
     bags = []
     for i in range(2 if two else 1):
         span = width / (2 if two else 1)
-        rx = span * rng.uniform(0.38, 0.49)
-        ry = min(height * rng.uniform(0.36, 0.49), rx * rng.uniform(0.75, 1.3))
+        rx = span * rng.choice([rng.uniform(0.3, 0.4), rng.uniform(0.38, 0.49), rng.uniform(0.4, 0.49)])
+        ry = min(height * rng.uniform(0.36, 0.49), rx * rng.uniform(0.6, 1.3))
         angle = rng.choice([rng.uniform(-0.12, 0.12), rng.uniform(-0.5, 0.5)])
         cx, cy = span * (i + 0.5) + rng.uniform(-0.05, 0.05) * span, height / 2 + rng.uniform(-0.05, 0.05) * height
         bags.append(Bag(cx, cy, rx, ry, angle, rng.random() < 0.3))
