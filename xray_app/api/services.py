@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from xray_app.analysis import Analyser
+from xray_app.scan import Limits
 from xray_app.settings import Settings
 from xray_app.store.database import Database
 from xray_app.taxonomy import Policy, Taxonomy
@@ -31,3 +32,8 @@ class Services:
     policy: Policy
     analyser: Analyser
     launch: Callable[[Run], None]
+
+    @property
+    def limits(self) -> Limits:
+        """Bytes and pixels an upload may have."""
+        return Limits(self.settings.max_upload_bytes, self.settings.max_pixels)

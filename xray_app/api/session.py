@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any
+
+from starlette.requests import cookie_parser
 
 from xray_app import auth
 from xray_app.errors import NotSignedIn
@@ -23,11 +24,7 @@ def bearer_token(headers: Mapping[str, str]) -> str | None:
 
 def cookie_token(headers: Mapping[str, str]) -> str | None:
     """The token of the desk's cookie, None where there is none."""
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return None
-    return morsel.value or None if morsel else None
+    return cookie_parser(headers.get("cookie", "")).get(COOKIE) or None
 
 
 def identity_of(request: Any, services: Services) -> auth.Identity:

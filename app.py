@@ -1,0 +1,148 @@
+"""The desk: settings, wiring, serving. `python app.py` and open http://127.0.0.1:7860."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+
+# Before Gradio is imported: nothing that happens at this desk is reported to anybody.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import gradio as gr
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import RedirectResponse
+from pydantic import ValidationError
+
+from training import runs
+from xray_app import auth
+from xray_app.analysis import ActiveAdapter, Analyser
+from xray_app.api.app import create_app
+from xray_app.api.services import Services
+from xray_app.detector.load import load_detector
+from xray_app.errors import DeskError
+from xray_app.settings import Settings
+from xray_app.store import adapters
+from xray_app.store.database import Database
+from xray_app.taxonomy import load_taxonomy
+from xray_app.ui import desk
+from xray_app.vlm.load import load_vlm
+
+
+def wire(settings: Settings) -> Services:
+    """Opens the database and loads both models."""
+    taxonomy = load_taxonomy(settings.taxonomy)
+    policy = taxonomy.policy(settings.policy)
+    db = Database.open(settings.sqlalchemy_url, settings.data_dir)
+    password = auth.ensure_admin(db, settings.admin_password)
+    if password:
+        print(f"First start: user 'admin', password '{password}'. It is not shown again.", flush=True)
+    vlm = load_vlm(settings)
+    detector = load_detector(settings, taxonomy)
+
+    def active_adapter() -> ActiveAdapter | None:
+        adapter = adapters.active(db, "vlm-adapter", vlm.weights_sha256)
+        return ActiveAdapter(adapter.id, adapters.folder(db, adapter.id)) if adapter else None
+
+    analyser = Analyser(vlm, detector, taxonomy, policy, active_adapter, settings.max_queue)
+    return Services(
+        settings=settings,
+        db=db,
+        taxonomy=taxonomy,
+        policy=policy,
+        analyser=analyser,
+        launch=lambda run: runs.launch(db, settings, run),
+    )
+
+
+def with_desk(services: Services) -> FastAPI:
+    """The API, and the desk mounted after it: mounted first, it would swallow the API's routes."""
+    app = create_app(services)
+
+    @app.get("/desk")
+    def to_desk() -> RedirectResponse:
+        return RedirectResponse("/desk/")
+
+    def username(request: Request) -> str:
+        # The door let the request in, so somebody is signed in; every handler asks again who.
+        return str(request.state.identity.username)
+
+    return gr.mount_gradio_app(
+        app,
+        desk.build_desk(services),
+        path="/desk",
+        auth_dependency=username,
+        allowed_paths=[],
+        blocked_paths=[str(services.db.data_dir)],
+        max_file_size=services.settings.max_upload_bytes,
+        run_history=False,
+        footer_links=[],
+        ssr_mode=False,
+        show_error=True,
+        theme=desk.THEME,
+        css=desk.CSS,
+        head=desk.HEAD,
+    )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; taken before the models are loaded, so that a port in use is known at once."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    bound = socket.socket(family, kind, protocol)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.bind(address)
+    return bound
+
+
+class Server(uvicorn.Server):
+    """Says where the desk is once it answers there."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            host = self.config.host if ":" not in self.config.host else f"[{self.config.host}]"
+            print(f"The desk is on http://{host}:{self.config.port}", flush=True)
+
+
+def main() -> int:
+    """Serves until stopped. Returns the exit code: 1, after one clear line, where it cannot start."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        settings = Settings()
+        try:
+            bound = listen(settings.host, settings.port)
+        except OSError as error:
+            print(
+                f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}. "
+                "Stop what is listening there, or set XRAY_PORT to another port.",
+                file=sys.stderr,
+            )
+            return 1
+        services = wire(settings)
+        runs.reconcile(services.db, settings)
+        app = with_desk(services)
+    except ValidationError as error:
+        print(f"A setting is wrong: {_settings_problem(error)}", file=sys.stderr)
+        return 1
+    except DeskError as error:
+        print(error.message, file=sys.stderr)
+        return 1
+    config = uvicorn.Config(
+        app, host=settings.host, port=settings.port, log_level="warning", server_header=False
+    )
+    Server(config).run(sockets=[bound])
+    return 0
+
+
+def _settings_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else "?"
+    return f"{name if name.isupper() else 'XRAY_' + name.upper()}: {first['msg']}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""The command line of the desk: analyse scans, manage users. `python -m xray_app --help`."""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from sqlalchemy import make_url
+
+from xray_app import auth
+from xray_app.errors import BadScan, DeskError, ScanTooLarge
+from xray_app.settings import Settings
+from xray_app.store import adapters
+from xray_app.store import users as stored_users
+from xray_app.store.database import Database
+from xray_app.types import Role
+
+if TYPE_CHECKING:
+    from xray_app.analysis import Analyser
+    from xray_app.scan import Limits, Scan
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The X-ray screening desk.",
+)
+users = typer.Typer(no_args_is_help=True, help="Who may use the desk.")
+app.add_typer(users, name="users")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
+
+
+@app.command()
+def analyze(
+    scans: Annotated[list[Path], typer.Argument(metavar="SCAN...", show_default=False)],
+) -> None:
+    """Prints one line of JSON a scan; a broken file is reported on stderr, the rest go on, exit 1."""
+    from xray_app.scan import Limits
+
+    settings = Settings()
+    analyser = _load_analyser(settings)
+    limits = Limits(settings.max_upload_bytes, settings.max_pixels)
+    broken = 0
+    for path in scans:
+        try:
+            scan = _read(path, limits)
+        except (DeskError, OSError) as error:
+            broken += 1
+            print(json.dumps(_told(path, error), ensure_ascii=False), file=sys.stderr, flush=True)
+            continue
+        print(analyser.analyse(scan).model_dump_json(), flush=True)
+    if broken:
+        raise typer.Exit(1)
+
+
+@users.command("add")
+def add_user(name: Name, role: Annotated[Role, typer.Option(show_default=False)]) -> None:
+    """Adds a user. The password is asked for, or read from stdin; without one it is made up and printed."""
+    password, made_up = _new_password()
+    auth.add_user(_open(Settings()), name, password, role)
+    print(f"Added {name} ({role.value})." + (f" Password: {password}" if made_up else ""))
+
+
+@users.command("list")
+def list_users() -> None:
+    """Lists the users: name, role, and who is disabled."""
+    for user in stored_users.list(_open(Settings())):
+        print(f"{user.username}\t{user.role.value}" + ("\tdisabled" if user.disabled else ""))
+
+
+@users.command("passwd")
+def set_password(name: Name) -> None:
+    """Sets a new password and ends the user's sessions. The password comes as with `add`."""
+    password, made_up = _new_password()
+    auth.set_password(_open(Settings()), name, password)
+    print(f"{name} has a new password." + (f" Password: {password}" if made_up else ""))
+
+
+@users.command("disable")
+def disable_user(name: Name) -> None:
+    """Disables a user and ends their sessions at once."""
+    auth.disable_user(_open(Settings()), name)
+    print(f"{name} is disabled.")
+
+
+def _open(settings: Settings) -> Database:
+    return Database.open(settings.sqlalchemy_url, settings.data_dir)
+
+
+def _new_password() -> tuple[str, bool]:
+    """A password, and whether it was made up here."""
+    if sys.stdin.isatty():
+        return typer.prompt("Password", hide_input=True, confirmation_prompt=True), False
+    piped = sys.stdin.readline().rstrip("\r\n")
+    return (piped, False) if piped else (secrets.token_urlsafe(12), True)
+
+
+def _load_analyser(settings: Settings) -> Analyser:
+    """Both models, loaded once. Imported here: managing users needs no torch."""
+    from xray_app.analysis import ActiveAdapter, Analyser
+    from xray_app.detector.load import load_detector
+    from xray_app.taxonomy import load_taxonomy
+    from xray_app.vlm.load import load_vlm
+
+    taxonomy = load_taxonomy(settings.taxonomy)
+    vlm = load_vlm(settings)
+    active = None
+    if _has_database(settings):
+        db = _open(settings)
+        adapter = adapters.active(db, "vlm-adapter", vlm.weights_sha256)
+        active = ActiveAdapter(adapter.id, adapters.folder(db, adapter.id)) if adapter else None
+    # One adapter for the whole list, though another be promoted meanwhile: its lines can be compared.
+    return Analyser(
+        vlm, load_detector(settings, taxonomy), taxonomy, taxonomy.policy(settings.policy), lambda: active
+    )
+
+
+def _has_database(settings: Settings) -> bool:
+    url = make_url(settings.sqlalchemy_url)
+    return url.get_backend_name() != "sqlite" or (url.database is not None and Path(url.database).is_file())
+
+
+def _read(path: Path, limits: Limits) -> Scan:
+    from xray_app.scan import read_scan
+
+    size = path.stat().st_size
+    if size > limits.max_bytes:
+        raise ScanTooLarge(f"The file has {size:,} bytes; at most {limits.max_bytes:,} are taken.")
+    if not path.is_file():
+        raise BadScan("This is not a file.")
+    return read_scan(path.read_bytes(), path.name, limits)
+
+
+def _told(path: Path, error: DeskError | OSError) -> dict[str, object]:
+    if isinstance(error, DeskError):
+        return {"file": str(path), "error": {"code": error.code, "message": error.message}}
+    return {"file": str(path), "error": {"code": "unreadable", "message": error.strerror or str(error)}}
+
+
+def main() -> None:
+    """Runs a command; an error written for a person is one line, not a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        app()
+    except DeskError as error:
+        print(error.message, file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+"""The door: who asks and how much they send is checked before a body is read.
+
+FastAPI parses a body before its dependencies run, so an anonymous upload of any size would be
+spooled to disk and only then refused. This ASGI middleware stands before it, and before Gradio.
+"""
+
+from __future__ import annotations
+
+import logging
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from xray_app import auth
+from xray_app.api.envelope import desk_error, internal_error
+from xray_app.api.services import Services
+from xray_app.api.session import bearer_token, cookie_token
+from xray_app.errors import DeskError, Forbidden, NotFound, NotSignedIn, ScanTooLarge
+
+logger = logging.getLogger(__name__)
+
+OPEN = frozenset({"/", "/health", "/v1/login", "/signin", "/signout"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+KB = 1024
+MB = 1024 * KB
+OPEN_LIMIT = 16 * KB
+JSON_LIMIT = 1 * MB
+DESK_LIMIT = 8 * MB
+FORM_OVERHEAD = 64 * KB
+# The browser sends all files somebody picked in one body.
+FILES_PER_UPLOAD = 8
+
+UPLOADS = frozenset({"/v1/analyze", "/v1/detect"})
+DESK_UPLOAD = "/desk/gradio_api/upload"
+# Parts of Gradio that this desk has no use for: a proxy, an editor of its own code, a monitor.
+CLOSED = (
+    "/desk/gradio_api/proxy=",
+    "/desk/gradio_api/vibe-",
+    "/desk/gradio_api/undo-vibe",
+    "/desk/gradio_api/deep_link",
+    "/desk/gradio_api/run-history",
+    "/desk/gradio_api/dev/",
+    "/desk/monitoring",
+    "/desk/login",
+)
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    # Not "no-referrer": with it browsers send "Origin: null" with a form of our own.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+API_POLICY = "default-src 'none'; frame-ancestors 'none'"
+# Gradio builds its page from inline scripts and compiles the templates of gr.HTML in the browser.
+DESK_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    "connect-src 'self' data: blob:; worker-src 'self' blob:; object-src 'none'; "
+    "base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+)
+
+
+class Door:
+    """ASGI middleware: session, size, origin, headers; and the last resort for bugs.
+
+    What it found out is left in `scope["state"]`: the `identity` of a signed-in request, and `cut_off`
+    where the body was longer than allowed and what the app saw of it is not all of it.
+    """
+
+    def __init__(self, app: ASGIApp, services: Services) -> None:
+        self.app = app
+        self.services = services
+        # Threads of its own, so that waiting analyses never keep anybody from being let in.
+        self._threads = anyio.CapacityLimiter(8)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                _add_headers(scope["path"], MutableHeaders(scope=message))
+            await send(message)
+
+        try:
+            refusal = await self._refusal(scope)
+            if refusal is None:
+                await self._counted(scope, receive, sending)
+            else:
+                await refusal(scope, receive, sending)
+        except Exception:
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+            if started:
+                raise
+            await internal_error()(scope, receive, sending)
+
+    async def _refusal(self, scope: Scope) -> Response | None:
+        """The answer to a request that may not come in; None lets it in."""
+        headers = Headers(scope=scope)
+        path, method = scope["path"], scope["method"]
+        try:
+            if path not in OPEN:
+                if path.startswith(CLOSED):
+                    raise NotFound("There is nothing at this address.")
+                token = bearer_token(headers)
+                # A cookie alone changes nothing under /v1: no other site can act in the user's name.
+                if token is None and (method == "GET" or _on_desk(path)):
+                    token = cookie_token(headers)
+                identity = await anyio.to_thread.run_sync(
+                    _identify, self.services, token, limiter=self._threads
+                )
+                scope.setdefault("state", {})["identity"] = identity
+            if method not in SAFE_METHODS and not path.startswith("/v1/"):
+                _same_site(headers)
+            _check_length(headers, body_limit(path, self.services.settings.max_upload_bytes))
+        except NotSignedIn as error:
+            if method == "GET" and _is_page(path, headers):
+                return RedirectResponse("/signin", 303)
+            return desk_error(error)
+        except DeskError as error:
+            return desk_error(error)
+        return None
+
+    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes the request on and counts its body; past the limit the answer is 413, whatever comes."""
+        limit = body_limit(scope["path"], self.services.settings.max_upload_bytes)
+        scope.setdefault("state", {})
+        read = 0
+        too_large = started = False
+
+        async def counting() -> Message:
+            nonlocal read, too_large
+            if too_large:
+                return {"type": "http.disconnect"}
+            message = await receive()
+            if message["type"] == "http.request":
+                read += len(message.get("body", b""))
+                if read > limit:
+                    too_large = scope["state"]["cut_off"] = True
+                    return {"type": "http.disconnect"}
+            return message
+
+        async def answering(message: Message) -> None:
+            nonlocal started
+            if too_large and not started:
+                return
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, counting, answering)
+        except Exception:
+            # Reading on after the cut fails somewhere in the app, as it should.
+            if not too_large:
+                raise
+        if too_large and not started:
+            await desk_error(_too_large(limit))(scope, receive, send)
+
+
+def body_limit(path: str, max_upload: int) -> int:
+    """How many bytes a request to this path may carry."""
+    if path in OPEN:
+        return OPEN_LIMIT
+    if path in UPLOADS:
+        return max_upload + FORM_OVERHEAD
+    if path == DESK_UPLOAD:
+        return max_upload * FILES_PER_UPLOAD
+    return DESK_LIMIT if _on_desk(path) else JSON_LIMIT
+
+
+def _on_desk(path: str) -> bool:
+    return path == "/desk" or path.startswith("/desk/")
+
+
+def _is_page(path: str, headers: Headers) -> bool:
+    """Whether a person waits for a page, rather than a script for data."""
+    if path in ("/desk", "/desk/"):
+        return True
+    return _on_desk(path) and "/gradio_api/" not in path and "text/html" in headers.get("accept", "")
+
+
+def _identify(services: Services, token: str | None) -> auth.Identity:
+    if token is None:
+        raise NotSignedIn("Sign in first: this address needs a token (Authorization: Bearer …).")
+    return auth.identify(services.db, token)
+
+
+def _same_site(headers: Headers) -> None:
+    """Refuses what another site makes a browser send. Programs send neither header.
+
+    Raises:
+        Forbidden: the request comes from a page of another site.
+    """
+    fetch_site = headers.get("sec-fetch-site")
+    if fetch_site in ("same-origin", "none"):
+        return
+    origin = headers.get("origin")
+    if fetch_site is None and origin is None:
+        return
+    hosts = {headers.get("host", ""), headers.get("x-forwarded-host", "")} - {""}
+    if fetch_site is None and origin is not None and urlsplit(origin).netloc in hosts:
+        return
+    raise Forbidden("This request comes from a page of another site.")
+
+
+def _check_length(headers: Headers, limit: int) -> None:
+    """Refuses a body by its announced length.
+
+    Raises:
+        ScanTooLarge: more than the limit.
+    """
+    announced = headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise _too_large(limit)
+
+
+def _too_large(limit: int) -> ScanTooLarge:
+    size = f"{limit // MB} MB" if limit >= MB else f"{limit // KB} KB"
+    return ScanTooLarge(f"The request is too large: at most {size} are taken here.")
+
+
+def _add_headers(path: str, headers: MutableHeaders) -> None:
+    for name, value in SECURITY_HEADERS.items():
+        headers.setdefault(name, value)
+    headers.setdefault("Content-Security-Policy", DESK_POLICY if _on_desk(path) else API_POLICY)
+    if not _on_desk(path):
+        headers.setdefault("Cache-Control", "no-store")

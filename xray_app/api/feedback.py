@@ -1,0 +1,87 @@
+"""What people say of an analysis: decisions, outcomes, corrections and their review. Append-only."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from xray_app.api.asking import After, Analyst, Annotator, Desk, Limit, page_of
+from xray_app.errors import Forbidden
+from xray_app.store import corrections, decisions, outcomes
+from xray_app.types import Action, Correction, CorrectionIn, Decision, ItemCount, Outcome
+
+router = APIRouter(prefix="/v1")
+
+Note = Annotated[str | None, Field(max_length=2000)]
+DAY = 24 * 60 * 60
+
+
+class DecisionIn(BaseModel):
+    """What the analyst did with the bag, and how long it took to decide."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    decision: Action
+    seconds: float | None = Field(default=None, ge=0, le=DAY, allow_inf_nan=False)
+    note: Note = None
+
+
+class OutcomeIn(BaseModel):
+    """What the hand search found; an empty list where it found nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    found: tuple[ItemCount, ...] = Field(max_length=100)
+    note: Note = None
+
+
+class ReviewIn(BaseModel):
+    """A second person's word on a correction."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Literal["accepted", "rejected"]
+    comment: Note = None
+
+
+@router.post("/analyses/{analysis_id}/decision", status_code=201)
+def decide(analysis_id: str, told: DecisionIn, who: Analyst, desk: Desk) -> Decision:
+    """Keeps a decision beside the ones before it."""
+    return decisions.add(desk.db, analysis_id, told.decision, told.seconds, told.note, who.username)
+
+
+@router.post("/analyses/{analysis_id}/outcome", status_code=201)
+def report_outcome(analysis_id: str, told: OutcomeIn, who: Analyst, desk: Desk) -> Outcome:
+    """Keeps what the hand search found."""
+    return outcomes.add(desk.db, analysis_id, told.found, told.note, who.username, desk.taxonomy)
+
+
+@router.post("/analyses/{analysis_id}/corrections", status_code=201)
+def correct(analysis_id: str, told: CorrectionIn, who: Analyst, desk: Desk) -> Correction:
+    """A new revision; 409 names the newest one when it was based on an older."""
+    return corrections.add(
+        desk.db,
+        analysis_id,
+        told,
+        who.username,
+        desk.taxonomy,
+        review_required=desk.settings.review == "required",
+    )
+
+
+@router.get("/analyses/{analysis_id}/corrections")
+def list_corrections(
+    analysis_id: str, who: Analyst, desk: Desk, limit: Limit = 50, after: After = None
+) -> dict[str, Any]:
+    """All revisions, oldest first."""
+    return page_of(corrections.list(desk.db, analysis_id), limit, after)
+
+
+@router.post("/corrections/{correction_id}/review")
+def review(correction_id: str, told: ReviewIn, who: Annotator, desk: Desk) -> Correction:
+    """Accepts or rejects somebody else's correction."""
+    if corrections.get(desk.db, correction_id).author == who.username:
+        raise Forbidden("A correction is reviewed by somebody other than its author.")
+    return corrections.review(desk.db, correction_id, told.status, told.comment, who.username)

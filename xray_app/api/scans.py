@@ -1,0 +1,169 @@
+"""Scans in, analyses out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import FileResponse, Response
+from starlette.datastructures import UploadFile
+
+from xray_app.api.asking import After, Analyst, Desk, Limit, page
+from xray_app.api.services import Services
+from xray_app.api.session import bearer_token
+from xray_app.errors import BadInput, NotFound
+from xray_app.scan import Scan, browser_picture, read_scan
+from xray_app.store import analyses, scans
+from xray_app.types import Analysis, Risk
+
+router = APIRouter(prefix="/v1")
+
+TEXT_FIELDS = ("bag_id", "view", "scanner_id")
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One scan as it was sent, not yet looked into."""
+
+    content: bytes
+    filename: str
+    bag_id: str | None
+    view: str | None
+    scanner_id: str | None
+
+    def read(self, services: Services) -> Scan:
+        """Decodes the scan within the site's limits.
+
+        Raises:
+            BadScan, ScanTooLarge, BadInput: as `read_scan`.
+        """
+        return read_scan(
+            self.content,
+            self.filename,
+            services.limits,
+            bag_id=self.bag_id,
+            view=self.view,
+            scanner_id=self.scanner_id,
+        )
+
+
+async def _upload(request: Request) -> Upload:
+    """The multipart form of an upload: exactly one `file`, and what is known of the scan.
+
+    Raises:
+        BadInput: another form than that.
+    """
+    async with request.form(max_files=2, max_fields=8, max_part_size=4096) as form:
+        files = form.getlist("file")
+        unknown = sorted(set(form) - {"file", *TEXT_FIELDS})
+        if unknown:
+            raise BadInput(
+                f"There is no field {unknown[0]!r}: send file, and if known {', '.join(TEXT_FIELDS)}."
+            )
+        if len(files) != 1 or not isinstance(files[0], UploadFile):
+            raise BadInput("Send exactly one scan, as the multipart field 'file'.")
+        told: dict[str, str | None] = {}
+        for name in TEXT_FIELDS:
+            values = form.getlist(name)
+            if len(values) > 1 or not all(isinstance(value, str) for value in values):
+                raise BadInput(f"{name}: send it once, as text.")
+            told[name] = str(values[0]).strip() or None if values else None
+        return Upload(await files[0].read(), files[0].filename or "", **told)
+
+
+async def _in_turn(request: Request, work: partial[Any]) -> Any:
+    """Runs an analysis in a thread of its own pool, so that the waiting ones block nobody else."""
+    return await anyio.to_thread.run_sync(work, limiter=request.app.state.analysis_threads)
+
+
+def _analyse(desk: Services, upload: Upload, username: str) -> Analysis:
+    scan = upload.read(desk)
+    analysis = desk.analyser.analyse(scan)
+    analyses.save_with_scan(desk.db, analysis.scan, scan.content, scan.media_type, analysis, username)
+    return analysis
+
+
+def _detect(desk: Services, upload: Upload) -> list[dict[str, Any]]:
+    return [box.model_dump(mode="json") for box in desk.analyser.detect(upload.read(desk))]
+
+
+@router.post("/analyze")
+async def analyze(
+    request: Request, who: Analyst, desk: Desk, upload: Annotated[Upload, Depends(_upload)]
+) -> Analysis:
+    """Both models over one scan; stores scan and analysis together, or neither."""
+    analysis: Analysis = await _in_turn(request, partial(_analyse, desk, upload, who.username))
+    return analysis
+
+
+@router.post("/detect")
+async def detect(
+    request: Request, who: Analyst, desk: Desk, upload: Annotated[Upload, Depends(_upload)]
+) -> dict[str, Any]:
+    """The detector alone; stores nothing."""
+    return {"boxes": await _in_turn(request, partial(_detect, desk, upload))}
+
+
+@router.get("/analyses")
+def list_analyses(who: Analyst, desk: Desk, limit: Limit = 50, after: After = None) -> dict[str, Any]:
+    """All analyses, newest first."""
+    return page(*analyses.page(desk.db, limit, after))
+
+
+@router.get("/analyses/{analysis_id}")
+def get_analysis(analysis_id: str, who: Analyst, desk: Desk) -> Analysis:
+    """One analysis, as it was made."""
+    return analyses.get(desk.db, analysis_id)
+
+
+@router.get("/scans/{scan_id}/image")
+def scan_image(scan_id: str, request: Request, who: Analyst, desk: Desk) -> Response:
+    """The picture: byte for byte to a program with a token, as every browser shows it to the desk."""
+    path, media_type = scans.scan_path(desk.db, scan_id)
+    headers = {
+        # Asked for anew each time, so that nothing is seen after signing out; the tag saves the sending.
+        "Cache-Control": "private, no-cache",
+        "ETag": f'"{scan_id}"',
+        "Content-Disposition": f'inline; filename="{scan_id}{path.suffix}"',
+    }
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    if bearer_token(request.headers) is not None:
+        return FileResponse(path, media_type=media_type, headers=headers)
+    content, shown_type = browser_picture(path.read_bytes(), desk.limits)
+    if shown_type != media_type:
+        headers["Content-Disposition"] = f'inline; filename="{scan_id}.png"'
+    return Response(content, media_type=shown_type, headers=headers)
+
+
+@router.get("/bags/{bag_id:path}")
+def get_bag(bag_id: str, who: Analyst, desk: Desk) -> dict[str, Any]:
+    """All analyses of a bag; its risk is that of its worst view."""
+    found = analyses.of_bag(desk.db, bag_id)
+    if not found:
+        raise NotFound(f"No scan of a bag {bag_id!r} was analysed.")
+    return {
+        "bag_id": bag_id,
+        "risk": worst_view(found).model_dump(mode="json"),
+        "analyses": [analysis.model_dump(mode="json") for analysis in found],
+    }
+
+
+def worst_view(of_one_bag: Sequence[Analysis]) -> Risk:
+    """The gravest risk among a bag's scans, each judged by its newest analysis.
+
+    Args:
+        of_one_bag: at least one analysis, in any order.
+    """
+    newest: dict[str, Analysis] = {}
+    for analysis in sorted(of_one_bag, key=lambda one: one.created_at):
+        newest[analysis.scan.id] = analysis
+    return max((analysis.risk for analysis in newest.values()), key=_gravity)
+
+
+def _gravity(risk: Risk) -> tuple[int, int]:
+    return ("LOW", "MEDIUM", "HIGH").index(risk.level), ("CLEAR", "REVIEW", "SEARCH").index(risk.action)

@@ -1,0 +1,51 @@
+"""Signing in and out by token; the browser's way is in `sign_in_page`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from xray_app import auth
+from xray_app.api.asking import Analyst, Desk
+from xray_app.api.session import bearer_token
+from xray_app.types import Role
+
+router = APIRouter()
+
+
+class Credentials(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    username: str = Field(max_length=200)
+    password: str = Field(max_length=1000)
+
+
+class Session(BaseModel):
+    """A new session; the token is told once, here."""
+
+    token: str
+    expires_at: datetime
+    role: Role
+
+
+@router.get("/health")
+async def health() -> dict[str, str]:
+    """Alive; async, so that it answers while every worker thread is busy."""
+    return {"status": "ok"}
+
+
+@router.post("/v1/login")
+def login(credentials: Credentials, desk: Desk) -> Session:
+    """A token for a name and password."""
+    signed_in = auth.sign_in(desk.db, credentials.username, credentials.password)
+    return Session(token=signed_in.token, expires_at=signed_in.expires_at, role=signed_in.role)
+
+
+@router.post("/v1/logout")
+def logout(request: Request, who: Analyst, desk: Desk) -> None:
+    """Ends the session whose token was sent."""
+    token = bearer_token(request.headers)
+    if token is not None:
+        auth.sign_out(desk.db, token)

@@ -1,0 +1,146 @@
+"""The browser's way in: one plain page, no script, nothing from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import UTC, datetime
+from html import escape
+
+import anyio.to_thread
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from xray_app import auth
+from xray_app.api.asking import Desk
+from xray_app.api.session import COOKIE, cookie_token, identity_of
+from xray_app.errors import DeskError, NotSignedIn
+
+router = APIRouter()
+
+STYLE = """
+:root { color-scheme: dark; --ground: #0c1116; --panel: #141b22; --line: #2a3541; --text: #e3e9ef;
+  --quiet: #93a1af; --accent: #4da3d9; --alarm: #f0a39b; }
+* { box-sizing: border-box; }
+body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 24px;
+  background: var(--ground); color: var(--text);
+  font: 16px/1.5 system-ui, -apple-system, "Segoe UI", sans-serif; }
+main { width: 100%; max-width: 360px; }
+svg { display: block; margin-bottom: 20px; }
+h1 { margin: 0 0 4px; font-size: 22px; font-weight: 600; letter-spacing: -0.01em; }
+p { margin: 0; color: var(--quiet); }
+form { margin-top: 24px; padding: 24px; background: var(--panel); border: 1px solid var(--line);
+  border-radius: 10px; }
+label { display: block; margin-bottom: 6px; font-size: 14px; color: var(--quiet); }
+input { width: 100%; margin-bottom: 18px; padding: 10px 12px; font: inherit; color: var(--text);
+  background: var(--ground); border: 1px solid #4a5a6a; border-radius: 6px; }
+button { width: 100%; padding: 11px; font: inherit; font-weight: 600; color: #06121b;
+  background: var(--accent); border: 0; border-radius: 6px; cursor: pointer; }
+button:hover { background: #6cb6e4; }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+.alarm { margin-bottom: 18px; padding: 10px 12px; color: var(--alarm); border: 1px solid #6b3a36;
+  border-radius: 6px; background: #241817; font-size: 14px; }
+.note { margin-top: 20px; font-size: 14px; }
+"""
+
+STYLE_DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+PAGE_POLICY = (
+    f"default-src 'none'; img-src data:; style-src 'sha256-{STYLE_DIGEST}'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+MARK = (
+    '<svg width="44" height="32" viewBox="0 0 44 32" fill="none" aria-hidden="true">'
+    '<rect x="1" y="7" width="42" height="24" rx="5" stroke="#4da3d9" stroke-width="2"/>'
+    '<path d="M15 7V4a3 3 0 0 1 3-3h8a3 3 0 0 1 3 3v3" stroke="#4da3d9" stroke-width="2"/>'
+    '<rect x="8" y="14" width="12" height="10" rx="2" fill="#e08a3c" fill-opacity=".75"/>'
+    '<rect x="17" y="17" width="18" height="5" rx="1" fill="#3f86d0" fill-opacity=".85"/></svg>'
+)
+
+DEMONSTRATION = (
+    '<p class="note">Demonstration model: trained on simulated scans, not validated on any scanner.</p>'
+)
+
+
+def sign_in_html(demonstration: bool, username: str = "", problem: str = "") -> str:
+    """The page; `problem` is said above the fields, `username` is kept from the last attempt."""
+    alarm = f'<p class="alarm" role="alert">{escape(problem)}</p>' if problem else ""
+    name_focus, password_focus = ("", " autofocus") if username else (" autofocus", "")
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="dark"><link rel="icon" href="data:,">'
+        f"<title>Sign in · X-ray screening desk</title><style>{STYLE}</style></head><body><main>"
+        f"{MARK}<h1>X-ray screening desk</h1><p>Sign in to analyse scans.</p>"
+        f'<form method="post" action="/signin">{alarm}'
+        '<label for="username">User name</label>'
+        f'<input id="username" name="username" value="{escape(username)}" autocomplete="username" '
+        f'autocapitalize="none" spellcheck="false" maxlength="200" required{name_focus}>'
+        '<label for="password">Password</label>'
+        '<input id="password" name="password" type="password" autocomplete="current-password" '
+        f'maxlength="1000" required{password_focus}>'
+        f'<button type="submit">Sign in</button></form>{DEMONSTRATION if demonstration else ""}'
+        "</main></body></html>"
+    )
+
+
+@router.get("/", include_in_schema=False)
+def root() -> Response:
+    """The desk is the front page."""
+    return RedirectResponse("/desk", 307)
+
+
+@router.get("/signin", include_in_schema=False)
+def sign_in_page(request: Request, desk: Desk) -> Response:
+    """The page, or the desk for who is signed in already."""
+    try:
+        identity_of(request, desk)
+    except NotSignedIn:
+        return _page(desk)
+    return RedirectResponse("/desk", 303)
+
+
+@router.post("/signin", include_in_schema=False)
+async def sign_in(request: Request, desk: Desk) -> Response:
+    """Checks name and password; sets the cookie or shows the page again with what was wrong."""
+    async with request.form(max_files=0, max_fields=8, max_part_size=4096) as form:
+        username, password = str(form.get("username", ""))[:200], str(form.get("password", ""))[:1000]
+    try:
+        signed_in = await anyio.to_thread.run_sync(auth.sign_in, desk.db, username, password)
+    except DeskError as error:
+        page = _page(desk, username, error.message)
+        page.status_code = error.http_status
+        return page
+    answer = RedirectResponse("/desk", 303)
+    answer.set_cookie(
+        COOKIE,
+        signed_in.token,
+        max_age=max(0, int((signed_in.expires_at - datetime.now(UTC)).total_seconds())),
+        path="/",
+        secure=_over_tls(request),
+        httponly=True,
+        samesite="strict",
+    )
+    return answer
+
+
+@router.post("/signout", include_in_schema=False)
+def sign_out(request: Request, desk: Desk) -> Response:
+    """Ends the session of the cookie and goes back to the page."""
+    token = cookie_token(request.headers)
+    if token is not None:
+        auth.sign_out(desk.db, token)
+    answer = RedirectResponse("/signin", 303)
+    answer.delete_cookie(COOKIE, path="/", secure=_over_tls(request), httponly=True, samesite="strict")
+    return answer
+
+
+def _page(desk: Desk, username: str = "", problem: str = "") -> HTMLResponse:
+    demonstration = "bundled" in (desk.settings.vlm, desk.settings.detector)
+    return HTMLResponse(
+        sign_in_html(demonstration, username, problem), headers={"Content-Security-Policy": PAGE_POLICY}
+    )
+
+
+def _over_tls(request: Request) -> bool:
+    return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", ""))
