@@ -44,9 +44,9 @@ _DETECTED = re.compile(r"\bdetected\b", re.I)
 _TRIM = " \t\r\n\f\v*_`\"'"
 
 _NUMBER_WORDS = {
-    word: number
-    for number, word in enumerate("one two three four five six seven eight nine ten eleven twelve".split(), 1)
-} | {"a": 1, "an": 1}
+    **{"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7},
+    **{"eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12},
+}
 _LEVEL_OF: dict[Status, Level] = {
     Status.PROHIBITED: "HIGH",
     Status.RESTRICTED: "MEDIUM",

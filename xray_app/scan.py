@@ -260,7 +260,7 @@ def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
     # Damaged metadata around sound pixels: shown as it lies, as every viewer does.
-    except Exception:
+    except Exception:  # noqa: BLE001
         return image
 
 

@@ -1,0 +1,187 @@
+"""The risk policy: every line of the contract's table, and both sides of every boundary."""
+
+from __future__ import annotations
+
+import pytest
+
+from xray_app.risk import agree, assess
+from xray_app.taxonomy import Policy, load_taxonomy
+from xray_app.types import Box, Report, Risk
+
+TAXONOMY = load_taxonomy()
+POLICY = Policy(
+    name="test",
+    prohibited_threshold=0.5,
+    lower_threshold=0.25,
+    opaque_soft=0.1,
+    opaque_hard=0.3,
+    low_confidence=0.4,
+    recall=0.9,
+)
+
+
+def said(complete: bool = True, **items: float | None) -> Report:
+    """An answer naming each label once, with this confidence. Spaces are underscores."""
+    return Report(
+        items=tuple(TAXONOMY.item(label, 1, confidence) for label, confidence in items.items()),
+        text="",
+        complete=complete,
+    )
+
+
+def boxed(label: str, confidence: float | None) -> Box:
+    return TAXONOMY.box("b", "model", label, (0, 0, 9, 9), confidence)
+
+
+def judge(
+    report: Report, *boxes: Box, opaque: float = 0.0, validated: bool = True, policy: Policy = POLICY
+) -> Risk:
+    return assess(report, boxes, opaque, validated, policy)
+
+
+def outcome(risk: Risk) -> tuple[str, str]:
+    return risk.level, risk.action
+
+
+HIGH, MEDIUM, LOW_REVIEW, CLEAR = (
+    ("HIGH", "SEARCH"),
+    ("MEDIUM", "REVIEW"),
+    ("LOW", "REVIEW"),
+    ("LOW", "CLEAR"),
+)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "expected"),
+    [(1.0, HIGH), (0.5, HIGH), (0.499, MEDIUM), (0.25, MEDIUM), (None, HIGH)],
+)
+def test_a_prohibited_item_by_the_vlm(confidence: float | None, expected: tuple[str, str]) -> None:
+    risk = judge(said(knife=confidence))
+    assert outcome(risk) == expected
+    assert "knife" in risk.reason
+
+
+@pytest.mark.parametrize("confidence", [0.2499, 0.1, 0.0])
+def test_a_prohibited_item_the_vlm_hardly_believes_in_is_not_dropped(confidence: float) -> None:
+    lenient = Policy(**{**POLICY.__dict__, "low_confidence": 0.0})
+    for policy in (POLICY, lenient):
+        risk = judge(said(knife=confidence), policy=policy)
+        assert outcome(risk) == MEDIUM
+        assert risk.reason == f"low confidence: knife (VLM {confidence:.2f})"
+
+
+@pytest.mark.parametrize(
+    ("confidence", "expected"),
+    [(1.0, HIGH), (0.5, HIGH), (0.499, MEDIUM), (0.25, MEDIUM), (0.249, CLEAR), (None, HIGH)],
+)
+def test_a_prohibited_box_by_the_detector(confidence: float | None, expected: tuple[str, str]) -> None:
+    assert outcome(judge(said(), boxed("gun", confidence))) == expected
+
+
+def test_one_sure_model_is_enough() -> None:
+    assert outcome(judge(said(knife=0.1), boxed("knife", 0.6))) == HIGH
+    assert outcome(judge(said(knife=0.6), boxed("knife", 0.1))) == HIGH
+    # Two models that half believe do not add up to one that is sure.
+    assert outcome(judge(said(knife=0.4), boxed("knife", 0.4))) == MEDIUM
+
+
+@pytest.mark.parametrize(
+    ("opaque", "expected"), [(1.0, HIGH), (0.301, HIGH), (0.3, MEDIUM), (0.101, MEDIUM), (0.1, CLEAR)]
+)
+def test_opaque_areas(opaque: float, expected: tuple[str, str]) -> None:
+    assert outcome(judge(said(), opaque=opaque)) == expected
+
+
+@pytest.mark.parametrize("confidence", [None, 1.0, 0.5, 0.01])
+def test_a_restricted_item_by_the_vlm(confidence: float | None) -> None:
+    assert outcome(judge(said(lighter=confidence))) == MEDIUM
+
+
+@pytest.mark.parametrize(("confidence", "expected"), [(0.9, MEDIUM), (0.25, MEDIUM), (0.249, CLEAR)])
+def test_a_restricted_box_by_the_detector(confidence: float, expected: tuple[str, str]) -> None:
+    assert outcome(judge(said(), boxed("lighter", confidence))) == expected
+
+
+def test_an_incomplete_answer() -> None:
+    risk = judge(said(complete=False))
+    assert outcome(risk) == MEDIUM
+    assert risk.reason == "VLM answer incomplete"
+
+
+@pytest.mark.parametrize(("confidence", "expected"), [(0.399, MEDIUM), (0.4, CLEAR), (None, CLEAR)])
+def test_low_confidence_in_an_allowed_item(confidence: float | None, expected: tuple[str, str]) -> None:
+    assert outcome(judge(said(laptop=confidence))) == expected
+
+
+def test_allowed_boxes_never_matter() -> None:
+    assert outcome(judge(said(), boxed("laptop", 0.01), boxed("can", 0.99))) == CLEAR
+
+
+def test_models_not_validated_never_clear() -> None:
+    risk = judge(said(laptop=0.9), validated=False)
+    assert outcome(risk) == LOW_REVIEW
+    assert risk.reason == "model not validated on this scanner"
+
+
+def test_nothing_found_by_validated_models_is_clear() -> None:
+    risk = judge(said(laptop=0.9))
+    assert outcome(risk) == CLEAR
+    assert risk.policy == "test"
+    assert risk.reason == "no threats detected"
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_the_first_line_that_fits(validated: bool) -> None:
+    everything = said(complete=False, knife=0.9, lighter=0.9, laptop=0.1)
+    assert judge(everything, opaque=1, validated=validated).reason == "knife detected (VLM 0.90)"
+    possible = said(complete=False, knife=0.3, lighter=0.9)
+    assert "opaque" in judge(possible, opaque=0.5, validated=validated).reason
+    assert judge(possible, opaque=0.2, validated=validated).reason == "knife possible (VLM 0.30)"
+
+
+def test_reasons_name_both_models_and_all_doubts() -> None:
+    risk = judge(said(knife=0.91), boxed("knife", 0.84), boxed("knife", 0.3))
+    assert risk.reason == "knife detected (VLM 0.91, detector 0.84)"
+    risk = judge(said(knife=None, gun=0.8))
+    assert risk.reason == "knife (VLM), gun (VLM 0.80) detected"
+    risk = judge(said(complete=False, lighter=0.9, laptop=0.2), opaque=0.2)
+    assert risk.reason == (
+        "lighter detected (VLM 0.90); opaque area of 20% of the picture; VLM answer incomplete; "
+        "low confidence: laptop (VLM 0.20)"
+    )
+
+
+def test_a_reason_stays_short() -> None:
+    risk = judge(
+        Report(items=tuple(TAXONOMY.item(n, 1, 0.9) for n in TAXONOMY.names), text="", complete=True)
+    )
+    assert risk.reason.endswith("and 21 more detected")
+    assert len(risk.reason) < 200
+
+
+@pytest.mark.parametrize("name", sorted(TAXONOMY.policies))
+def test_every_profile_of_the_site_searches_for_a_gun(name: str) -> None:
+    assert outcome(judge(said(gun=0.9), policy=TAXONOMY.policy(name))) == HIGH
+
+
+def test_stricter_profiles_search_sooner() -> None:
+    report = said(knife=0.35)
+    assert outcome(judge(report, policy=TAXONOMY.policy("airport"))) == MEDIUM
+    assert outcome(judge(report, policy=TAXONOMY.policy("prison"))) == HIGH
+
+
+def test_where_the_models_agree() -> None:
+    agreement = agree(
+        said(knife=0.9, laptop=0.8),
+        [
+            boxed("gun", 0.25),
+            boxed("knife", 0.3),
+            boxed("knife", 0.2),
+            boxed("laptop", 0.24),
+            boxed("gun", 0.9),
+        ],
+        POLICY,
+    )
+    assert agreement.both == ("knife",)
+    assert agreement.vlm_only == ("laptop",)
+    assert agreement.detector_only == ("gun",)
