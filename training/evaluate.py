@@ -1,0 +1,202 @@
+"""Models over labelled scans: how right they are, with intervals, and how long they take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from training.outcomes import BagTable, Rate, ScanOutcome
+from training.samples import Sample
+from xray_app.detector.base import Detection, Detector
+from xray_app.taxonomy import Policy, Taxonomy
+from xray_app.types import Report
+from xray_app.vlm.base import Vlm
+from xray_app.vlm.reading import read_answer
+
+BATCH = 32
+DETECTOR_FLOOR = 0.01
+"""Average precision needs the whole ranking, not only what the desk shows."""
+DETECTOR_ITEM_CONFIDENCE = 0.25
+"""From here on a box counts as an item said; what the desk shows of boxes without a threat."""
+
+Progress = Callable[[int, int], None]
+"""Told (scans done, scans in all) after every batch; raises to stop."""
+
+
+def _quiet(done: int, total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A model's outcomes, in the order of the samples, and its wall time."""
+
+    outcomes: tuple[ScanOutcome, ...]
+    seconds_per_scan: float
+
+
+@dataclass(frozen=True)
+class DetectorEvaluated(Evaluated):
+    """With what the detector found, down to `DETECTOR_FLOOR`, per sample."""
+
+    detections: tuple[tuple[Detection, ...], ...]
+
+
+def evaluate_vlm(
+    vlm: Vlm, samples: Sequence[Sample], taxonomy: Taxonomy, batch: int = BATCH, progress: Progress = _quiet
+) -> Evaluated:
+    """Asks each sample's own instruction and compares the answer with what is there.
+
+    Args:
+        vlm: with whatever adapter it answers with now.
+        samples: N labelled scans.
+        taxonomy: reads the answers.
+        batch: scans answered at a time.
+        progress: called after every batch.
+
+    Raises:
+        BadDataset: a picture cannot be read.
+    """
+    outcomes: list[ScanOutcome] = []
+    seconds = 0.0
+    for group in _batches(samples, batch):
+        images = [sample.open() for sample in group]
+        started = time.perf_counter()
+        answers = vlm.answer(images, [sample.instruction for sample in group])
+        seconds += time.perf_counter() - started
+        for sample, answer in zip(group, answers, strict=True):
+            outcomes.append(outcome_of_report(sample, read_answer(answer, taxonomy), taxonomy))
+        progress(len(outcomes), len(samples))
+    return Evaluated(tuple(outcomes), seconds / max(len(samples), 1))
+
+
+def outcome_of_report(sample: Sample, report: Report, taxonomy: Taxonomy) -> ScanOutcome:
+    """A VLM's report against the truth; an item without confidence is taken as certain."""
+    return ScanOutcome.scoped(
+        sample.bag_id,
+        sample.labelled_classes,
+        sample.counts(taxonomy),
+        {item.label: item.count for item in report.items},
+        {item.label: 1.0 if item.confidence is None else item.confidence for item in report.items},
+    )
+
+
+def evaluate_detector(
+    detector: Detector, samples: Sequence[Sample], taxonomy: Taxonomy, progress: Progress = _quiet
+) -> DetectorEvaluated:
+    """Boxes of each scan, and as items: those at or above `DETECTOR_ITEM_CONFIDENCE`, counted."""
+    outcomes, found = [], []
+    seconds = 0.0
+    for sample in samples:
+        image = sample.open()
+        started = time.perf_counter()
+        detections = detector.detect(image, DETECTOR_FLOOR)
+        seconds += time.perf_counter() - started
+        said: dict[str, int] = {}
+        confidence: dict[str, float] = {}
+        for box in detections:
+            confidence[box.label] = max(confidence.get(box.label, 0.0), box.confidence)
+            if box.confidence >= DETECTOR_ITEM_CONFIDENCE:
+                said[box.label] = said.get(box.label, 0) + 1
+        outcomes.append(
+            ScanOutcome.scoped(
+                sample.bag_id, sample.labelled_classes, sample.counts(taxonomy), said, confidence
+            )
+        )
+        found.append(tuple(detections))
+        progress(len(outcomes), len(samples))
+    return DetectorEvaluated(tuple(outcomes), seconds / max(len(samples), 1), tuple(found))
+
+
+def fused(vlm: Sequence[ScanOutcome], detector: Sequence[ScanOutcome]) -> tuple[ScanOutcome, ...]:
+    """Either model's word: the larger count and the larger confidence of each label."""
+    both = []
+    for one, other in zip(vlm, detector, strict=True):
+        labels = {*one.said, *other.said}
+        both.append(
+            ScanOutcome(
+                one.bag_id,
+                one.true,
+                {label: max(one.said.get(label, 0), other.said.get(label, 0)) for label in labels},
+                {
+                    label: max(one.confidence.get(label, 0.0), other.confidence.get(label, 0.0))
+                    for label in labels
+                },
+            )
+        )
+    return tuple(both)
+
+
+def report(
+    samples: Sequence[Sample],
+    taxonomy: Taxonomy,
+    policy: Policy,
+    vlm: Evaluated | None = None,
+    detector: DetectorEvaluated | None = None,
+    detector_map: Callable[[], tuple[Rate, Rate]] | None = None,
+) -> dict[str, Any]:
+    """`report.json` as the contract has it; a model that was not asked for is left out.
+
+    Args:
+        samples: what both models were evaluated on.
+        taxonomy: names the classes.
+        policy: its prohibited threshold flags a bag.
+        vlm: from `evaluate_vlm`.
+        detector: from `evaluate_detector`.
+        detector_map: gives mAP50 and mAP50-95; only called when there is a detector.
+    """
+    out: dict[str, Any] = {"n": len(samples)}
+    shown: BagTable | None = None
+    if detector is not None:
+        shown = BagTable.of(detector.outcomes, taxonomy, policy)
+        out["detector"] = {
+            "seconds_per_scan": detector.seconds_per_scan,
+            **_rates(item_f1=shown.item_f1(), top1=shown.top_one()),
+            **_rates(threat_bag_recall=shown.threat_bag_recall(), false_alarm_rate=shown.false_alarm_rate()),
+        }
+        if detector_map is not None:
+            map50, map50_95 = detector_map()
+            out["detector"] |= _rates(map50=map50, map50_95=map50_95)
+    if vlm is not None:
+        shown = BagTable.of(vlm.outcomes, taxonomy, policy)
+        out["vlm"] = {**vlm_rates(shown), "seconds_per_scan": vlm.seconds_per_scan}
+    if shown is not None:
+        out["per_class"] = {
+            label: {"support": support, **_rates(recall=recall, precision=precision)}
+            for label, (support, recall, precision) in shown.per_class().items()
+        }
+    if vlm is not None and detector is not None:
+        either = BagTable.of(fused(vlm.outcomes, detector.outcomes), taxonomy, policy)
+        out["by_fusion"] = _rates(
+            threat_bag_recall=either.threat_bag_recall(), false_alarm_rate=either.false_alarm_rate()
+        )
+    return out
+
+
+def vlm_rates(table: BagTable) -> dict[str, Any]:
+    """The contract's rates of a VLM, each with its `…_ci`."""
+    return _rates(
+        item_precision=table.item_precision(),
+        item_recall=table.item_recall(),
+        item_f1=table.item_f1(),
+        exact_list=table.exact_list(),
+        top1=table.top_one(),
+        threat_bag_recall=table.threat_bag_recall(),
+        false_alarm_rate=table.false_alarm_rate(),
+        ece=table.ece(),
+    )
+
+
+def _rates(**rates: Rate) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for name, rate in rates.items():
+        out[name] = rate.value
+        out[f"{name}_ci"] = None if rate.ci is None else list(rate.ci)
+    return out
+
+
+def _batches(samples: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]:
+    for start in range(0, len(samples), size):
+        yield samples[start : start + size]

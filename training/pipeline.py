@@ -1,0 +1,275 @@
+"""What the process of a run does: snapshot, fine-tune, measure, gate, register. There it ends.
+
+Promoting is a person's decision, made elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import torch
+
+from training.finetune import Stopped, finetune
+from training.gate import run_gate
+from training.holdout import Holdout, answers_differ, measure, simulated_holdout
+from training.recipe import Recipe, load_recipe
+from training.registry import Manifest, new_manifest, register
+from training.runs import (
+    NICENESS,
+    THREADS,
+    WAITS,
+    Heartbeat,
+    claim,
+    launch_next,
+    only_run,
+    run_folder,
+)
+from training.samples import Sample, from_corrections
+from training.snapshot import replay, snapshot
+from xray_app.errors import BadInput, BadModel, BadRecipe, Conflict, DeskError
+from xray_app.settings import Settings
+from xray_app.store import adapters, runs
+from xray_app.store.database import Database
+from xray_app.taxonomy import Policy, Taxonomy, load_taxonomy
+from xray_app.types import Gate, Run, RunMetrics, SampleCounts
+from xray_app.vlm.load import load_vlm
+from xray_app.vlm.local import LocalVlm
+
+logger = logging.getLogger(__name__)
+
+TRAINED = 0.65
+"""Share of a run's progress that is reached when the training ends; the rest is measuring."""
+SNAPPED = 0.03
+
+Told = Callable[[float], None]
+"""Told the fraction done (0..1) of a stage; raises Stopped when the run is to stop."""
+
+
+def run_pipeline(db: Database, settings: Settings, run_id: str) -> int:
+    """Works on a queued run to its end, whatever that is; returns the process's exit status.
+
+    Another run at work in this data folder leaves this one queued (status `WAITS`): that other process looks
+    for queued runs when it is done.
+    """
+    with only_run(settings) as free:
+        if not free:
+            logger.info("run %s waits: another run is at work", run_id)
+            return WAITS
+        try:
+            run = claim(db, run_id)
+        except Conflict as error:
+            logger.info("run %s: %s", run_id, error)
+            return 0
+        status = _work(db, settings, run)
+    launch_next(db, settings)
+    return status
+
+
+def _work(db: Database, settings: Settings, run: Run) -> int:
+    error = None
+    try:
+        with Heartbeat(db, run.id) as heart:
+
+            def told(fraction: float) -> None:
+                heart.progress = fraction
+                if heart.stop_requested:
+                    raise Stopped
+
+            _train(db, settings, run, told)
+    except Stopped:
+        runs.finish(db, run.id, "cancelled")
+        return 0
+    except DeskError as problem:
+        error = problem.message
+    except (KeyboardInterrupt, SystemExit):
+        error = "The run was stopped from outside. No adapter was changed. Start it again."
+    except MemoryError:
+        error = "The machine ran out of memory. Use a smaller base model, batch or picture size."
+    except Exception as problem:
+        logger.exception("run %s", run.id)
+        error = f"{type(problem).__name__}: {problem}. The run's log.txt has the details."
+    if error is not None:
+        logger.error("run %s failed: %s", run.id, error)
+        runs.finish(db, run.id, "failed", error=error)
+        return 1
+    runs.finish(db, run.id, "succeeded")
+    return 0
+
+
+def _train(db: Database, settings: Settings, run: Run, told: Told) -> None:
+    if run.kind != "vlm-adapter":
+        raise BadInput(
+            "Runs train the language model so far. For the detector: python -m training finetune-detector."
+        )
+    recipe = load_recipe(run.recipe)
+    if run.method == "full":
+        raise BadRecipe(
+            "Full fine-tuning makes a whole new base model, not an adapter. Use `python -m training finetune "
+            "--method full` and point XRAY_VLM at its folder."
+        )
+    taxonomy = load_taxonomy(settings.taxonomy)
+    policy = taxonomy.policy(settings.policy)
+    folder = run_folder(settings, run.id)
+    corrected = from_corrections(db, taxonomy)
+    train, site = corrected["train"], corrected["holdout"]
+    snapshot_sha256 = _freeze(db, run, folder, train, len(site), recipe, taxonomy)
+    told(SNAPPED)
+    trained = finetune(
+        folder / "snapshot",
+        recipe,
+        run.method,
+        folder,
+        epochs=run.epochs,
+        on_progress=_writing_progress(folder, told),
+    )
+    vlm = load_vlm(settings) if recipe.base == settings.vlm else LocalVlm.load(recipe.base)
+    adapter_id = uuid.uuid4().hex
+    verdict = examine(
+        db,
+        settings,
+        vlm,
+        trained,
+        adapter_id,
+        site,
+        taxonomy,
+        policy,
+        lambda done: told(TRAINED + (0.99 - TRAINED) * done),
+    )
+    runs.update(db, run.id, metrics=verdict.metrics)
+    register(
+        db,
+        trained,
+        verdict.manifest.model_copy(
+            update={
+                "recipe": recipe.model_dump(mode="json"),
+                "method": run.method,
+                "epochs": run.epochs or recipe.epochs,
+                "seed": recipe.seed,
+                "snapshot_sha256": snapshot_sha256,
+                "run_id": run.id,
+            }
+        ),
+    )
+    runs.update(db, run.id, adapter_id=adapter_id)
+
+
+def _freeze(
+    db: Database,
+    run: Run,
+    folder: Path,
+    train: list[Sample],
+    held_out: int,
+    recipe: Recipe,
+    taxonomy: Taxonomy,
+) -> str:
+    if not train:
+        raise BadInput("There is no accepted correction to train on yet. Correct a few scans first.")
+    count = max(round(recipe.replay * len(train)), recipe.replay_minimum)
+    replayed = replay(count, folder / "replay", taxonomy)
+    sha256 = snapshot([*train, *replayed], folder / "snapshot")
+    runs.update(db, run.id, samples=SampleCounts(train=len(train), holdout=held_out, replay=count))
+    return sha256
+
+
+def _writing_progress(folder: Path, told: Told) -> Callable[[float, dict[str, float]], bool]:
+    """Keeps the loss curve in progress.jsonl; answers True when the run is to stop."""
+    path = folder / "progress.jsonl"
+    path.unlink(missing_ok=True)
+
+    def on_progress(done: float, figures: dict[str, float]) -> bool:
+        if {"loss", "stopping_loss"} & figures.keys():
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(figures) + "\n")
+        try:
+            told(SNAPPED + (TRAINED - SNAPPED) * done)
+        except Stopped:
+            return True
+        return False
+
+    return on_progress
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A candidate's figures beside the active model's, the gate's answer, and a manifest that says so."""
+
+    metrics: RunMetrics
+    gate: Gate
+    manifest: Manifest
+
+
+def examine(
+    db: Database,
+    settings: Settings,
+    vlm: LocalVlm,
+    candidate: Path,
+    adapter_id: str,
+    site: list[Sample],
+    taxonomy: Taxonomy,
+    policy: Policy,
+    told: Told,
+) -> Verdict:
+    """Measures a candidate against the active model on both hold-outs and asks the gate.
+
+    Args:
+        db: keeps figures, so that the active model's are not measured again.
+        settings: say where the simulated hold-out lies.
+        vlm: the base model the candidate belongs to.
+        candidate: its PEFT folder.
+        adapter_id: the id it will be registered under; its figures are kept under it.
+        site: the site's held-out samples.
+        taxonomy: reads the answers.
+        policy: sets threshold, margin and budget.
+        told: told of progress; raises to stop.
+    """
+    active = adapters.active(db, "vlm-adapter", vlm.weights_sha256)
+    holdout = Holdout.of(simulated_holdout(settings.data_dir.resolve(), taxonomy), site, taxonomy, policy)
+
+    def key(adapter: str) -> str:
+        return f"{vlm.weights_sha256}:{settings.vlm_dtype}:{adapter}"
+
+    def stage(start: float, end: float) -> Callable[[int, int], None]:
+        return lambda done, total: told(start + (end - start) * done / max(total, 1))
+
+    vlm.use_adapter(adapters.folder(db, active.id) if active else None)
+    was = measure(vlm, holdout, key(active.id if active else "base"), db, taxonomy, policy, stage(0.0, 0.45))
+    problem, differ, now = None, False, None
+    try:
+        differ = answers_differ(vlm, candidate, [*site[:16], *holdout.simulated])
+        told(0.5)
+        now = measure(vlm, holdout, key(adapter_id), db, taxonomy, policy, stage(0.5, 1.0))
+    except BadModel as error:
+        problem = error.message
+    gate = run_gate(was, now, policy, differ, problem)
+    metrics = RunMetrics(active=was.metrics(), candidate=now.metrics() if now else None)
+    manifest = new_manifest(
+        id=adapter_id,
+        kind="vlm-adapter",
+        base=vlm.name,
+        base_sha256=vlm.weights_sha256,
+        taxonomy_sha256=taxonomy.sha256,
+        image_size=dict(vlm.processor.image_processor.size),
+        holdouts={"simulated": holdout.simulated_sha256, "site": holdout.site_sha256},
+        metrics=metrics,
+        gate=gate,
+    )
+    return Verdict(metrics, gate, manifest)
+
+
+def be_modest() -> None:
+    """Low priority and half the cores, so that analysts do not feel the training."""
+    os.nice(NICENESS)
+    torch.set_num_threads(THREADS)
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        raise SystemExit(1)
+
+    signal.signal(signal.SIGTERM, stop)
