@@ -13,11 +13,16 @@ from uuid import uuid4
 
 import pytest
 from PIL import Image
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
+from sqlalchemy import create_engine
+from sqlalchemy.schema import CreateSchema
 
 # Before any library looks: a test that would download something fails instead.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
+from xray_app import auth
 from xray_app.store import analyses
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy, load_taxonomy
@@ -36,13 +41,32 @@ from xray_app.types import (
 MakeAnalysis = Callable[..., Analysis]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _cheap_passwords() -> None:
+    """Hashes for the tests' sign-ins: the same algorithm, at a thousandth of the cost."""
+    auth._hasher = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
+
+
 @pytest.fixture
 def db(tmp_path: Path) -> Iterator[Database]:
     """An empty store in a folder of its own."""
     data_dir = tmp_path / "data"
-    opened = Database.open(f"sqlite:///{data_dir / 'xray.db'}", data_dir)
+    opened = Database.open(_fresh_url(data_dir), data_dir)
     yield opened
     opened.close()
+
+
+def _fresh_url(data_dir: Path) -> str:
+    """SQLite, or a new schema of the PostgreSQL that XRAY_TEST_DATABASE_URL names."""
+    server = os.environ.get("XRAY_TEST_DATABASE_URL")
+    if not server:
+        return f"sqlite:///{data_dir / 'xray.db'}"
+    schema = f"test_{uuid4().hex}"
+    engine = create_engine(server)
+    with engine.begin() as connection:
+        connection.execute(CreateSchema(schema))
+    engine.dispose()
+    return f"{server}?options=-csearch_path%3D{schema}"
 
 
 @pytest.fixture(scope="session")
@@ -62,9 +86,7 @@ def png(shade: int = 200, width: int = 320, height: int = 240) -> bytes:
 def scan_facts(content: bytes, **changes: str | int | None) -> ScanFacts:
     """The facts of a scan of 320 x 240; its bag is its own unless another is named."""
     sha256 = hashlib.sha256(content).hexdigest()
-    facts = ScanFacts(
-        id=sha256, sha256=sha256, width=320, height=240, filename="scan.png", bag_id=sha256
-    )
+    facts = ScanFacts(id=sha256, sha256=sha256, width=320, height=240, filename="scan.png", bag_id=sha256)
     return facts.model_copy(update=changes)
 
 
@@ -82,7 +104,8 @@ def make_analysis(taxonomy: Taxonomy) -> MakeAnalysis:
             scan=scan_facts(png()),
             report=Report(
                 items=(taxonomy.item("knife", 1, 0.9), taxonomy.item("plastic bottle", 2, 0.8)),
-                text="Items detected: 1 knife (threat), 2 plastic bottles. Security risk: HIGH - knife detected.",
+                text="Items detected: 1 knife (threat), 2 plastic bottles. "
+                "Security risk: HIGH - knife detected.",
                 complete=True,
             ),
             risk=Risk(level="HIGH", reason="knife", action="SEARCH", policy="airport"),
@@ -104,9 +127,7 @@ def make_analysis(taxonomy: Taxonomy) -> MakeAnalysis:
 def stored(db: Database, make_analysis: MakeAnalysis) -> MakeAnalysis:
     """As `make_analysis`, and stores it with its scan: `stored(shade=7, bag_id="bag 7")`."""
 
-    def make(
-        shade: int = 200, bag_id: str | None = None, by: str = "anna", **changes: object
-    ) -> Analysis:
+    def make(shade: int = 200, bag_id: str | None = None, by: str = "anna", **changes: object) -> Analysis:
         content = png(shade)
         facts = scan_facts(content) if bag_id is None else scan_facts(content, bag_id=bag_id)
         analysis = make_analysis(scan=facts, **changes)

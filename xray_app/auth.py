@@ -62,11 +62,16 @@ def ensure_admin(db: Database, password: str | None) -> str | None:
 
     Returns:
         The random password, to be shown once; None where none was made.
+
+    Raises:
+        BadInput: a password of more than 1024 characters.
     """
     if users.has_admin(db):
         return None
+    if password and len(password) > MAX_PASSWORD:
+        raise BadInput(f"XRAY_ADMIN_PASSWORD has at most {MAX_PASSWORD} characters.")
     generated = None if password else secrets.token_urlsafe(12)
-    added = users.add_first_admin(db, ADMIN, _hasher.hash(password or generated or ""))
+    added = users.add_first_admin(db, ADMIN, _hasher.hash(_bytes(password or generated or "")))
     return generated if added else None
 
 
@@ -122,7 +127,7 @@ def sign_in(db: Database, username: str, password: str) -> SignedIn:
     with _gates[hash(name) % len(_gates)]:
         _refuse_throttled(db, name)
         known_hash = users.password_hash(db, name) if name else None
-        right = _hasher.verify(password[:MAX_PASSWORD], known_hash or _no_ones_hash())
+        right = _hasher.verify(_bytes(password[:MAX_PASSWORD]), known_hash or _no_ones_hash())
         if known_hash is None or not right or len(password) > MAX_PASSWORD:
             sessions.add_failure(db, name, keep=FAILURE_WINDOW)
             raise NotSignedIn("Wrong user name or password.")
@@ -176,14 +181,19 @@ def _normalised(username: str) -> str | None:
     return name if 1 <= len(name) <= MAX_USERNAME and name.isprintable() and name == name.strip() else None
 
 
-def _good(password: str) -> str:
+def _good(password: str) -> bytes:
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
         raise BadInput(f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters.")
-    return password
+    return _bytes(password)
 
 
 def _sha256(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(_bytes(token)).hexdigest()
+
+
+def _bytes(text: str) -> bytes:
+    # JSON can carry half a character, which plain UTF-8 refuses; here it is just a wrong password.
+    return text.encode("utf-8", "surrogatepass")
 
 
 @cache

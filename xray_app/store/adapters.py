@@ -115,7 +115,8 @@ def activate(
 def previous(db: Database, kind: AdapterKind, base_sha256: str) -> str | None:
     """What a rollback would make active: the id of the adapter before the present one, None for the base."""
     with db.read() as session:
-        return _previous(session, kind, base_sha256)
+        states = _states(session, kind, base_sha256)
+        return states[-2] if len(states) > 1 else None
 
 
 def rollback(
@@ -127,10 +128,9 @@ def rollback(
         The adapter now active; None for the base model, also when nothing was ever promoted.
     """
     with db.write() as session:
-        present = _active(session, kind, base_sha256)
-        if present is not None:
-            before = _previous(session, kind, base_sha256)
-            _point(session, kind, base_sha256, before, by, reason, forced=False, rollback=True)
+        states = _states(session, kind, base_sha256)
+        if len(states) > 1:
+            _point(session, kind, base_sha256, states[-2], by, reason, forced=False, rollback=True)
         return _active(session, kind, base_sha256)
 
 
@@ -169,14 +169,14 @@ def _active_id(session: Session, kind: str, base_sha256: str) -> str | None:
     )
 
 
-def _previous(session: Session, kind: str, base_sha256: str) -> str | None:
+def _states(session: Session, kind: str, base_sha256: str) -> list[str | None]:
+    """What a rollback may still go back to, oldest first: the base model, and last what is active now."""
     rows = session.execute(
         select(PromotionRow.adapter_id, PromotionRow.rollback)
         .where(PromotionRow.kind == kind, PromotionRow.base_sha256 == base_sha256)
         .order_by(PromotionRow.id)
     )
-    # What was active, oldest first. A rollback takes the last one off, or two in a row would bring the
-    # refused adapter back.
+    # A rollback takes the last state off, or a second one would bring back the adapter just taken away.
     states: list[str | None] = [None]
     for adapter_id, rolled_back in rows:
         if rolled_back:
@@ -184,7 +184,7 @@ def _previous(session: Session, kind: str, base_sha256: str) -> str | None:
                 states.pop()
         elif states[-1] != adapter_id:
             states.append(adapter_id)
-    return states[-2] if len(states) > 1 else None
+    return states
 
 
 def _point(

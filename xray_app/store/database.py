@@ -26,6 +26,9 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 30
 # Any constant does; it names the lock that makes PostgreSQL's writers queue as SQLite's do.
 WRITER_LOCK = 0x58524159
+# Where a scan's file lies until it is whole, below the data folder.
+INCOMING = Path("scans") / "incoming"
+ABANDONED_SECONDS = 3600
 
 
 class Database:
@@ -59,6 +62,10 @@ class Database:
         _prepare_folder(data_dir)
         try:
             engine = _make_engine(url)
+        except OSError as error:
+            raise StorageFailed(
+                f"The folder of the database cannot be made: {error}. Set XRAY_DATABASE_URL to another place."
+            ) from error
         except (ArgumentError, NoSuchModuleError, ImportError) as error:
             raise StorageFailed(
                 f"XRAY_DATABASE_URL cannot be used: {error}. "
@@ -129,6 +136,9 @@ class Database:
 def _prepare_folder(data_dir: Path) -> None:
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
+        for part in (data_dir / INCOMING).glob("*"):  # a killed process left these half written
+            if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
+                part.unlink(missing_ok=True)
         with tempfile.NamedTemporaryFile(dir=data_dir, prefix=".probe-") as probe:
             probe.write(b"\0" * 4096)
             probe.flush()

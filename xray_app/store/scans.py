@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from xray_app.errors import BadInput, NotFound, StorageFailed
-from xray_app.store.database import Database
+from xray_app.store.database import INCOMING, Database
 from xray_app.store.tables import ScanRow
 from xray_app.types import ScanFacts
 
@@ -27,7 +26,6 @@ EXTENSIONS = {
     "image/tiff": "tif",
     "application/dicom": "dcm",
 }
-ABANDONED_SECONDS = 3600
 
 
 def save_scan(db: Database, scan_facts: ScanFacts, content: bytes, media_type: str) -> ScanFacts:
@@ -92,16 +90,6 @@ def scan_path(db: Database, scan_id: str) -> tuple[Path, str]:
     return path, row.media_type
 
 
-def remove_abandoned(db: Database) -> None:
-    """Remove half-written files that a killed process left behind an hour or more ago."""
-    for part in (db.data_dir / "scans" / "incoming").glob("*"):
-        try:
-            if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
-                part.unlink()
-        except OSError:
-            continue  # another process removed it, or it cannot be removed: it harms nobody
-
-
 def _path(db: Database, sha256: str, media_type: str) -> Path:
     return db.data_dir / "scans" / sha256[:2] / f"{sha256}.{EXTENSIONS.get(media_type, 'bin')}"
 
@@ -111,7 +99,7 @@ def _write_file(db: Database, path: Path, content: bytes) -> bool:
     try:
         if path.is_file() and path.stat().st_size == len(content):
             return False
-        incoming = db.data_dir / "scans" / "incoming"
+        incoming = db.data_dir / INCOMING
         incoming.mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(exist_ok=True)
         handle, name = tempfile.mkstemp(dir=incoming)
