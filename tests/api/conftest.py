@@ -103,12 +103,12 @@ def as_user(services: Services) -> Callable[[str], dict[str, str]]:
     return headers
 
 
-@pytest.fixture()
+@pytest.fixture
 def analyst(as_user: Callable[[str], dict[str, str]]) -> dict[str, str]:
     return as_user("analyst")
 
 
-@pytest.fixture()
+@pytest.fixture
 def admin(as_user: Callable[[str], dict[str, str]]) -> dict[str, str]:
     return as_user("admin")
 
@@ -123,7 +123,7 @@ def png(size: tuple[int, int] = (64, 48), mode: str = "RGB") -> bytes:
     return out.getvalue()
 
 
-@pytest.fixture()
+@pytest.fixture
 def analysed(client: TestClient, analyst: dict[str, str]) -> dict[str, Any]:
     """A fresh analysis."""
     answer = client.post("/v1/analyze", files={"file": ("bag.png", png())}, headers=analyst)

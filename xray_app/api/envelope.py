@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from http import HTTPStatus
@@ -9,7 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from xray_app.errors import DeskError
@@ -18,6 +19,9 @@ logger = logging.getLogger(__name__)
 
 # Seconds after which trying again makes sense, where the error itself does not say.
 RETRY_AFTER = {429: 60, 503: 5}
+
+# Messages may repeat what was sent, which may be a megabyte.
+LONGEST_MESSAGE = 500
 
 # Errors the framework raises by itself, in our words.
 FRAMEWORK_ERRORS = {
@@ -33,15 +37,16 @@ def error_response(
     message: str,
     details: dict[str, Any] | None = None,
     headers: dict[str, str] | None = None,
-) -> JSONResponse:
+) -> Response:
     """An error in the envelope."""
-    error: dict[str, Any] = {"code": code, "message": message}
+    error: dict[str, Any] = {"code": code, "message": message[:LONGEST_MESSAGE]}
     if details:
         error["details"] = details
-    return JSONResponse({"error": error}, status, headers=headers)
+    # ASCII, because what was sent may hold half a surrogate, which UTF-8 cannot say.
+    return Response(json.dumps({"error": error}), status, headers, "application/json")
 
 
-def desk_error(error: DeskError) -> JSONResponse:
+def desk_error(error: DeskError) -> Response:
     """The answer to an error written for a person; 429 and 503 say when to try again."""
     headers = {}
     if error.http_status in RETRY_AFTER:
@@ -54,7 +59,7 @@ def desk_error(error: DeskError) -> JSONResponse:
     return error_response(error.http_status, error.code, error.message, error.details, headers)
 
 
-def internal_error() -> JSONResponse:
+def internal_error() -> Response:
     """The answer to a bug: says nothing of its inside, which is in the log."""
     return error_response(500, "internal", "Something went wrong on our side. It was logged.")
 
@@ -67,10 +72,10 @@ def _where(location: tuple[int | str, ...]) -> str:
     return words or "body"
 
 
-def validation_error(error: RequestValidationError) -> JSONResponse:
+def validation_error(error: RequestValidationError) -> Response:
     """A request that does not have the agreed form. What was sent is not repeated."""
     problems = [
-        {"where": _where(problem["loc"]), "message": problem["msg"].removeprefix("Value error, ")}
+        {"where": _where(problem["loc"])[:200], "message": problem["msg"].removeprefix("Value error, ")}
         for problem in error.errors()
     ]
     first = problems[0]
@@ -79,7 +84,7 @@ def validation_error(error: RequestValidationError) -> JSONResponse:
     )
 
 
-def http_error(error: HTTPException) -> JSONResponse:
+def http_error(error: HTTPException) -> Response:
     """An error raised by the framework: no such route, wrong method, unreadable body."""
     headers = dict(error.headers) if error.headers else None
     if error.status_code in FRAMEWORK_ERRORS:
@@ -95,13 +100,13 @@ def install(app: FastAPI) -> None:
     """Gives every error of the app its envelope. Bugs are caught further out, by the door."""
 
     @app.exception_handler(DeskError)
-    async def _desk_error(request: Request, error: DeskError) -> JSONResponse:
+    async def _desk_error(request: Request, error: DeskError) -> Response:
         return desk_error(error)
 
     @app.exception_handler(RequestValidationError)
-    async def _validation_error(request: Request, error: RequestValidationError) -> JSONResponse:
+    async def _validation_error(request: Request, error: RequestValidationError) -> Response:
         return validation_error(error)
 
     @app.exception_handler(HTTPException)
-    async def _http_error(request: Request, error: HTTPException) -> JSONResponse:
+    async def _http_error(request: Request, error: HTTPException) -> Response:
         return http_error(error)

@@ -84,13 +84,13 @@ def sign_in_html(demonstration: bool, username: str = "", problem: str = "") -> 
     )
 
 
-@router.get("/", include_in_schema=False)
+@router.get("/")
 def root() -> Response:
     """The desk is the front page."""
     return RedirectResponse("/desk", 307)
 
 
-@router.get("/signin", include_in_schema=False)
+@router.get("/signin")
 def sign_in_page(request: Request, desk: Desk) -> Response:
     """The page, or the desk for who is signed in already."""
     try:
@@ -100,7 +100,7 @@ def sign_in_page(request: Request, desk: Desk) -> Response:
     return RedirectResponse("/desk", 303)
 
 
-@router.post("/signin", include_in_schema=False)
+@router.post("/signin")
 async def sign_in(request: Request, desk: Desk) -> Response:
     """Checks name and password; sets the cookie or shows the page again with what was wrong."""
     async with request.form(max_files=0, max_fields=8, max_part_size=4096) as form:
@@ -124,7 +124,7 @@ async def sign_in(request: Request, desk: Desk) -> Response:
     return answer
 
 
-@router.post("/signout", include_in_schema=False)
+@router.post("/signout")
 def sign_out(request: Request, desk: Desk) -> Response:
     """Ends the session of the cookie and goes back to the page."""
     token = cookie_token(request.headers)
