@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 
 from training.samples import Sample, SampleBox, make_sample, scope_of, split_by_bag, write_jsonl
-from xray_app.errors import BadDataset, UnknownLabel
+from xray_app.errors import BadDataset, BadInput, UnknownLabel
 from xray_app.taxonomy import Taxonomy
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
@@ -249,7 +249,7 @@ def _read_scan(image: Path, names: _Names, taxonomy: Taxonomy) -> Sample:
     counts = Counter(box.label for box in boxes)
     try:
         return make_sample(image, (width, height), counts, boxes, names.scope, image.stem, taxonomy)
-    except ValueError as error:
+    except BadInput as error:
         raise _BadLine(f"{label_path}: {error}") from error
 
 

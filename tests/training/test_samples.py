@@ -1,0 +1,291 @@
+"""Labelled scans to samples: every bad line named, scopes kept, splits by bag, snapshots repeatable."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import MakeAnalysis
+from tests.training.conftest import YoloFolder
+from training.samples import (
+    Sample,
+    from_corrections,
+    make_sample,
+    read_jsonl,
+    scope_of,
+    split_by_bag,
+    unscoped,
+    write_jsonl,
+)
+from training.snapshot import random_scope, replay, snapshot
+from training.yolo import prepare, read_yolo
+from xray_app.errors import BadDataset, UnknownLabel
+from xray_app.report import INSTRUCTION
+from xray_app.store import corrections
+from xray_app.store.database import Database
+from xray_app.taxonomy import Taxonomy
+from xray_app.types import CorrectionBox, CorrectionIn, ItemCount
+
+BOX = "0.5 0.5 0.5 0.5"
+
+
+def test_a_yolo_scan_becomes_pixels_canonical_names_and_a_scoped_answer(
+    yolo: YoloFolder, taxonomy: Taxonomy
+) -> None:
+    yolo.add("train", {"bag7": f"1 {BOX}\n1 0.25 0.5 0.5 1.0\n0 {BOX}\n"}).names("zippooil", "SwissArmyKnife")
+    (sample,) = read_yolo(yolo.root, taxonomy).splits["train"]
+    assert sample.bag_id == "bag7"
+    assert (sample.width, sample.height) == (40, 20)
+    assert sample.labelled_classes == ("Swiss army knife", "lighter fuel")
+    assert sample.instruction == f"{INSTRUCTION} Report only: Swiss army knife, lighter fuel."
+    assert sample.response.startswith(
+        "Items detected: 2 Swiss army knives (threat), 1 lighter fuel (threat)."
+    )
+    assert [box.label for box in sample.boxes] == ["Swiss army knife", "Swiss army knife", "lighter fuel"]
+    assert sample.boxes[0].xyxy == pytest.approx((10, 5, 30, 15))
+    assert sample.counts(taxonomy) == {"Swiss army knife": 2, "lighter fuel": 1}
+
+
+def test_names_may_be_a_mapping_and_all_drawn_classes_make_a_full_instruction(
+    yolo: YoloFolder, taxonomy: Taxonomy
+) -> None:
+    yolo.add("train", {"a": ""})
+    names = "\n".join(f"  {i}: {item.name}" for i, item in enumerate(taxonomy.drawn))
+    (yolo.root / "data.yaml").write_text(f"train: images/train\nnames:\n{names}\n")
+    (sample,) = read_yolo(yolo.root, taxonomy).splits["train"]
+    assert sample.labelled_classes is None
+    assert sample.instruction == INSTRUCTION
+    assert sample.response == "Items detected: none. Security risk: LOW - no threats detected."
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (f"2 {BOX}", "class 2 is not in `names`"),
+        ("0 0.5 0.5 0.5", "needs five columns"),
+        ("0 0.1 0.1 0.2 0.1 0.2 0.2", "needs five columns"),
+        ("0 1.2 0.5 0.1 0.1", "coordinates must be between 0 and 1"),
+        ("0 nan 0.5 0.1 0.1", "coordinates must be between 0 and 1"),
+        ("0 0.5 -0.1 0.1 0.1", "coordinates must be between 0 and 1"),
+        ("0 0.5 0.5 0 0.1", "the box has no area"),
+        ("0 a 0.5 0.1 0.1", "not numbers"),
+    ],
+)
+def test_a_bad_row_is_named_by_file_and_line(
+    yolo: YoloFolder, taxonomy: Taxonomy, row: str, reason: str
+) -> None:
+    yolo.add("train", {"good": f"0 {BOX}", "bad": f"0 {BOX}\n{row}\n"}).names("knife", "scissors")
+    with pytest.raises(BadDataset) as caught:
+        read_yolo(yolo.root, taxonomy)
+    assert f"{yolo.root / 'labels/train/bad.txt'}:2: {reason}" in caught.value.message
+    data = read_yolo(yolo.root, taxonomy, skip_bad=True)
+    assert [sample.bag_id for sample in data.splits["train"]] == ["good"]
+    assert len(data.left_out) == 1
+    assert "bad.txt:2" in data.left_out[0]
+
+
+def test_missing_files_broken_pictures_and_leaks_are_each_reported(
+    yolo: YoloFolder, taxonomy: Taxonomy
+) -> None:
+    yolo.add("train", {"a": "", "b": "", "c": "", "leak": ""}).add("val", {"v": ""}, start=3).names("knife")
+    (yolo.root / "labels/train/a.txt").unlink()
+    (yolo.root / "images/train/b.png").unlink()
+    (yolo.root / "images/train/c.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    with pytest.raises(BadDataset) as caught:
+        read_yolo(yolo.root, taxonomy)
+    message = caught.value.message
+    assert "4 problems" in message
+    assert "a.txt is missing" in message
+    assert "b.txt: its image is missing" in message
+    assert "c.png: not a readable picture" in message
+    assert "leak.png: the same picture is in val as v.png" in message
+    with pytest.raises(BadDataset, match="no usable training scans"):
+        read_yolo(yolo.root, taxonomy, skip_bad=True)
+
+
+def test_an_unknown_label_is_named_and_can_be_skipped(yolo: YoloFolder, taxonomy: Taxonomy) -> None:
+    yolo.add("train", {"a": f"0 {BOX}\n1 {BOX}\n"}).names("flux capacitor", "knife")
+    with pytest.raises(UnknownLabel, match="flux capacitor"):
+        read_yolo(yolo.root, taxonomy)
+    data = read_yolo(yolo.root, taxonomy, skip_unknown=True)
+    assert data.labelled_classes == ("knife",)
+    assert [box.label for box in data.splits["train"][0].boxes] == ["knife"]
+
+
+def test_data_yaml_itself_may_be_wrong(yolo: YoloFolder, taxonomy: Taxonomy, tmp_path: Path) -> None:
+    with pytest.raises(BadDataset, match=r"needs a data\.yaml"):
+        read_yolo(tmp_path, taxonomy)
+    yolo.add("train", {"a": ""}).names("knife")
+    config = yolo.root / "data.yaml"
+    for text, reason in [
+        ("names: [knife]", "`train` is missing"),
+        ("train: images/train", "`names` is missing"),
+        ("train: nowhere\nnames: [knife]", "which is no folder"),
+        ("train: [", "not valid YAML"),
+    ]:
+        config.write_text(text)
+        with pytest.raises(BadDataset, match=reason):
+            read_yolo(yolo.root, taxonomy)
+
+
+def test_prepare_keeps_an_own_split_and_else_splits_one_in_five_by_bag(
+    yolo: YoloFolder, taxonomy: Taxonomy, tmp_path: Path
+) -> None:
+    yolo.add("train", {f"t{i}": f"0 {BOX}" for i in range(20)}).names("knife")
+    done = prepare(yolo.root, tmp_path / "out", taxonomy)
+    assert (done.train, done.val) == (16, 4)
+    first = (tmp_path / "out" / "val.jsonl").read_text()
+    prepare(yolo.root, tmp_path / "out", taxonomy)
+    assert (tmp_path / "out" / "val.jsonl").read_text() == first
+    assert prepare(yolo.root, tmp_path / "other", taxonomy, seed=1).val == 4
+    assert {json.loads(line)["bag_id"] for line in first.splitlines()} != {
+        sample.bag_id for sample in read_jsonl(tmp_path / "other" / "val.jsonl")
+    }
+    yolo.add("val", {"v": ""}, start=30).names("knife")
+    done = prepare(yolo.root, tmp_path / "out", taxonomy)
+    assert (done.train, done.val) == (20, 1)
+
+
+def test_a_line_has_the_contracts_fields_and_reads_back(
+    yolo: YoloFolder, taxonomy: Taxonomy, tmp_path: Path
+) -> None:
+    yolo.add("train", {"a": f"0 {BOX}"}).names("knife")
+    samples = read_yolo(yolo.root, taxonomy).splits["train"]
+    path = tmp_path / "deep" / "train.jsonl"
+    write_jsonl(samples, path)
+    line = json.loads(path.read_text())
+    assert list(line) == [
+        "image", "instruction", "response", "width", "height", "boxes", "labelled_classes", "bag_id",
+    ]  # fmt: skip
+    assert line["image"] == "../yolo/images/train/a.png"
+    assert line["boxes"] == [{"label": "knife", "xyxy": [10.0, 5.0, 30.0, 15.0]}]
+    assert [s.model_dump(exclude={"image"}) for s in read_jsonl(path)] == [
+        s.model_dump(exclude={"image"}) for s in samples
+    ]
+    path.write_text(path.read_text() + '{"image": "a.png"}\n')
+    with pytest.raises(BadDataset, match=r"train\.jsonl:2: instruction"):
+        read_jsonl(path)
+
+
+def test_views_of_a_bag_stay_together(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    samples = [
+        make_sample(tmp_path / f"{bag}{view}.png", (4, 4), {}, [], None, f"bag{bag}", taxonomy)
+        for bag in range(10)
+        for view in range(2)
+    ]
+    train, test = split_by_bag(samples, 0.2, 0)
+    assert (len(train), len(test)) == (16, 4)
+    assert not {s.bag_id for s in train} & {s.bag_id for s in test}
+
+
+def test_scopes(taxonomy: Taxonomy) -> None:
+    assert scope_of(["pressure", "Knife"], taxonomy) == ("knife", "pressurised can")
+    assert scope_of([item.name for item in taxonomy.drawn], taxonomy) is None
+
+
+def correct(
+    db: Database,
+    taxonomy: Taxonomy,
+    analysis_id: str,
+    items: dict[str, int],
+    looked_for: tuple[str, ...] | None = None,
+    base: int = 0,
+    review: bool = False,
+) -> None:
+    sent = CorrectionIn(
+        items=tuple(ItemCount(label=label, count=count) for label, count in items.items()),
+        boxes=(CorrectionBox(label="knife", xyxy=(10, 20, 110, 90)),),
+        labelled_classes=looked_for,
+        base_revision=base,
+    )
+    corrections.add(db, analysis_id, sent, "anna", taxonomy, review)
+
+
+def test_corrections_become_samples_by_split_and_scope(
+    db: Database, stored: MakeAnalysis, taxonomy: Taxonomy
+) -> None:
+    for number in range(12):
+        analysis = stored(shade=number, bag_id=f"bag {number}")
+        correct(
+            db,
+            taxonomy,
+            analysis.id,
+            {"knife": 2, "laptop": 1},
+            ("scissors", "knife") if number % 2 else None,
+        )
+    pending = stored(shade=99, bag_id="bag 99")
+    correct(db, taxonomy, pending.id, {"knife": 1}, review=True)
+    by_split = from_corrections(db, taxonomy)
+    everything = by_split["train"] + by_split["holdout"]
+    assert len(everything) == 12
+    assert by_split["train"]
+    assert by_split["holdout"]
+    scoped = next(s for s in everything if s.labelled_classes is not None)
+    assert scoped.instruction.endswith("Report only: knife, scissors.")
+    assert scoped.response == "Items detected: 2 knives (threat). Security risk: HIGH - knife detected."
+    full = next(s for s in everything if s.labelled_classes is None)
+    assert full.instruction == INSTRUCTION
+    assert full.counts(taxonomy) == {"knife": 2, "laptop": 1}
+    assert full.open().size == (full.width, full.height)
+
+
+def test_a_scan_analysed_and_corrected_twice_trains_once_with_the_latest_word(
+    db: Database, stored: MakeAnalysis, taxonomy: Taxonomy
+) -> None:
+    for items in ({"knife": 1}, {"scissors": 1}):
+        analysis = stored(shade=1, bag_id="bag")
+        correct(db, taxonomy, analysis.id, items)
+    by_split = from_corrections(db, taxonomy)
+    (sample,) = by_split["train"] + by_split["holdout"]
+    assert sample.counts(taxonomy) == {"scissors": 1}
+
+
+def test_a_snapshot_stays_when_its_sources_go_and_any_change_changes_its_hash(
+    yolo: YoloFolder, taxonomy: Taxonomy, tmp_path: Path
+) -> None:
+    yolo.add("train", {"a": f"0 {BOX}", "b": ""}).names("knife")
+    samples = list(read_yolo(yolo.root, taxonomy).splits["train"])
+    sha256 = snapshot(samples, tmp_path / "one")
+    assert snapshot(samples, tmp_path / "two") == sha256
+    relabelled = [samples[0].model_copy(update={"response": samples[1].response}), samples[1]]
+    assert snapshot(relabelled, tmp_path / "three") != sha256
+    yolo.image("train", "a", 77)
+    assert snapshot(samples, tmp_path / "four") != sha256
+    (yolo.root / "images/train/b.png").unlink()
+    assert [s.bag_id for s in read_jsonl(tmp_path / "one" / "train.jsonl")] == ["a", "b"]
+    listed = json.loads((tmp_path / "one" / "snapshot.json").read_text())
+    assert listed["sha256"] == sha256
+    assert len(listed["samples"]) == 2
+    with pytest.raises(BadDataset, match=r"b\.png: the picture is gone"):
+        snapshot(samples, tmp_path / "five")
+
+
+def test_replay_repeats_itself_and_asks_both_ways(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    samples = replay(10, tmp_path / "a", taxonomy)
+    again = replay(10, tmp_path / "b", taxonomy)
+    assert snapshot(samples, tmp_path / "s1") == snapshot(again, tmp_path / "s2")
+    assert [s.labelled_classes is None for s in samples] == [True, False] * 5
+    for sample in samples[1::2]:
+        assert sample.labelled_classes is not None
+        assert 2 <= len(sample.labelled_classes) <= 8
+        assert set(sample.counts(taxonomy)) <= set(sample.labelled_classes)
+        assert "Report only: " in sample.instruction
+
+
+def test_random_scopes_hold_present_and_absent_classes_and_sometimes_none(taxonomy: Taxonomy) -> None:
+    import random
+
+    scopes = [random_scope(("knife", "laptop"), taxonomy, random.Random(i)) for i in range(100)]
+    assert all(2 <= len(scope) <= 8 and len(set(scope)) == len(scope) for scope in scopes)
+    assert any(not {"knife", "laptop"} & set(scope) for scope in scopes)
+    assert any({"knife", "laptop"} <= set(scope) for scope in scopes)
+    assert all(set(scope) - {"knife", "laptop"} for scope in scopes)
+
+
+def test_unscoped_asks_for_everything_but_is_scored_in_scope(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    sample: Sample = make_sample(tmp_path / "a.png", (4, 4), {"knife": 1}, [], ("knife",), "a", taxonomy)
+    (full,) = unscoped([sample])
+    assert full.instruction == INSTRUCTION
+    assert full.labelled_classes == ("knife",)
