@@ -1,0 +1,160 @@
+// What the parts of the desk share in the browser: the work in hand (boxes and items being corrected),
+// its undo history, unsaved drafts, the clock, and the keys. Loaded once, in the page's head.
+(() => {
+  "use strict";
+  const listeners = new Set();
+  let past = [], future = [], saved = null, shownAt = 0;
+  const desk = (window.xrayDesk = {
+    work: null,       // {analysis_id, base_revision, boxes, items, ...}: what the server sent, plus the edits
+    loadedBoxLabels: new Set(),
+    hovered: null,    // label lit in both the picture and the items table
+    actions: {},      // key -> {run, help, group}
+
+    /** Calls `listener(what)` at every change; `what` is "load", "edit" or "hover". */
+    subscribe(listener) {
+      listeners.add(listener);
+      if (desk.work) listener("load");
+    },
+    tell(what) {
+      for (const listener of listeners) {
+        try { listener(what); } catch (fault) { console.error(fault); }
+      }
+    },
+
+    /** Takes a new analysis or revision from the server; unsaved edits of the same revision come back. */
+    load(value) {
+      past = []; future = [];
+      if (!value || !value.analysis_id) { desk.work = null; saved = null; desk.tell("load"); return; }
+      if (!desk.work || desk.work.analysis_id !== value.analysis_id) shownAt = performance.now();
+      saved = JSON.stringify([value.boxes, value.items]);
+      desk.loadedBoxLabels = new Set(value.boxes.map(box => box.label));
+      desk.work = JSON.parse(JSON.stringify(value));  // the value may be a framework proxy, which structuredClone refuses
+      if (value.discard_draft) sessionStorage.removeItem(draftKey(value));
+      const draft = readDraft(value);
+      if (draft) { past.push(snapshot()); desk.work.boxes = draft.boxes; desk.work.items = draft.items; }
+      desk.tell("load");
+    },
+
+    /** One step of editing: `change(work)` mutates boxes or items; it can be undone. */
+    edit(change) {
+      if (!desk.work || desk.work.readonly) return;
+      const before = snapshot();
+      change(desk.work);
+      if (snapshot() === before) return;
+      past.push(before);
+      if (past.length > 200) past.shift();
+      future = [];
+      settle();
+    },
+    undo() { step(past, future); },
+    redo() { step(future, past); },
+    dirty() { return Boolean(desk.work) && snapshot() !== saved; },
+    seconds() { return shownAt ? Math.round((performance.now() - shownAt) / 100) / 10 : null; },
+    hover(label) { if (label !== desk.hovered) { desk.hovered = label; desk.tell("hover"); } },
+    statusOf(label) {
+      const found = desk.work && desk.work.labels.find(entry => entry.name === label);
+      return found ? found.status : "allowed";
+    },
+    plural(count, word) { return count === 1 ? `1 ${word}` : `${count} ${word}s`; },
+  });
+
+  function snapshot() { return JSON.stringify([desk.work.boxes, desk.work.items]); }
+  function restore(text) { [desk.work.boxes, desk.work.items] = JSON.parse(text); }
+  function step(from, to) {
+    if (!desk.work || !from.length) return;
+    to.push(snapshot());
+    restore(from.pop());
+    settle();
+  }
+  function settle() { writeDraft(); desk.tell("edit"); }
+  function draftKey(work) { return `xray-draft:${work.user}:${work.analysis_id}`; }
+  function writeDraft() {
+    const { base_revision, boxes, items } = desk.work;
+    try {
+      if (desk.dirty()) sessionStorage.setItem(draftKey(desk.work), JSON.stringify({ base_revision, boxes, items }));
+      else sessionStorage.removeItem(draftKey(desk.work));
+    } catch { /* storage full or blocked: the edits are still on the screen */ }
+  }
+  function readDraft(value) {
+    try {
+      const draft = JSON.parse(sessionStorage.getItem(draftKey(value)) || "null");
+      // A draft of an older revision is kept aside; the server decides about conflicts when it is saved.
+      return draft && draft.base_revision === value.base_revision ? draft : null;
+    } catch { return null; }
+  }
+
+  // --- keys -------------------------------------------------------------------------------------------
+  const press = id => () => { const button = document.querySelector(`#${id}`); if (button) (button.querySelector("button") || button).click(); };
+  Object.assign(desk.actions, {
+    "1": { run: press("decide-clear"), help: "clear the bag", group: "Decision" },
+    "2": { run: press("decide-review"), help: "send to review", group: "Decision" },
+    "3": { run: press("decide-search"), help: "search by hand", group: "Decision" },
+    "s": { run: press("save-correction"), help: "save the correction", group: "Correction" },
+    "c": { run: press("counts-from-boxes"), help: "take the counts from the boxes", group: "Correction" },
+    "j": { run: () => move(1), help: "next scan", group: "Scans" },
+    "k": { run: () => move(-1), help: "previous scan", group: "Scans" },
+    "u": { run: () => { const input = document.querySelector("#upload input[type=file]"); if (input) input.click(); }, help: "add scans", group: "Scans" },
+    "?": { run: help, help: "this list", group: "Scans" },
+  });
+  function move(by) {
+    const tiles = [...document.querySelectorAll("#strip [data-analysis]")];
+    const now = tiles.findIndex(tile => tile.getAttribute("aria-current") === "true");
+    const next = tiles[Math.min(tiles.length - 1, Math.max(0, now + by))];
+    if (next) next.click();
+  }
+  const typing = target => target instanceof Element && target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable=true]");
+  const onScreen = () => { const viewer = document.querySelector("#viewer"); return viewer && viewer.offsetParent !== null; };
+  document.addEventListener("keydown", event => {
+    if (typing(event.target) || !onScreen()) return;
+    if (document.querySelector("dialog[open]")) return;
+    const mod = event.ctrlKey || event.metaKey;
+    if (mod && event.key.toLowerCase() === "z") { event.preventDefault(); event.shiftKey ? desk.redo() : desk.undo(); return; }
+    if (mod && event.key.toLowerCase() === "y") { event.preventDefault(); desk.redo(); return; }
+    if (mod || event.altKey) return;
+    // A focused button keeps Enter and Space for itself.
+    if ((event.key === "Enter" || event.key === " ") && event.target.closest("button, a, summary")) return;
+    const action = desk.actions[event.key] || desk.actions[event.key.toLowerCase()];
+    if (action && !(event.repeat && action.once !== false)) { event.preventDefault(); action.run(event); }
+  });
+  function help() {
+    const dialog = document.createElement("dialog");
+    dialog.className = "desk-help";
+    const title = document.createElement("h2");
+    title.textContent = "Keys";
+    const body = document.createElement("div");
+    body.className = "desk-help-groups";
+    const groups = {};
+    for (const [key, action] of Object.entries(desk.actions)) if (action.help) (groups[action.group] ||= []).push([action.shown || key, action.help]);
+    (groups["Correction"] ||= []).push(["Ctrl Z", "undo"], ["Ctrl Y", "redo"]);
+    (groups["Picture"] ||= []).push(["wheel", "zoom"], ["Space drag", "move the picture"]);
+    for (const [name, rows] of Object.entries(groups)) {
+      const section = document.createElement("section");
+      const heading = document.createElement("h3");
+      heading.textContent = name;
+      section.append(heading);
+      for (const [key, text] of rows) {
+        const row = document.createElement("p"), kbd = document.createElement("kbd"), what = document.createElement("span");
+        kbd.textContent = key; what.textContent = text; row.append(kbd, what); section.append(row);
+      }
+      body.append(section);
+    }
+    const close = document.createElement("button");
+    close.textContent = "Close (Esc)";
+    close.onclick = () => dialog.close();
+    dialog.onclose = () => dialog.remove();
+    dialog.append(title, body, close);
+    document.body.append(dialog);
+    dialog.showModal();
+  }
+  desk.help = help;
+
+  // A label named in the opinions lights its boxes, as a row of the items table does.
+  document.addEventListener("pointerover", event => {
+    const chip = event.target instanceof Element && event.target.closest("[data-hover-label]");
+    if (chip) { desk.hover(chip.dataset.hoverLabel); chip.addEventListener("pointerleave", () => desk.hover(null), { once: true }); }
+  });
+  window.addEventListener("beforeunload", event => { if (desk.dirty()) event.preventDefault(); });
+  // The desk is dark by day and by night; Gradio would follow the browser's preference.
+  const dark = () => document.body.classList.add("dark");
+  document.addEventListener("DOMContentLoaded", () => { dark(); new MutationObserver(() => document.body.classList.contains("dark") || dark()).observe(document.body, { attributes: true, attributeFilter: ["class"] }); });
+})();

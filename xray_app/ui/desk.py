@@ -1,0 +1,82 @@
+"""The desk: one page of tabs. `THEME`, `CSS` and `HEAD` go with it where it is mounted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from xray_app.api.services import Services
+from xray_app.auth import Identity
+from xray_app.settings import Settings
+from xray_app.types import Role
+from xray_app.ui import panels
+from xray_app.ui.analyse import AnalyseTab
+from xray_app.ui.guard import Guard
+from xray_app.ui.help import HELP
+from xray_app.ui.train import TrainTab
+from xray_app.ui.users import UsersTab
+from xray_app.ui.viewer import HERE
+
+CSS = (HERE / "desk.css").read_text(encoding="utf-8")
+HEAD = f"<script>{(HERE / 'desk.js').read_text(encoding='utf-8')}</script>"
+_SYSTEM_FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
+
+
+def build_desk(services: Services) -> gr.Blocks:
+    """The page with all its tabs; what a role may not use is hidden, and refused by every handler besides."""
+    guard = Guard(services)
+    with gr.Blocks(
+        title="X-ray desk", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)
+    ) as desk:
+        head = gr.HTML("", elem_id="head", apply_default_css=False)
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Analyse", id="analyse"):
+                analyse = AnalyseTab(guard)
+            with gr.Tab("Train", id="train", visible=False) as train_tab:
+                train = TrainTab(guard, train_tab)
+            with gr.Tab("Users", id="users", visible=False) as users_tab:
+                users = UsersTab(guard, users_tab)
+            with gr.Tab("Help", id="help"):
+                gr.Markdown(HELP, elem_id="help-text")
+
+        def start(who: Identity) -> dict[Any, Any]:
+            admin = who.role.includes(Role.ADMIN)
+            return {
+                head: panels.header(who.username, who.role.value, demonstration(services.settings)),
+                train_tab: gr.update(visible=admin),
+                users_tab: gr.update(visible=admin),
+                **analyse.start(who),
+            }
+
+        guard.on(desk.load, Role.ANALYST, start, None, [head, train_tab, users_tab, analyse.strip])
+        del train, users
+    return desk
+
+
+def demonstration(settings: Settings) -> bool:
+    """Whether a bundled model is serving, which is for trying things out and nothing else."""
+    return "bundled" in (settings.vlm, settings.detector)
+
+
+def _theme() -> gr.themes.Base:
+    """Dark by day and by night, in the system's own fonts: nothing is fetched from elsewhere."""
+    base = gr.themes.Base(
+        primary_hue="sky", neutral_hue="slate", radius_size="sm", spacing_size="sm", text_size="md",
+        font=_SYSTEM_FONTS, font_mono=("ui-monospace", "Consolas", "monospace"),
+    )  # fmt: skip
+    ground, panel, line, text, quiet = "#0b1016", "#121a23", "#26333f", "#dbe5ee", "#93a5b6"
+    values = {
+        "body_background_fill": ground, "background_fill_primary": panel, "background_fill_secondary": ground,
+        "block_background_fill": panel, "block_border_color": line, "border_color_primary": line,
+        "body_text_color": text, "body_text_color_subdued": quiet, "block_label_text_color": quiet,
+        "block_title_text_color": quiet, "input_background_fill": "#0d141c", "input_border_color": line,
+        "button_secondary_background_fill": "#1b2733", "button_secondary_background_fill_hover": "#253545",
+        "button_secondary_text_color": text, "button_secondary_border_color": line,
+        "button_primary_background_fill": "#1f6feb", "button_primary_background_fill_hover": "#3b82f6",
+        "button_primary_text_color": "#ffffff", "table_even_background_fill": panel, "table_odd_background_fill": "#0f1720",
+    }  # fmt: skip
+    return base.set(**values, **{f"{name}_dark": value for name, value in values.items()})
+
+
+THEME = _theme()

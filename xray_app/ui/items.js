@@ -1,0 +1,105 @@
+// The items table: what was found, how many, who says so. Shows and edits the work the viewer holds.
+const desk = window.xrayDesk;
+const body = element.querySelector("tbody"), add = element.querySelector(".add-item input"), options = element.querySelector("datalist"), empty = element.querySelector(".items-empty");
+const words = { prohibited: "prohibited", restricted: "restricted", allowed: "allowed" };
+
+function cell(row, text, className) {
+  const node = document.createElement("td");
+  node.textContent = text;
+  if (className) node.className = className;
+  row.append(node);
+  return node;
+}
+function button(text, title, run) {
+  const node = document.createElement("button");
+  node.type = "button"; node.textContent = text; node.title = title; node.setAttribute("aria-label", title);
+  node.addEventListener("click", run);
+  return node;
+}
+function change(label, count) {
+  desk.edit(work => {
+    const item = work.items.find(other => other.label === label);
+    if (!item) return;
+    if (count < 1) work.items = work.items.filter(other => other !== item);
+    else Object.assign(item, { count: Math.min(99, count), confidence: null });
+  });
+}
+function named(text) {
+  const wanted = text.trim().toLowerCase();
+  return desk.work && desk.work.labels.find(entry => [entry.name, ...entry.aliases].some(name => name.toLowerCase() === wanted));
+}
+function insert(label, count) {
+  desk.edit(work => {
+    const item = work.items.find(other => other.label === label);
+    if (item) Object.assign(item, { count: Math.min(99, item.count + count), confidence: null });
+    else work.items.push({ label, count, confidence: null, status: desk.statusOf(label) });
+    sort(work.items);
+  });
+}
+function sort(items) {
+  const order = desk.work.labels.map(entry => entry.name);
+  items.sort((a, b) => order.indexOf(a.label) - order.indexOf(b.label));
+}
+/** Counts per label from the boxes. Items that never had a box stay, since not everything is boxed. */
+function countsFromBoxes() {
+  desk.edit(work => {
+    const counts = new Map();
+    for (const box of work.boxes) counts.set(box.label, (counts.get(box.label) || 0) + 1);
+    for (const [label, count] of counts) {
+      const item = work.items.find(other => other.label === label);
+      if (!item) work.items.push({ label, count: Math.min(99, count), confidence: null, status: desk.statusOf(label) });
+      else if (item.count !== count) Object.assign(item, { count: Math.min(99, count), confidence: null });
+    }
+    work.items = work.items.filter(item => counts.has(item.label) || !desk.loadedBoxLabels.has(item.label));
+    sort(work.items);
+  });
+}
+function draw() {
+  const work = desk.work;
+  element.classList.toggle("no-scan", !work);
+  if (!work) { body.replaceChildren(); empty.hidden = true; return; }
+  empty.hidden = work.items.length > 0;
+  options.replaceChildren(...work.labels.map(entry => { const option = document.createElement("option"); option.value = entry.name; return option; }));
+  const boxed = new Map();
+  for (const box of work.boxes) boxed.set(box.label, (boxed.get(box.label) || 0) + 1);
+  body.replaceChildren(...work.items.map(item => {
+    const row = document.createElement("tr");
+    row.className = item.status + (desk.hovered === item.label ? " lit" : "");
+    row.dataset.label = item.label;
+    row.addEventListener("pointerenter", () => desk.hover(item.label));
+    row.addEventListener("pointerleave", () => desk.hover(null));
+    cell(row, item.label, "label");
+    const count = cell(row, "", "count");
+    const number = document.createElement("input");
+    number.value = item.count; number.inputMode = "numeric"; number.setAttribute("aria-label", `how many: ${item.label}`);
+    number.addEventListener("change", () => { const value = Number(number.value); Number.isInteger(value) && value >= 0 && value <= 99 ? change(item.label, value) : draw(); });
+    number.addEventListener("keydown", event => { if (event.key === "Enter") number.blur(); });
+    count.append(button("−", `one ${item.label} fewer`, () => change(item.label, item.count - 1)), number, button("+", `one ${item.label} more`, () => change(item.label, item.count + 1)));
+    const boxes = boxed.get(item.label) || 0;
+    cell(row, boxes ? String(boxes) : "–", boxes !== item.count ? "boxes differs" : "boxes").title = boxes !== item.count ? "the number of boxes differs from the count" : "boxes drawn";
+    cell(row, item.confidence == null ? "person" : `${Math.round(item.confidence * 100)} %`, "confidence");
+    cell(row, words[item.status] || "", "status");
+    cell(row, "", "remove").append(button("×", `remove ${item.label}`, () => change(item.label, 0)));
+    return row;
+  }));
+}
+element.querySelector(".add-item").addEventListener("submit", event => event.preventDefault());
+add.addEventListener("keydown", event => {
+  if (event.key === "Escape") { add.value = ""; add.blur(); }
+  if (event.key !== "Enter") return;
+  event.preventDefault();
+  const entry = named(add.value);
+  add.setCustomValidity(entry ? "" : "Not a class of this site's taxonomy.");
+  if (!entry) { add.reportValidity(); return; }
+  insert(entry.name, 1);
+  add.value = "";
+});
+add.addEventListener("input", event => {
+  add.setCustomValidity("");
+  // Picked from the list with the mouse; a typed "can" may still become "carton drink".
+  const entry = (!event.inputType || event.inputType === "insertReplacementText") && named(add.value);
+  if (entry) { insert(entry.name, 1); add.value = ""; }
+});
+element.querySelector("#counts-from-boxes").addEventListener("click", countsFromBoxes);
+desk.actions["a"] = { run: () => add.focus(), help: "add an item", group: "Correction" };
+desk.subscribe(draw);

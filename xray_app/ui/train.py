@@ -1,0 +1,211 @@
+"""The Train tab, for admins: corrections become an adapter, the gate judges it, an admin promotes it.
+
+Nothing is trained in here. A run is a process of its own; this page starts it, polls the database and shows.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+import pandas as pd
+
+from training import registry
+from training.recipe import available, recipe_of_base
+from training.runs import progress
+from xray_app.api.learning import RunIn, base_sha256, start_run
+from xray_app.auth import Identity
+from xray_app.errors import BadInput, NotFound
+from xray_app.store import adapters, corrections, runs
+from xray_app.types import Adapter, Role, Run
+from xray_app.ui import learning_panels as panels
+from xray_app.ui.guard import Guard
+
+KIND = "vlm-adapter"
+POLL_SECONDS = 2.0
+METHODS = [("LoRA", "lora"), ("QLoRA (4-bit)", "qlora"), ("full", "full")]
+CURVE = ("step", "loss")
+
+
+class TrainTab:
+    """Builds the tab inside the current Blocks and attaches its handlers."""
+
+    def __init__(self, guard: Guard, tab: gr.Tab) -> None:
+        self.services = guard.services
+        self._build()
+        self._attach(guard, tab)
+
+    # --- layout -------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.timer = gr.Timer(POLL_SECONDS, active=False)
+        self.curve_seen = gr.State(None)
+        with gr.Row(elem_id="train"):
+            with gr.Column(scale=5, min_width=440):
+                gr.HTML("<h2>Corrections</h2>", apply_default_css=False)
+                self.counts = gr.HTML("", elem_id="counts", apply_default_css=False)
+                with gr.Row(elem_id="start-row"):
+                    self.recipe = gr.Dropdown(choices=available(), label="Recipe", min_width=120)
+                    self.method = gr.Dropdown(choices=METHODS, value="lora", label="Method", min_width=110)
+                    self.epochs = gr.Number(
+                        value=0, label="Epochs (0: recipe’s)", minimum=0, maximum=1000, min_width=120
+                    )
+                    self.start = gr.Button("Start run", variant="primary", elem_id="start-run", min_width=110)
+                gr.HTML("<h2>Run</h2>", apply_default_css=False)
+                self.status = gr.HTML("", elem_id="run-status", apply_default_css=False)
+                self.curve = gr.LinePlot(
+                    _curve([]), x="step", y="loss", height=220, show_label=False, visible=False,
+                    x_title="step", y_title="loss", elem_id="loss-curve", buttons=[],
+                )  # fmt: skip
+                self.cancel = gr.Button("Cancel this run", elem_id="cancel-run", visible=False, size="sm")
+            with gr.Column(scale=6, min_width=520):
+                gr.HTML("<h2>Candidate</h2>", apply_default_css=False)
+                self.adapter = gr.Dropdown(choices=[], label="Adapter", elem_id="adapter", interactive=True)
+                self.comparison = gr.HTML("", elem_id="comparison", apply_default_css=False)
+                with gr.Row(elem_id="promote-row"):
+                    self.promote = gr.Button("Promote", variant="primary", elem_id="promote", min_width=110)
+                    self.rollback = gr.Button("Roll back", elem_id="rollback", min_width=110)
+                with gr.Accordion("Promote against the gate", open=False, elem_id="force"):
+                    self.reason = gr.Textbox(
+                        label="Why (kept in the audit log)", max_length=2000, lines=2, elem_id="force-reason"
+                    )
+                    self.force = gr.Button("Promote although the gate refuses", variant="stop", elem_id="force-promote")
+        gr.HTML("<h2>Runs</h2>", apply_default_css=False)
+        self.table = gr.HTML("", elem_id="runs", apply_default_css=False)
+
+    def _attach(self, guard: Guard, tab: gr.Tab) -> None:
+        everything = [
+            self.timer, self.counts, self.recipe, self.status, self.curve, self.curve_seen, self.cancel,
+            self.adapter, self.comparison, self.table,
+        ]  # fmt: skip
+        seen = [self.adapter, self.curve_seen]
+        guard.on(tab.select, Role.ADMIN, self.open, seen, everything)
+        guard.on(self.timer.tick, Role.ADMIN, self.refresh, seen, everything)
+        guard.on(self.start.click, Role.ADMIN, self.start_run, [self.recipe, self.method, self.epochs, *seen], everything)
+        guard.on(self.cancel.click, Role.ADMIN, self.cancel_run, seen, everything)
+        guard.on(self.adapter.input, Role.ADMIN, self.choose, self.adapter, self.comparison)
+        guard.on(self.promote.click, Role.ADMIN, self.promote_adapter, seen, everything, show_progress="minimal")
+        guard.on(self.force.click, Role.ADMIN, self.force_adapter, [self.reason, *seen], [*everything, self.reason], show_progress="minimal")  # fmt: skip
+        guard.on(self.rollback.click, Role.ADMIN, self.roll_back, seen, everything)
+
+    # --- showing ------------------------------------------------------------------------------------------
+
+    def open(self, who: Identity, chosen: Any, curve_seen: Any) -> dict[Any, Any]:
+        """The tab as it is now, with the served base's recipe chosen."""
+        recipe = recipe_of_base(self.services.settings.vlm)
+        return self.refresh(who, chosen, None) | {self.recipe: gr.update(choices=available(), value=recipe)}
+
+    def refresh(self, who: Identity, chosen: Any, curve_seen: Any) -> dict[Any, Any]:
+        """What changes by itself: counts, the run in hand, its curve, the adapters."""
+        db, settings = self.services.db, self.services.settings
+        all_runs, _ = runs.page(db, 20)
+        run = self._in_hand(all_runs)
+        found, _ = adapters.page(db, 50)
+        candidates = [adapter for adapter in found if adapter.kind == KIND]
+        known = {adapter.id: adapter for adapter in candidates}
+        # A run that has just ended puts its candidate in front.
+        if chosen not in known or (run and run.adapter_id in known and curve_seen and not curve_seen[2]):
+            chosen = run.adapter_id if run and run.adapter_id in known else next(iter(known), None)
+        active = adapters.active(db, KIND, base_sha256(self.services, KIND))
+        shown: dict[Any, Any] = {
+            self.timer: gr.update(active=run is not None and run.status in ("queued", "running")),
+            self.counts: panels.counts(self._counts(all_runs), active, self.services.analyser.vlm.name),
+            self.status: panels.run_status(run),
+            self.cancel: gr.update(visible=run is not None and run.status in ("queued", "running")),
+            self.adapter: gr.update(choices=[(panels.adapter_name(one), one.id) for one in candidates], value=chosen),
+            self.comparison: panels.comparison(known.get(chosen) if isinstance(chosen, str) else None),
+            self.table: panels.run_table(all_runs),
+        }
+        rows = progress(settings, run.id) if run else []
+        mark = [run.id if run else None, len(rows), bool(run and run.adapter_id)]
+        if mark != curve_seen:
+            points = _curve(rows)
+            shown |= {self.curve: gr.update(value=points, visible=len(points) > 0), self.curve_seen: mark}
+        return shown
+
+    def _in_hand(self, all_runs: list[Run]) -> Run | None:
+        """The run at work, else the newest."""
+        at_work = [run for run in all_runs if run.status == "running"] or [
+            run for run in all_runs if run.status == "queued"
+        ]
+        return at_work[0] if at_work else next(iter(all_runs), None)
+
+    def _counts(self, all_runs: list[Run]) -> panels.CorrectionCounts:
+        accepted = [correction for _, correction in corrections.accepted(self.services.db)]
+        last = next((run for run in all_runs if run.status == "succeeded" and run.kind == KIND), None)
+        since = last.started_at or last.created_at if last else None
+        pending, following = corrections.pending(self.services.db, 500)
+        return panels.CorrectionCounts(
+            new=sum(since is None or correction.created_at > since for correction in accepted),
+            train=sum(correction.split == "train" for correction in accepted),
+            holdout=sum(correction.split == "holdout" for correction in accepted),
+            pending=len(pending),
+        )
+
+    def choose(self, who: Identity, chosen: Any) -> str:
+        """The figures of another adapter."""
+        return panels.comparison(self._adapter(chosen))
+
+    # --- doing --------------------------------------------------------------------------------------------
+
+    def start_run(
+        self, who: Identity, recipe: Any, method: Any, epochs: Any, chosen: Any, curve_seen: Any
+    ) -> dict[Any, Any]:
+        """Queues a run and launches it as a process of its own."""
+        try:
+            asked = RunIn(kind=KIND, recipe=recipe or None, method=method, epochs=epochs or None)
+        except ValueError as error:
+            raise BadInput("Epochs are a number above 0, at most 1000; method and recipe come from the lists.") from error
+        start_run(self.services, asked, who.username)
+        gr.Info("The run has started. It goes on when you close this page.", duration=5)
+        return self.refresh(who, chosen, None)
+
+    def cancel_run(self, who: Identity, chosen: Any, curve_seen: Any) -> dict[Any, Any]:
+        """Asks the run in hand to stop."""
+        all_runs, _ = runs.page(self.services.db, 20)
+        run = self._in_hand(all_runs)
+        if run is None:
+            raise NotFound("There is no run to cancel.")
+        runs.request_cancel(self.services.db, run.id)
+        gr.Info("It stops after the step it is at.", duration=5)
+        return self.refresh(who, chosen, curve_seen)
+
+    def promote_adapter(self, who: Identity, chosen: Any, curve_seen: Any) -> dict[Any, Any]:
+        """Lets the chosen adapter answer from the next scan on, if the gate agrees."""
+        adapter = registry.promote(self.services.db, self._adapter(chosen).id, who.username)
+        return self._promoted(who, adapter, curve_seen)
+
+    def force_adapter(self, who: Identity, reason: Any, chosen: Any, curve_seen: Any) -> dict[Any, Any]:
+        """The same against the gate, with a reason that is kept."""
+        words = str(reason or "").strip()
+        if not words:
+            raise BadInput("To promote against the gate, say why.")
+        adapter = registry.promote(self.services.db, self._adapter(chosen).id, who.username, force=True, reason=words)
+        return self._promoted(who, adapter, curve_seen) | {self.reason: ""}
+
+    def _promoted(self, who: Identity, adapter: Adapter, curve_seen: Any) -> dict[Any, Any]:
+        gr.Info(f"Adapter {escape(adapter.id[:8])} answers from the next scan on.", duration=5)
+        return self.refresh(who, adapter.id, curve_seen)
+
+    def roll_back(self, who: Identity, chosen: Any, curve_seen: Any) -> dict[Any, Any]:
+        """Back to the adapter before, or the base model."""
+        adapter = registry.rollback(self.services.db, KIND, base_sha256(self.services, KIND), who.username)
+        name = f"adapter {escape(adapter.id[:8])}" if adapter else "the base model"
+        gr.Info(f"From the next scan on, {name} answers.", duration=5)
+        return self.refresh(who, chosen, curve_seen)
+
+    def _adapter(self, chosen: Any) -> Adapter:
+        if not isinstance(chosen, str) or not chosen:
+            raise BadInput("Choose an adapter first.")
+        return adapters.get(self.services.db, chosen)
+
+
+def _curve(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """The rows that hold a step and a loss, for the plot."""
+    points = [
+        tuple(row[name] for name in CURVE)
+        for row in rows
+        if all(isinstance(row.get(name), (int, float)) for name in CURVE)
+    ]
+    return pd.DataFrame(points, columns=list(CURVE), dtype=float)
