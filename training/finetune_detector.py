@@ -1,0 +1,283 @@
+"""Training the detector on a YOLO data set, from the bundled weights or from scratch.
+
+LibreYOLO's model and loss in a loop of our own: LibreYOLO's trainer decodes, mosaics and validates in ways that
+cost more than the network on a CPU, and writes cache files beside the labels. What comes out is a LibreYOLO
+model all the same (`detector.pt`), and the ONNX file the desk serves (`detector.onnx`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from training.detection_metrics import map50
+from training.detector_frames import Frames
+from training.detector_network import DetectorNetwork
+from training.samples import Sample, split_by_bag
+from training.yolo import read_yolo
+from xray_app.detector.onnx import OnnxDetector
+from xray_app.errors import BadDataset, BadModel
+from xray_app.settings import BUNDLED_DETECTOR
+from xray_app.taxonomy import Taxonomy
+from xray_app.types import Value
+
+logger = logging.getLogger(__name__)
+
+VALIDATION_SHARE = 0.1
+MOST_VALIDATED = 300
+"""Scans looked at to pick the best checkpoint; more would only cost time."""
+VALIDATION_CONFIDENCE = 0.01
+CHECKPOINT_SECONDS = 120.0
+CLIPPED_NORM = 10.0
+
+OnProgress = Callable[[float, dict[str, Any]], bool]
+"""Told the share done (0 to 1) and facts of the last steps; returns True to stop the training."""
+
+
+class DetectorRecipe(Value):
+    """How a detector is trained.
+
+    Attributes:
+        variant: LibreYOLO's YOLOX size, only used from scratch.
+        sizes: side of the input square in pixels, one for each equal part of the training; the last is the
+            one it is served with. Small first: most of what is learned does not need the detail.
+        epochs: passes over the training scans.
+        batch: scans a step.
+        learning_rate: of AdamW, at its highest; cosine down from there.
+        weight_decay: on weights, not on biases and normalisation.
+        warmup: share of the steps in which the rate rises.
+        box_finish: share of the steps, at the end, with LibreYOLO's additional L1 loss on boxes.
+        rare: a class on a smaller share of the scans than this has its scans shown more often (by the square
+            root of how much smaller), so that threats are learned though most bags hold none.
+        average: decay of the running average of weights that is saved.
+        seed: of weights, order and mirroring.
+    """
+
+    variant: Literal["n", "t", "s"] = "t"
+    sizes: tuple[int, ...] = (320,)
+    epochs: float = Field(default=30, gt=0)
+    batch: int = Field(default=16, gt=0)
+    learning_rate: float = Field(default=5e-4, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup: float = Field(default=0.05, ge=0, le=1)
+    box_finish: float = Field(default=0.2, ge=0, le=1)
+    rare: float = Field(default=0.08, ge=0, le=1)
+    average: float = Field(default=0.998, ge=0, lt=1)
+    seed: int = 0
+
+
+FROM_BUNDLED = DetectorRecipe()
+FROM_SCRATCH = DetectorRecipe(sizes=(224, 224, 256, 320), epochs=8, learning_rate=1e-3)
+"""The recipe of the bundled detector, with 14,000 simulated scans."""
+
+
+def finetune_detector(
+    data: Path,
+    out: Path,
+    taxonomy: Taxonomy,
+    *,
+    weights: Path | None = BUNDLED_DETECTOR,
+    recipe: DetectorRecipe | None = None,
+    resume: bool = False,
+    skip_bad: bool = False,
+    name: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> Path:
+    """Trains on a YOLO folder; nothing is ever written into it.
+
+    A `data.yaml` without `val` has one bag in ten split off by hash, for picking the best checkpoint.
+
+    Args:
+        data: folder with `data.yaml`.
+        out: gets `detector.onnx`, `detector.pt` and, until it has finished, a checkpoint and the scans' pixels.
+        taxonomy: gives canonical names to the data set's labels.
+        weights: an ONNX file written by this function; None trains from scratch.
+        recipe: FROM_BUNDLED with weights and FROM_SCRATCH without, where left out.
+        resume: go on from the checkpoint in `out`, if there is one.
+        skip_bad: leave unreadable scans out instead of refusing the data set.
+        name: what the desk calls the model; left out, the name of `out`.
+        on_progress: told how it goes; returns True to stop.
+
+    Returns:
+        The ONNX file.
+
+    Raises:
+        BadDataset: the data set is wrong; the message names file and line.
+        BadModel: `weights` are not ours, or the training diverged.
+    """
+    found = read_yolo(data, taxonomy, skip_bad)
+    if found.splits.get("val"):
+        train, val = list(found.splits["train"]), list(found.splits["val"])
+    else:
+        train, val = split_by_bag(found.splits["train"], VALIDATION_SHARE, 0)
+    recipe = recipe or (FROM_BUNDLED if weights else FROM_SCRATCH)
+    return train_detector(
+        train, val, out, taxonomy, weights=weights, recipe=recipe, resume=resume, name=name, on_progress=on_progress
+    )
+
+
+def train_detector(
+    train: Sequence[Sample],
+    val: Sequence[Sample],
+    out: Path,
+    taxonomy: Taxonomy,
+    *,
+    recipe: DetectorRecipe,
+    weights: Path | None = None,
+    resume: bool = False,
+    name: str | None = None,
+    on_progress: OnProgress | None = None,
+) -> Path:
+    """Trains on samples; see `finetune_detector`. Without `val` the last weights are the best."""
+    if not train:
+        raise BadDataset("There is no scan to train the detector on.")
+    val = val[:MOST_VALIDATED]
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    labels = _labels([*train, *val], taxonomy)
+    network = DetectorNetwork.from_onnx(weights, labels) if weights else DetectorNetwork(labels, recipe.variant)
+    run = _Run(network, recipe, Frames(train, network.labels, max(recipe.sizes), out), out)
+    checkpoint = out / "checkpoint.pt"
+    if resume and checkpoint.exists():
+        run.load(checkpoint)
+    best, onnx_path = out / "best.json", out / "detector.onnx"
+    best_map = json.loads(best.read_text())["map50"] if resume and best.exists() else -1.0
+    serving_size = recipe.sizes[-1]
+    started, saved, losses = time.monotonic(), time.monotonic(), list[float]()
+    while run.step < run.steps:
+        losses.append(run.advance())
+        if not math.isfinite(losses[-1]):
+            raise BadModel(f"The training diverged at step {run.step}; try a lower learning rate.")
+        row: dict[str, Any] | None = None
+        if run.step % 20 == 0 or run.step == run.steps:
+            row = {"step": run.step, "loss": float(np.mean(losses)), "seconds": time.monotonic() - started}
+            losses.clear()
+        if run.step % run.per_epoch == 0 or run.step == run.steps:
+            run.average.export(out / "last.onnx", serving_size, name or out.name)
+            score, finer = validate(OnnxDetector.load(out / "last.onnx", taxonomy), val) if val else (0.0, 0.0)
+            row = {"step": run.step, "seconds": time.monotonic() - started, **(row or {})}
+            row |= {"map50": score, "map50_95": finer} if val else {}
+            if score >= best_map or not val:
+                best_map = score
+                (out / "last.onnx").replace(onnx_path)
+                run.average.save_for_libreyolo(out / "detector.pt", serving_size)
+                best.write_text(json.dumps({"step": run.step, "map50": score, "map50_95": finer}))
+        stop = False
+        if row is not None:
+            logger.info("%s", json.dumps(row))
+            stop = bool(on_progress and on_progress(run.step / run.steps, row))
+        if stop or time.monotonic() - saved > CHECKPOINT_SECONDS:
+            run.save(checkpoint)
+            saved = time.monotonic()
+        if stop:
+            break
+    if not onnx_path.exists():  # stopped within the first epoch
+        run.average.export(onnx_path, serving_size, name or out.name)
+    if run.step >= run.steps:
+        for leftover in (checkpoint, out / "last.onnx", *out.glob("frames-*.npy")):
+            leftover.unlink(missing_ok=True)
+    return onnx_path
+
+
+def validate(detector: OnnxDetector, samples: Sequence[Sample]) -> tuple[float, float]:
+    """(mAP50, mAP50-95) of the served detector; boxes of classes nobody looked for in a scan do not count."""
+    predictions = []
+    for sample in samples:
+        looked_for = None if sample.labelled_classes is None else set(sample.labelled_classes)
+        found = detector.detect(sample.open(), VALIDATION_CONFIDENCE)
+        predictions.append([box for box in found if looked_for is None or box.label in looked_for])
+    return map50(predictions, [sample.boxes for sample in samples])
+
+
+class _Run:
+    """One training in progress: everything a checkpoint holds."""
+
+    def __init__(self, network: DetectorNetwork, recipe: DetectorRecipe, frames: Frames, out: Path) -> None:
+        self.network, self.recipe, self.frames = network, recipe, frames
+        self.average = network.averaged_copy()
+        self.network.model.train()
+        self.batch = min(recipe.batch, len(frames))
+        self.per_epoch = max(1, len(frames) // self.batch)
+        self.steps = max(1, round(recipe.epochs * self.per_epoch))
+        self.step = 0
+        self.shown = frames.shown(recipe.rare)
+        # Two or more dimensions: a convolution's weights. Biases and normalisation are not decayed.
+        weights = [p for p in network.model.parameters() if p.ndim > 1]
+        others = [p for p in network.model.parameters() if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        )
+        # Without hardware bfloat16 the conversion costs more than it saves.
+        self.bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+    def advance(self) -> float:
+        """One step; the loss."""
+        recipe, done = self.recipe, self.step / self.steps
+        size = recipe.sizes[min(int(done * len(recipe.sizes)), len(recipe.sizes) - 1)]
+        epoch, place = divmod(self.step, self.per_epoch)
+        # Order and mirroring follow from seed and step alone, so that a resumed run sees what it would have seen.
+        rng = np.random.default_rng((recipe.seed, epoch))
+        times = np.floor(self.shown + rng.random(len(self.shown))).astype(np.int64)
+        order = rng.permutation(np.repeat(np.arange(len(self.shown)), times))
+        rows = order[place * self.batch : (place + 1) * self.batch].tolist()
+        batch = self.frames.batch(rows, hash((recipe.seed, self.step)) & 0xFFFFFFFF, size)
+        rising = min(1.0, (self.step + 1) / max(1.0, recipe.warmup * self.steps))
+        rate = recipe.learning_rate * rising * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.network.model.head.use_l1 = done >= 1 - recipe.box_finish
+        self.optimizer.zero_grad()
+        loss = self.network.loss(batch.images, batch.targets, batch.unlabelled, self.bf16)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.model.parameters(), CLIPPED_NORM)
+        self.optimizer.step()
+        self.step += 1
+        self.average.average_with(self.network, self.step, recipe.average)
+        return float(loss.detach())
+
+    def save(self, path: Path) -> None:
+        """Writes the checkpoint, whole or not at all."""
+        part = path.with_name(path.name + ".part")
+        torch.save(
+            {
+                "recipe": self.recipe.model_dump(mode="json"),
+                "labels": self.network.labels,
+                "step": self.step,
+                "steps": self.steps,
+                "model": self.network.model.state_dict(),
+                "average": self.average.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+            },
+            part,
+        )
+        part.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Goes on where `save` left off."""
+        held = torch.load(path, weights_only=True)
+        same = (self.recipe.model_dump(mode="json"), self.network.labels, self.steps)
+        if (held["recipe"], tuple(held["labels"]), held["steps"]) != same:
+            raise BadModel(f"{path} is of another training (recipe, classes or scans differ); use another --out.")
+        self.network.model.load_state_dict(held["model"])
+        self.average.model.load_state_dict(held["average"])
+        self.optimizer.load_state_dict(held["optimizer"])
+        self.step = held["step"]
+
+
+def _labels(samples: Sequence[Sample], taxonomy: Taxonomy) -> list[str]:
+    """The classes looked for in any sample, in taxonomy order; all drawn ones where one was looked at for all."""
+    names: set[str] = set()
+    for sample in samples:
+        scope = sample.labelled_classes
+        names.update([item.name for item in taxonomy.drawn] if scope is None else scope)
+        names.update(box.label for box in sample.boxes)
+    return sorted(names, key=taxonomy.rank)

@@ -1,0 +1,95 @@
+"""What every detector does around its network: letterbox in, overlapping boxes merged on the way out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+PAD_VALUE = 114
+"""Grey of the padding, as YOLO models are trained with (both LibreYOLO and Ultralytics)."""
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Letterboxed:
+    """A picture scaled into a square without changing its aspect ratio.
+
+    Attributes:
+        pixels: uint8, shape (size, size, 3), RGB.
+        scale: pixels of the square per pixel of the picture.
+        left, top: where in the square the picture begins.
+        width, height: of the scaled picture within the square.
+    """
+
+    pixels: NDArray[np.uint8]
+    scale: float
+    left: int
+    top: int
+    width: int
+    height: int
+
+    def to_picture(self, boxes: Floats, size: tuple[int, int]) -> Floats:
+        """Boxes (N, 4) as x0, y0, x1, y1 in the square, as pixels of the picture and cut at its edges."""
+        offset = np.array([self.left, self.top, self.left, self.top], np.float32)
+        limit = np.array([size[0], size[1], size[0], size[1]], np.float32)
+        moved: Floats = np.clip((boxes - offset) / self.scale, 0, limit).astype(np.float32)
+        return moved
+
+
+def letterbox(image: Image.Image, size: int, centred: bool = False) -> Letterboxed:
+    """Scales `image` into a square of `size` pixels, the rest grey.
+
+    Training and serving both come through here. Scaling is Pillow's bilinear filter, which averages when it
+    shrinks, so that thin blades do not flicker away.
+
+    Args:
+        image: an RGB picture.
+        size: side of the square, pixels.
+        centred: picture in the middle (Ultralytics) instead of the top left corner (YOLOX).
+    """
+    scale = min(size / image.width, size / image.height)
+    width, height = max(1, int(image.width * scale)), max(1, int(image.height * scale))
+    left, top = ((size - width) // 2, (size - height) // 2) if centred else (0, 0)
+    pixels = np.full((size, size, 3), PAD_VALUE, np.uint8)
+    scaled = image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR)
+    pixels[top : top + height, left : left + width] = np.asarray(scaled)
+    return Letterboxed(pixels, scale, left, top, width, height)
+
+
+def overlaps(one: Floats, others: Floats) -> Floats:
+    """Intersection over union of each box (N, 4) with each of the others (M, 4): shape (N, M)."""
+    corner = np.maximum(one[:, None, :2], others[None, :, :2])
+    opposite = np.minimum(one[:, None, 2:], others[None, :, 2:])
+    sides = np.clip(opposite - corner, 0, None)
+    shared = sides[..., 0] * sides[..., 1]
+    area = np.prod(one[:, 2:] - one[:, :2], axis=1)
+    other_area = np.prod(others[:, 2:] - others[:, :2], axis=1)
+    union = area[:, None] + other_area[None, :] - shared
+    result: Floats = np.where(union > 0, shared / np.maximum(union, 1e-9), 0).astype(np.float32)
+    return result
+
+
+def keep_best(boxes: Floats, scores: Floats, classes: NDArray[np.int64], overlap: float) -> NDArray[np.int64]:
+    """Class-aware non-maximum suppression.
+
+    Args:
+        boxes: (N, 4) as x0, y0, x1, y1.
+        scores: (N,).
+        classes: (N,); boxes of different classes never suppress each other.
+        overlap: of two boxes of a class whose intersection over union is above this, the weaker goes.
+
+    Returns:
+        Indices of the boxes kept, the strongest first.
+    """
+    order = np.argsort(-scores, kind="stable")
+    kept: list[int] = []
+    while order.size:
+        best, rest = order[0], order[1:]
+        kept.append(int(best))
+        same = classes[rest] == classes[best]
+        order = rest[~(same & (overlaps(boxes[best : best + 1], boxes[rest])[0] > overlap))]
+    return np.array(kept, np.int64)
