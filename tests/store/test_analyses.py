@@ -32,9 +32,7 @@ def test_what_was_saved_comes_back_the_same(db: Database, stored: MakeAnalysis) 
     )
 
 
-def test_the_same_bytes_under_another_bag_are_another_analysis_of_one_file(
-    db: Database, stored: MakeAnalysis
-) -> None:
+def test_the_same_bytes_under_another_bag_are_another_analysis_of_one_file(db: Database, stored: MakeAnalysis) -> None:
     first = stored(bag_id="red suitcase")
     second = stored(bag_id="blue suitcase")
     assert len(_files(db)) == 1

@@ -124,12 +124,8 @@ def test_what_nobody_looked_for_is_not_called_removed(stored: MakeAnalysis, corr
     assert correction.diff.boxes_removed == ()
 
 
-@pytest.mark.parametrize(
-    "xyxy", [(0, 0, 320.5, 10), (0, 0, 10, 241), (319, 0, 330, 10), (0, 0, 1e300, 1e300)]
-)
-def test_a_box_outside_the_picture_is_refused(
-    db: Database, stored: MakeAnalysis, correct: Correct, xyxy: XYXY
-) -> None:
+@pytest.mark.parametrize("xyxy", [(0, 0, 320.5, 10), (0, 0, 10, 241), (319, 0, 330, 10), (0, 0, 1e300, 1e300)])
+def test_a_box_outside_the_picture_is_refused(db: Database, stored: MakeAnalysis, correct: Correct, xyxy: XYXY) -> None:
     analysis = stored()
     with pytest.raises(BadInput, match="within the picture"):
         correct(analysis.id, boxes=[CorrectionBox(label="knife", xyxy=xyxy)])
@@ -182,9 +178,7 @@ def test_a_base_that_never_was_is_refused(stored: MakeAnalysis, correct: Correct
     assert told.value.details == {"newest": None}
 
 
-def test_of_many_people_at_once_nobody_overwrites_anybody(
-    db: Database, stored: MakeAnalysis, correct: Correct
-) -> None:
+def test_of_many_people_at_once_nobody_overwrites_anybody(db: Database, stored: MakeAnalysis, correct: Correct) -> None:
     analyses = [stored(shade=shade) for shade in range(3)]
     saved: list[Correction] = []
     refused: list[Conflict] = []
@@ -237,9 +231,7 @@ def test_a_second_person_reviews_once(db: Database, stored: MakeAnalysis, correc
         corrections.review(db, first.id, "rejected", None, "cleo")
 
 
-def test_only_the_newest_accepted_revision_trains(
-    db: Database, stored: MakeAnalysis, correct: Correct
-) -> None:
+def test_only_the_newest_accepted_revision_trains(db: Database, stored: MakeAnalysis, correct: Correct) -> None:
     analysis, other = stored(shade=1), stored(shade=2)
     first = correct(analysis.id, review=True)
     second = correct(analysis.id, base=1, review=True)

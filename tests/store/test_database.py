@@ -66,9 +66,7 @@ def test_a_data_folder_that_cannot_be_made_is_said_at_once(tmp_path: Path) -> No
         _open(tmp_path / "file" / "data")
 
 
-def test_a_full_or_read_only_data_folder_is_said_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_or_read_only_data_folder_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_handle: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -103,9 +101,7 @@ def test_a_full_disk_stores_nothing_and_says_so(tmp_path: Path, make_analysis: M
     db = _open(tmp_path)
     with db.engine.connect() as connection:
         pages = connection.execute(text("PRAGMA page_count")).scalar_one()
-    event.listen(
-        db.engine, "begin", lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages}").fetchall()
-    )
+    event.listen(db.engine, "begin", lambda c: c.exec_driver_sql(f"PRAGMA max_page_count = {pages}").fetchall())
     stored = 0
 
     def store_many() -> None:
@@ -173,9 +169,7 @@ def test_history_cannot_be_changed(
         session.execute(text(change.format(table)))
 
 
-def test_a_scan_is_not_lost_when_the_same_bytes_fail_elsewhere(
-    db: Database, make_analysis: MakeAnalysis
-) -> None:
+def test_a_scan_is_not_lost_when_the_same_bytes_fail_elsewhere(db: Database, make_analysis: MakeAnalysis) -> None:
     content = png(5)
     facts = scan_facts(content)
     with pytest.raises(RuntimeError), scans.saving(db, facts, content, "image/png"):
@@ -185,3 +179,38 @@ def test_a_scan_is_not_lost_when_the_same_bytes_fail_elsewhere(
     with pytest.raises(RuntimeError), scans.saving(db, facts, content, "image/png"):
         raise RuntimeError("again, but the scan was there before")
     assert scans.scan_path(db, facts.id)[0].read_bytes() == content
+
+
+def test_what_was_saved_survives_a_kill(db: Database, stored: MakeAnalysis, taxonomy: Taxonomy) -> None:
+    if db.engine.dialect.name != "sqlite":
+        pytest.skip("PostgreSQL keeps its own promises")
+    analysis = stored()
+    code = (
+        "import sys, pathlib\n"
+        "from xray_app.store import corrections\n"
+        "from xray_app.store.database import Database\n"
+        "from xray_app.taxonomy import load_taxonomy\n"
+        "from xray_app.types import CorrectionIn\n"
+        "d = pathlib.Path(sys.argv[1])\n"
+        "db = Database.open(f'sqlite:///{d}/xray.db', d)\n"
+        "for base in range(10_000):\n"
+        "    sent = CorrectionIn(items=(), boxes=(), base_revision=base)\n"
+        "    saved = corrections.add(db, sys.argv[2], sent, 'anna', load_taxonomy(), False)\n"
+        "    print(saved.id, flush=True)\n"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", code, str(db.data_dir), analysis.id], stdout=subprocess.PIPE, text=True
+    )
+    assert writer.stdout is not None
+    told = [writer.stdout.readline().strip() for _ in range(5)]
+    writer.kill()
+    told += writer.stdout.read().split("\n")[:-1]
+    writer.wait()
+    kept = [correction.id for correction in corrections.list(db, analysis.id)]
+    assert len(told) >= 5
+    assert kept[: len(told)] == told
+    assert len(kept) - len(told) <= 1  # one may have been stored before it could be told
+    correction = CorrectionIn(items=(), boxes=(), base_revision=len(kept))
+    corrections.add(db, analysis.id, correction, "ben", taxonomy, False)
+    with db.read() as session:
+        assert session.execute(text("PRAGMA integrity_check")).scalar_one() == "ok"

@@ -14,7 +14,7 @@ from xray_app.store.tables import IdempotencyRow
 MAX_KEY = 200
 KEPT = timedelta(hours=24)
 # A request that has not been answered by then died with its server; its key is free again.
-ABANDONED = timedelta(minutes=10)
+ABANDONED = timedelta(minutes=2)
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,7 @@ def begin(db: Database, username: str, key: str, request_sha256: str) -> StoredA
             session.flush()
             row = None
         if row is None:
-            session.add(
-                IdempotencyRow(username=username, key=key, request_sha256=request_sha256, created_at=now)
-            )
+            session.add(IdempotencyRow(username=username, key=key, request_sha256=request_sha256, created_at=now))
             return None
         if row.request_sha256 != request_sha256:
             raise Conflict("This Idempotency-Key was used for another request.")
