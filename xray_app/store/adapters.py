@@ -76,9 +76,7 @@ def page(db: Database, limit: int = 50, after: str | None = None) -> tuple[list[
         BadInput: a limit outside 1 to 500, or a cursor that no page gave.
     """
     with db.read() as session:
-        rows, following = newest_first(
-            session, select(AdapterRow), AdapterRow.created_at, AdapterRow.id, limit, after
-        )
+        rows, following = newest_first(session, select(AdapterRow), AdapterRow.created_at, AdapterRow.id, limit, after)
         return [_value(session, row) for row in rows], following
 
 
@@ -119,9 +117,7 @@ def previous(db: Database, kind: AdapterKind, base_sha256: str) -> str | None:
         return states[-2] if len(states) > 1 else None
 
 
-def rollback(
-    db: Database, kind: AdapterKind, base_sha256: str, by: str, reason: str | None = None
-) -> Adapter | None:
+def rollback(db: Database, kind: AdapterKind, base_sha256: str, by: str, reason: str | None = None) -> Adapter | None:
     """Move the pointer back to what was active before; a second time, to what was active before that.
 
     Returns:

@@ -73,11 +73,7 @@ def page(db: Database, limit: int = 50, after: str | None = None) -> tuple[list[
 
 def of_bag(db: Database, bag_id: str) -> list[Analysis]:
     """All analyses of a bag's views, oldest first; empty for an unknown bag."""
-    query = (
-        select(AnalysisRow)
-        .where(AnalysisRow.bag_id == bag_id)
-        .order_by(AnalysisRow.created_at, AnalysisRow.id)
-    )
+    query = select(AnalysisRow).where(AnalysisRow.bag_id == bag_id).order_by(AnalysisRow.created_at, AnalysisRow.id)
     with db.read() as session:
         return [_value(row) for row in session.scalars(query)]
 

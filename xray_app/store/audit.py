@@ -35,14 +35,9 @@ def newest(db: Database, limit: int = 100) -> list[Entry]:
     """The last acts, newest first."""
     query = select(AuditRow).order_by(AuditRow.id.desc()).limit(limit)
     with db.read() as session:
-        return [
-            Entry(row.created_at, row.who, row.what, json.loads(row.details))
-            for row in session.scalars(query)
-        ]
+        return [Entry(row.created_at, row.who, row.what, json.loads(row.details)) for row in session.scalars(query)]
 
 
 def write(session: Session, who: str, what: str, details: Mapping[str, Any] | None = None) -> None:
     """As `add`, within a transaction: the act and its entry are stored together or not at all."""
-    session.add(
-        AuditRow(created_at=datetime.now(UTC), who=who, what=what, details=json.dumps(dict(details or {})))
-    )
+    session.add(AuditRow(created_at=datetime.now(UTC), who=who, what=what, details=json.dumps(dict(details or {}))))

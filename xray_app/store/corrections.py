@@ -100,9 +100,7 @@ def get(db: Database, correction_id: str) -> Correction:
         return _read(session, correction_id)
 
 
-def review(
-    db: Database, correction_id: str, status: ReviewStatus, comment: str | None, reviewer: str
-) -> Correction:
+def review(db: Database, correction_id: str, status: ReviewStatus, comment: str | None, reviewer: str) -> Correction:
     """Accept or reject somebody else's correction, once.
 
     Raises:
@@ -118,9 +116,7 @@ def review(
             correction = _read(session, correction_id)
             if correction.author == reviewer:
                 raise Forbidden("Somebody other than its author reviews a correction.")
-            reviewed = select(CorrectionReviewRow.reviewer).where(
-                CorrectionReviewRow.correction_id == correction_id
-            )
+            reviewed = select(CorrectionReviewRow.reviewer).where(CorrectionReviewRow.correction_id == correction_id)
             if (earlier := session.scalar(reviewed)) is not None:
                 raise Conflict(
                     f"{earlier} has reviewed this correction already ({correction.status}). "
@@ -143,9 +139,7 @@ def review(
         raise Conflict("Somebody else reviewed this correction at the same moment.") from error
 
 
-def pending(
-    db: Database, limit: int = 50, after: str | None = None
-) -> tuple[builtins.list[Correction], str | None]:
+def pending(db: Database, limit: int = 50, after: str | None = None) -> tuple[builtins.list[Correction], str | None]:
     """Corrections that wait for a review, newest first, and the cursor of the next page.
 
     Raises:
@@ -157,9 +151,7 @@ def pending(
         .where(_status == "pending")
     )
     with db.read() as session:
-        rows, following = newest_first(
-            session, query, CorrectionRow.created_at, CorrectionRow.id, limit, after
-        )
+        rows, following = newest_first(session, query, CorrectionRow.created_at, CorrectionRow.id, limit, after)
     return [_value(row, "pending") for row in rows], following
 
 
@@ -215,10 +207,7 @@ def _read(session: Session, correction_id: str) -> Correction:
 
 def _newest(session: Session, analysis_id: str) -> Correction | None:
     found: Row[CorrectionRow, str] | None = session.execute(
-        _with_status()
-        .where(CorrectionRow.analysis_id == analysis_id)
-        .order_by(CorrectionRow.revision.desc())
-        .limit(1)
+        _with_status().where(CorrectionRow.analysis_id == analysis_id).order_by(CorrectionRow.revision.desc()).limit(1)
     ).one_or_none()
     return None if found is None else _value(*found)
 
@@ -232,8 +221,7 @@ def _refuse_stale(newest: Correction | None, base_revision: int) -> None:
             details={"newest": None},
         )
     raise Conflict(
-        f"{newest.author} has saved revision {newest.revision} meanwhile. "
-        "Look at it, then save yours on top.",
+        f"{newest.author} has saved revision {newest.revision} meanwhile. Look at it, then save yours on top.",
         details={"newest": newest.model_dump(mode="json")},
     )
 

@@ -67,9 +67,7 @@ def list(db: Database, analysis_id: str) -> builtins.list[Outcome]:
         NotFound: no analysis has this id.
     """
     query = (
-        select(OutcomeRow)
-        .where(OutcomeRow.analysis_id == analysis_id)
-        .order_by(OutcomeRow.created_at, OutcomeRow.id)
+        select(OutcomeRow).where(OutcomeRow.analysis_id == analysis_id).order_by(OutcomeRow.created_at, OutcomeRow.id)
     )
     with db.read() as session:
         if session.get(AnalysisRow, analysis_id) is None:

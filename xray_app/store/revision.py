@@ -126,13 +126,10 @@ def difference(
         items=tuple(
             ItemChange(label=label, before=items_before.get(label, 0), after=items_after.get(label, 0))
             for label in dict.fromkeys([*items_before, *items_after])
-            if items_before.get(label, 0) != items_after.get(label, 0)
-            and (label in items_after or looked_for(label))
+            if items_before.get(label, 0) != items_after.get(label, 0) and (label in items_after or looked_for(label))
         ),
         boxes_added=tuple(id for id in boxes_after if id not in boxes_before),
-        boxes_removed=tuple(
-            id for id, box in boxes_before.items() if id not in boxes_after and looked_for(box.label)
-        ),
+        boxes_removed=tuple(id for id, box in boxes_before.items() if id not in boxes_after and looked_for(box.label)),
         boxes_changed=tuple(
             id for id, box in boxes_after.items() if id in boxes_before and not _same(boxes_before[id], box)
         ),

@@ -43,9 +43,7 @@ class UnfinishedRun:
     stop_requested: bool
 
 
-def create(
-    db: Database, kind: AdapterKind, recipe: str, method: Method, epochs: float | None, created_by: str
-) -> Run:
+def create(db: Database, kind: AdapterKind, recipe: str, method: Method, epochs: float | None, created_by: str) -> Run:
     """Queue a run."""
     row = RunRow(
         id=uuid4().hex,

@@ -33,9 +33,7 @@ def add(db: Database, token_sha256: str, username: str, password_hash: str, expi
             raise NotSignedIn("Wrong user name or password.")
         session.execute(delete(SessionRow).where(SessionRow.expires_at <= now))
         session.execute(delete(SignInFailureRow).where(SignInFailureRow.username == username))
-        session.add(
-            SessionRow(token_sha256=token_sha256, username=username, created_at=now, expires_at=expires_at)
-        )
+        session.add(SessionRow(token_sha256=token_sha256, username=username, created_at=now, expires_at=expires_at))
         return Role(user.role)
 
 

@@ -35,9 +35,7 @@ def add(db: Database, username: str, role: Role, password_hash: str, by: str) ->
     with db.write() as session:
         if session.get(UserRow, username) is not None:
             raise Conflict(f"There is a user {username} already.")
-        row = UserRow(
-            username=username, role=role.value, password_hash=password_hash, created_at=datetime.now(UTC)
-        )
+        row = UserRow(username=username, role=role.value, password_hash=password_hash, created_at=datetime.now(UTC))
         session.add(row)
         audit.write(session, by, "added user", {"username": username, "role": role.value})
         session.flush()
@@ -64,10 +62,7 @@ def add_first_admin(db: Database, username: str, password_hash: str) -> bool:
 def has_admin(db: Database) -> bool:
     """Whether there is an admin, disabled or not."""
     with db.read() as session:
-        return (
-            session.scalar(select(UserRow.username).where(UserRow.role == Role.ADMIN.value).limit(1))
-            is not None
-        )
+        return session.scalar(select(UserRow.username).where(UserRow.role == Role.ADMIN.value).limit(1)) is not None
 
 
 def get(db: Database, username: str) -> User:

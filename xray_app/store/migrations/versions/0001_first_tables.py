@@ -213,9 +213,7 @@ def upgrade() -> None:
         sa.Column("comment", sa.Text(), nullable=True),
         sa.Column("reviewer", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["correction_id"], ["corrections.id"], name="fk_correction_reviews_correction_id"
-        ),
+        sa.ForeignKeyConstraint(["correction_id"], ["corrections.id"], name="fk_correction_reviews_correction_id"),
         sa.PrimaryKeyConstraint("id", name="pk_correction_reviews"),
         sa.UniqueConstraint("correction_id", name="uq_correction_reviews_correction_id"),
     )
