@@ -1,4 +1,4 @@
-"""How sure a mean average precision is: its bootstrap interval over bags, computed for all resamples at once."""
+"""How sure a mean average precision is: its bootstrap interval over bags, all resamples at once."""
 
 from __future__ import annotations
 

@@ -84,8 +84,8 @@ MakeTable = Callable[..., BagTable]
 def make_table(taxonomy: Taxonomy) -> MakeTable:
     """Bags of one scan: `make_table(threats=100, clear=100, found=95, alarms=2)`.
 
-    A threat bag holds a knife, of which the first `found` are named; a clear bag holds a laptop, and the first
-    `alarms` of them are called a gun too. `seed` instead picks which at random.
+    A threat bag holds a knife, of which the first `found` are named; a clear bag holds a laptop, and the
+    first `alarms` of them are called a gun too. `seed` instead picks which at random.
     """
 
     def make(
