@@ -15,7 +15,7 @@ from peft import LoraConfig, TaskType, get_peft_model, prepare_model_for_kbit_tr
 from PIL import ImageOps
 from PIL.Image import Image, Transpose
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
 from training.collate import Collator, Example
 from training.recipe import Recipe
@@ -30,7 +30,7 @@ OnProgress = Callable[[float, dict[str, float]], bool]
 """Told the fraction done and the newest figures; answers True when the run is to stop."""
 
 
-class Stopped(Exception):  # noqa: N818 - it is no error
+class Stopped(Exception):
     """The run was asked to stop and did."""
 
 
@@ -97,6 +97,20 @@ def load_base(recipe: Recipe, method: Method, base: str | None = None) -> LocalV
         size["longest_edge"] = min(recipe.max_pixels, size["longest_edge"])
         vlm.processor.image_processor.size = size
     return vlm
+
+
+class FullTrainer(Trainer):
+    """A Trainer whose checkpoints of a whole model can be resumed.
+
+    transformers 5 saves Qwen-VL checkpoints under the hub's older parameter names but resumes from the
+    module's own: every key would be missing, with no more than a warning.
+    """
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        super()._save(output_dir, state_dict)
+        if isinstance(self.model, PreTrainedModel) and self.args.should_save:
+            folder = output_dir or self.args.output_dir
+            self.model.save_pretrained(folder, state_dict=state_dict, save_original_format=False)
 
 
 class _Report(TrainerCallback):
@@ -175,7 +189,7 @@ def finetune(
         raise Stopped
     folder = out / "adapter"
     model.save_pretrained(folder)
-    vlm.processor.save_pretrained(folder / "processor")
+    vlm.processor.save_pretrained(folder if method == "full" else folder / "processor")
     return folder
 
 
@@ -203,6 +217,7 @@ def _trainer(
         warmup_steps=max(1, round(recipe.warmup_fraction * steps)),
         weight_decay=recipe.weight_decay,
         max_grad_norm=1.0,
+        use_cpu=not gpu,
         bf16=bf16,
         fp16=gpu and not bf16,
         logging_steps=1 if steps <= 200 else 10,
@@ -211,14 +226,14 @@ def _trainer(
         save_total_limit=2,
         load_best_model_at_end=bool(stopping),
         metric_for_best_model="eval_loss" if stopping else None,
-        gradient_checkpointing=recipe.gradient_checkpointing,
+        activation_checkpointing=recipe.gradient_checkpointing,
         remove_unused_columns=False,
         label_names=["labels"],
         seed=recipe.seed,
         disable_tqdm=True,
         report_to="none",
     )
-    return Trainer(
+    return FullTrainer(
         model=model,
         args=arguments,
         train_dataset=Samples(training, turns=recipe.turns),

@@ -20,10 +20,11 @@ import yaml
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 
 from training.bundled_vlm import MERGE, PATCH, build_model, build_processor
 from training.collate import Collator, Example
+from training.finetune import FullTrainer
 from xray_app.errors import BadDataset
 from xray_app.report import format_report, instruction
 from xray_app.taxonomy import Taxonomy
@@ -36,13 +37,14 @@ class PretrainConfig:
     """The committed recipe of the bundled VLM.
 
     Attributes:
-        pixels: pixels a picture is scaled to; 63,504 gives about 81 picture tokens.
+        pixels: pixels a picture is scaled to; 50,176 gives about 64 picture tokens.
         steps, batch, learning_rate, warmup_steps, weight_decay: of AdamW with cosine decay.
         dense_weight: weight of the dense loss (summed over classes, averaged over tokens).
         scoped_share: share of samples with a "Report only" instruction.
+        save_every: steps between checkpoints.
     """
 
-    pixels: int = 63_504
+    pixels: int = 50_176
     steps: int = 2000
     batch: int = 32
     learning_rate: float = 1e-3
@@ -50,6 +52,7 @@ class PretrainConfig:
     weight_decay: float = 0.05
     dense_weight: float = 1.5
     scoped_share: float = 0.35
+    save_every: int = 200
     seed: int = 0
 
 
@@ -180,7 +183,7 @@ class PretrainCollator:
         return Example(image, instruction(scope, self.taxonomy), format_report(counts, self.taxonomy))
 
 
-class DenseTrainer(Trainer):
+class DenseTrainer(FullTrainer):
     """Adds the dense loss on the vision tokens to the language loss."""
 
     def __init__(self, *args: Any, dense_weight: float, **kwargs: Any) -> None:
@@ -240,9 +243,10 @@ def pretrain(
         weight_decay=config.weight_decay,
         adam_beta2=0.98,
         max_grad_norm=1.0,
+        use_cpu=not torch.cuda.is_available(),
         bf16=True,
         logging_steps=20,
-        save_steps=200,
+        save_steps=config.save_every,
         save_total_limit=2,
         remove_unused_columns=False,
         dataloader_num_workers=0,

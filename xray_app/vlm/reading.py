@@ -13,8 +13,8 @@ from xray_app.vlm.base import Answer
 def read_answer(answer: Answer, taxonomy: Taxonomy) -> Report:
     """Parses an answer; an item's confidence is the product of its tokens' probabilities.
 
-    The product runs over the tokens of the entry (count, name and mark): the probability that the
-    model would say this entry, having said what stands before it. Items of an answer without token
+    The product runs over the tokens of the entry's name: the probability that the model would name
+    this class, having said what stands before it. Items of an answer without token
     probabilities have confidence None.
     """
     confidences: dict[int, float] | None = None

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from peft import get_peft_model_state_dict
+from transformers import AutoModelForImageTextToText
+
+from tests.tiny import save_tiny_vlm
+from training.finetune import wrap
+from training.recipe import available, load_recipe, recipe_of_base
+from xray_app.errors import BadRecipe
+
+
+@pytest.mark.parametrize("name", available())
+def test_every_recipe_loads(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    re.compile(recipe.target_modules)
+
+
+def test_an_unknown_recipe_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(BadRecipe, match="bundled"):
+        load_recipe("no-such")
+
+
+@pytest.mark.parametrize("name", ["../recipes/bundled", "/etc/passwd", "", "bundled.yaml.", "nowhere.yaml"])
+def test_a_name_is_never_a_path_out_of_the_folder(name: str) -> None:
+    with pytest.raises(BadRecipe):
+        load_recipe(name)
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [("lora_rnak: 8", "lora_rnak"), ("learning_rate: -1", "learning_rate"), ("base: [1", "wrong"), ("- 1", "wrong")],
+)
+def test_a_wrong_recipe_is_refused_by_name(tmp_path: Path, line: str, complaint: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"base: bundled\n{line}\n" if line.startswith(("lora", "learn")) else line)
+    with pytest.raises(BadRecipe, match=complaint):
+        load_recipe(str(file))
+
+
+def test_the_recipe_of_the_served_base_is_found() -> None:
+    assert recipe_of_base("bundled") == "bundled"
+    assert recipe_of_base("reducto/RolmOCR") == "rolmocr"
+    assert recipe_of_base("somebody/else") is None
+
+
+@pytest.mark.parametrize(
+    ("scope", "language", "vision"),
+    # 4 decoder layers of 7 linear layers; 6 vision blocks of 5 and 2 in the merger.
+    [("language", 28, 0), ("language+vision", 28, 32)],
+)
+def test_lora_wraps_exactly_what_the_recipe_says(tmp_path: Path, scope: str, language: int, vision: int) -> None:
+    model = AutoModelForImageTextToText.from_pretrained(save_tiny_vlm(tmp_path))
+    recipe = load_recipe("bundled").model_copy(update={"lora_scope": scope})
+    wrapped = wrap(model, recipe, "lora")
+    matrices = [key for key in get_peft_model_state_dict(wrapped) if key.endswith("lora_A.weight")]
+    assert sum("language_model" in key for key in matrices) == language
+    assert sum("visual" in key for key in matrices) == vision
+    trained = {name for name, value in wrapped.named_parameters() if value.requires_grad}
+    assert trained
+    assert all("lora_" in name for name in trained)
