@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -66,13 +67,17 @@ class _Layer:
         self.draw = ImageDraw.Draw(self.image)
 
     def line(self, points: list[Point], width: float, level: int = 255) -> None:
-        self.draw.line([(x * 2, y * 2) for x, y in points], fill=level, width=max(1, round(width * 2)), joint="curve")
+        self.draw.line(
+            [(x * 2, y * 2) for x, y in points], fill=level, width=max(1, round(width * 2)), joint="curve"
+        )
 
     def fill(self, points: list[Point], level: int = 255) -> None:
         self.draw.polygon([(x * 2, y * 2) for x, y in points], fill=level)
 
     def done(self) -> None:
-        self.scene.add(np.asarray(self.image.reduce(2), np.float32) * np.float32(self.cm / 255), self.material)
+        self.scene.add(
+            np.asarray(self.image.reduce(2), np.float32) * np.float32(self.cm / 255), self.material
+        )
 
 
 def _texture(rng: np.random.Generator, size: tuple[int, int], cells: tuple[int, int]) -> Floats:
@@ -113,7 +118,12 @@ def draw_bag(scene: Scene, bag: Bag, rng: random.Random, noise: np.random.Genera
         seams.line([*pocket, pocket[0]], 1.2, rng.randint(60, 160))
     if rng.random() < 0.5:
         y = rng.uniform(-0.4, 0.4)
-        handle = bag.points([(x, yy * 0.3 + y) for x, yy in arc(1.0, 0, rng.uniform(0.12, 0.35), 1, -math.pi / 2, math.pi / 2)])
+        handle = bag.points(
+            [
+                (x, yy * 0.3 + y)
+                for x, yy in arc(1.0, 0, rng.uniform(0.12, 0.35), 1, -math.pi / 2, math.pi / 2)
+            ]
+        )
         seams.line(handle, rng.uniform(3, 7), 150)
     for _ in range(rng.randint(0, 3)):
         seams.line(_curve(bag, rng, 1.2), rng.uniform(3, 9), rng.randint(40, 110))
@@ -159,7 +169,11 @@ def _cloth(
         return np.asarray(image, np.float32) * np.float32(1 / 255)
 
     inside = mask(outline)
-    scene.add(inside * np.float32(rng.choice([0.06, 0.06, 0.2, 0.4]) if shell == "pvc" else rng.uniform(0.2, 0.8)), shell, (x0, y0))
+    scene.add(
+        inside * np.float32(rng.choice([0.06, 0.06, 0.2, 0.4]) if shell == "pvc" else rng.uniform(0.2, 0.8)),
+        shell,
+        (x0, y0),
+    )
     folds = 1 - np.abs(_texture(noise, (w, h), (rng.randint(5, 14), rng.randint(5, 14))))
     soft = _texture(noise, (w, h), (5, 5))
     fine = _texture(noise, (w, h), (max(4, w // 7), max(4, h // 7)))
@@ -170,7 +184,11 @@ def _cloth(
     for _ in range(rng.randint(8, 40)):
         points = [(x - x0, y - y0) for x, y in _curve(bag, rng, rng.uniform(0.2, 0.7))[: rng.randint(4, 9)]]
         pen.line(points, fill=rng.randint(60, 255), width=rng.choice([1, 1, 2, 3]), joint="curve")
-    scene.add(np.asarray(creases, np.float32) * inside * np.float32((0.9 + 0.25 * fullness) / 255), "fabric", (x0, y0))
+    scene.add(
+        np.asarray(creases, np.float32) * inside * np.float32((0.9 + 0.25 * fullness) / 255),
+        "fabric",
+        (x0, y0),
+    )
     pieces: dict[str, Floats] = {}
     for _ in range(rng.randint(3, 9)):
         x, y = rng.uniform(-0.7, 0.7), rng.uniform(-0.7, 0.7)
@@ -246,10 +264,17 @@ def _fittings(metal: _Layer, bag: Bag, seam: list[Point], rng: random.Random) ->
     for _ in range(rng.randint(0, 2)):
         start, length = rng.randrange(len(seam)), rng.randint(10, 40)
         run = [seam[(start + i) % len(seam)] for i in range(length)]
-        for (ax, ay), (bx, by) in zip(run, run[1:], strict=False):
+        for (ax, ay), (bx, by) in pairwise(run):
             for k in range(4):
                 t = (k + 0.5) / 4
-                metal.line([(ax + (bx - ax) * (t - 0.07), ay + (by - ay) * (t - 0.07)), (ax + (bx - ax) * (t + 0.07), ay + (by - ay) * (t + 0.07))], 1.6, 150)
+                metal.line(
+                    [
+                        (ax + (bx - ax) * (t - 0.07), ay + (by - ay) * (t - 0.07)),
+                        (ax + (bx - ax) * (t + 0.07), ay + (by - ay) * (t + 0.07)),
+                    ],
+                    1.6,
+                    150,
+                )
     for _ in range(rng.randint(1, 5)):  # zip pulls
         x, y = rng.choice(seam)
         pull = turn([(x, y), (x + 4, y), (x + u(9, 14), y)], u(0, 6.3), (x, y))

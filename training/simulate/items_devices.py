@@ -17,13 +17,33 @@ def board(c: Canvas, x0: float, y0: float, x1: float, y1: float, chips: int) -> 
     for _ in range(chips):
         x, y = c.u(x0, x1 - w * 0.15), c.u(y0, y1 - h * 0.15)
         a, b = c.u(0.05, 0.15) * max(w, h), c.u(0.04, 0.12) * max(w, h)
-        c.rect(x, y, min(x + a, x1), min(y + b, y1), c.rng.choice(["steel", "copper", "board", "copper"]), c.u(0.03, 0.12))
+        c.rect(
+            x,
+            y,
+            min(x + a, x1),
+            min(y + b, y1),
+            c.rng.choice(["steel", "copper", "board", "copper"]),
+            c.u(0.03, 0.12),
+        )
 
 
 def stun_gun(c: Canvas) -> None:
     """A plastic grip with two prongs, a coil, a battery and a circuit inside."""
     w = c.u(0.14, 0.17)
-    c.poly([(-0.5, -w * 0.8), (-0.42, -w), (0.3, -w), (0.38, -w * 1.15), (0.38, w * 1.15), (0.3, w), (-0.42, w), (-0.5, w * 0.8)], "pet", 2.2)
+    c.poly(
+        [
+            (-0.5, -w * 0.8),
+            (-0.42, -w),
+            (0.3, -w),
+            (0.38, -w * 1.15),
+            (0.38, w * 1.15),
+            (0.3, w),
+            (-0.42, w),
+            (-0.5, w * 0.8),
+        ],
+        "pet",
+        2.2,
+    )
     for s in (-1, 1):
         c.rod([(0.3, s * w * 0.85), (0.46, s * w * 0.85), (0.5, s * w * 0.55)], 0.022, "steel", 0.7)
         c.rod([(0.34, s * w * 0.25), (0.44, s * w * 0.25)], 0.018, "steel", 0.6)
@@ -53,7 +73,12 @@ def explosive(c: Canvas) -> None:
         for x in (-0.27, 0.27):
             c.rect(x - 0.04, -w, x + 0.04, w, "pvc", 0.6)
     board(c, -0.13, -w * 0.5, 0.13, w * 0.5, 5)
-    c.rod([(0.13, 0), (0.3, w * 0.7), (0.45, w * 0.2), (0.5, -w * 0.4), (0.3, -w * 0.8), (0.1, -w * 0.4)], 0.01, "copper", 0.25)
+    c.rod(
+        [(0.13, 0), (0.3, w * 0.7), (0.45, w * 0.2), (0.5, -w * 0.4), (0.3, -w * 0.8), (0.1, -w * 0.4)],
+        0.01,
+        "copper",
+        0.25,
+    )
 
 
 def detonator(c: Canvas) -> None:
@@ -66,8 +91,13 @@ def detonator(c: Canvas) -> None:
     for s in (-1, 1):
         r = c.u(0.09, 0.13)
         x = 0.28
-        loops = [(x + r * math.cos(t) * (1 - t / 40), s * 0.02 + r * math.sin(t) * (1 - t / 40)) for t in [math.pi + i * 0.45 for i in range(30)]]
-        c.rod([(-0.05, s * 0.012), (0.06, s * 0.03), *loops, (0.5, s * c.u(0.05, 0.16))], 0.009, "copper", 0.28)
+        loops = [
+            (x + r * math.cos(t) * (1 - t / 40), s * 0.02 + r * math.sin(t) * (1 - t / 40))
+            for t in [math.pi + i * 0.45 for i in range(30)]
+        ]
+        c.rod(
+            [(-0.05, s * 0.012), (0.06, s * 0.03), *loops, (0.5, s * c.u(0.05, 0.16))], 0.009, "copper", 0.28
+        )
 
 
 def firecracker(c: Canvas) -> None:
@@ -91,7 +121,18 @@ def lighter_fuel(c: Canvas) -> None:
     c.frame(-0.5, -w, 0.28, w, 0.022, "steel", 0.35, 0.03)
     c.rect(-0.48, -w * 0.9, c.u(-0.1, 0.25), w * 0.9, "plastic", c.u(2.2, 3.2))
     c.poly([(0.28, -w * 0.95), (0.34, -w * 0.4), (0.34, w * 0.4), (0.28, w * 0.95)], "steel", 0.15)
-    c.poly([(0.33, -w * 0.36), (0.4, -w * 0.34), (0.5, -w * 0.1), (0.5, w * 0.1), (0.4, w * 0.34), (0.33, w * 0.36)], "plastic", 1.6)
+    c.poly(
+        [
+            (0.33, -w * 0.36),
+            (0.4, -w * 0.34),
+            (0.5, -w * 0.1),
+            (0.5, w * 0.1),
+            (0.4, w * 0.34),
+            (0.33, w * 0.36),
+        ],
+        "plastic",
+        1.6,
+    )
 
 
 def lighter(c: Canvas) -> None:
@@ -142,7 +183,9 @@ def pepper_spray(c: Canvas) -> None:
     w = c.u(0.11, 0.13)
     c.turned([(-0.28, w * 0.95), (-0.26, w), (0.2, w), (0.26, w * 0.7)], "aluminium", 3.6, w * 0.14)
     c.tube(-0.24, c.u(0.0, 0.18), w * 0.85, "water", 2.4)
-    c.poly([(0.2, -w), (0.44, -w), (0.5, -w * 0.4), (0.5, w * 0.4), (0.4, w * 1.3), (0.2, w * 1.3)], "pet", 1.8)
+    c.poly(
+        [(0.2, -w), (0.44, -w), (0.5, -w * 0.4), (0.5, w * 0.4), (0.4, w * 1.3), (0.2, w * 1.3)], "pet", 1.8
+    )
     c.rod([(-0.15, w * 1.25), (0.35, w * 1.25)], 0.016, "steel", 0.4)
     c.ball(0.3, 0, w * 0.4, "steel", 0.7)
     c.disc(-0.4, 0, 0.11, 0.11, "steel", 0.3, 0.8)
@@ -175,11 +218,13 @@ def power_bank(c: Canvas) -> None:
             c.tube(-0.45, 0.28, r * 0.93, "steel", 0.35, r * 0.1, cy=y)
             c.rect(0.28, y - r * 0.4, 0.31, y + r * 0.4, "steel", 0.25)
     else:
-        for s in (-1, 1):
-            c.rect(-0.46, min(0.02 * s, 0.92 * w * s), 0.29, max(0.02 * s, 0.92 * w * s), "lithium", 0.8, 0.02)
+        for s in (-1.0, 1.0):
+            c.rect(
+                -0.46, min(0.02 * s, 0.92 * w * s), 0.29, max(0.02 * s, 0.92 * w * s), "lithium", 0.8, 0.02
+            )
     board(c, 0.34, -w * 0.9, 0.46, w * 0.9, 6)
-    for s in (-0.5, 0.45):
-        c.frame(0.38, s * w - 0.07, 0.5, s * w + 0.07, 0.018, "steel", 0.35)
+    for socket in (-0.5, 0.45):
+        c.frame(0.38, socket * w - 0.07, 0.5, socket * w + 0.07, 0.018, "steel", 0.35)
 
 
 def laptop(c: Canvas) -> None:

@@ -30,7 +30,17 @@ def nail_polish(c: Canvas) -> None:
 def plastic_bottle(c: Canvas) -> None:
     """Thin walled with a waist and ribs; water to some level, a ribbed cap."""
     w, waist = c.u(0.13, 0.17), c.u(0.82, 1.0)
-    outline = [(-0.5, w * 0.85), (-0.47, w), (-0.2, w), (-0.08, w * waist), (0.05, w), (0.14, w), (0.25, w * 0.75), (0.34, w * 0.36), (0.44, w * 0.34)]
+    outline = [
+        (-0.5, w * 0.85),
+        (-0.47, w),
+        (-0.2, w),
+        (-0.08, w * waist),
+        (0.05, w),
+        (0.14, w),
+        (0.25, w * 0.75),
+        (0.34, w * 0.36),
+        (0.44, w * 0.34),
+    ]
     c.turned(outline, "pet", 3.0, w * 0.06)
     level = c.u(-0.15, 0.4) if c.rng.random() < 0.85 else -0.45
     inner = [(x, r * 0.93) for x, r in outline if x < level]
@@ -48,10 +58,27 @@ def glass_bottle(c: Canvas) -> None:
     w = c.u(0.11, 0.14)
     neck = w * c.u(0.3, 0.36)
     s = c.u(-0.02, 0.12)
-    outline = [(-0.5, w * 0.95), (-0.48, w), (s, w), (s + 0.07, w * 0.8), (s + 0.15, neck * 1.15), (0.46, neck)]
+    outline = [
+        (-0.5, w * 0.95),
+        (-0.48, w),
+        (s, w),
+        (s + 0.07, w * 0.8),
+        (s + 0.15, neck * 1.15),
+        (0.46, neck),
+    ]
     c.turned(outline, "glass", 4.5, w * 0.17)
     level = c.u(0.0, 0.3)
-    c.turned([(-0.44, w * 0.8), (s, w * 0.8), (s + 0.07, w * 0.6), (s + 0.15, neck * 0.7), (max(level, s + 0.16), neck * 0.7)], "water", c.u(3.2, 4.5))
+    c.turned(
+        [
+            (-0.44, w * 0.8),
+            (s, w * 0.8),
+            (s + 0.07, w * 0.6),
+            (s + 0.15, neck * 0.7),
+            (max(level, s + 0.16), neck * 0.7),
+        ],
+        "water",
+        c.u(3.2, 4.5),
+    )
     c.tube(-0.5, -0.44, w, "glass", 3.0)
     c.poly([(-0.5, -w * 0.5), (-0.4, 0), (-0.5, w * 0.5)], "glass", -0.8)
     c.tube(0.42, 0.46, neck * 1.35, "glass", 1.6, neck * 0.4)
@@ -64,9 +91,18 @@ def glass_bottle(c: Canvas) -> None:
 def can(c: Canvas) -> None:
     """A drink can: thin aluminium, narrowed ends, liquid, a ring pull."""
     w = c.u(0.24, 0.29)
-    c.turned([(-0.5, w * 0.78), (-0.44, w), (0.36, w), (0.46, w * 0.8), (0.5, w * 0.8)], "aluminium", 6.0, w * 0.035)
+    c.turned(
+        [(-0.5, w * 0.78), (-0.44, w), (0.36, w), (0.46, w * 0.8), (0.5, w * 0.8)],
+        "aluminium",
+        6.0,
+        w * 0.035,
+    )
     level = c.u(0.2, 0.4)
-    c.turned([(-0.46, w * 0.85), (-0.42, w * 0.96), (0.35, w * 0.96), (max(level, 0.36), w * 0.92)], "water", c.u(4.5, 6.0))
+    c.turned(
+        [(-0.46, w * 0.85), (-0.42, w * 0.96), (0.35, w * 0.96), (max(level, 0.36), w * 0.92)],
+        "water",
+        c.u(4.5, 6.0),
+    )
     c.rect(0.46, -w * 0.82, 0.5, w * 0.82, "aluminium", 0.9)
     c.rod(arc(-0.5, 0, 0.08, w * 0.7, -math.pi / 2, math.pi / 2), 0.014, "aluminium", 1.0)
     c.rod([(0.45, -w * 0.3), (0.45, w * 0.25)], 0.02, "aluminium", 0.8)
@@ -80,7 +116,11 @@ def carton_drink(c: Canvas) -> None:
     c.rect(-0.5, -w, top, w, "aluminium", 0.06)
     c.frame(-0.5, -w, top, w, 0.018, "paper", 1.4)
     c.rect(-0.48, -w * 0.95, c.u(0.1, top - 0.02), w * 0.95, "water", c.u(3.8, 5.2))
-    c.poly([(top, -w), (0.45, -w * 0.25), (0.5, -w * 0.25), (0.5, w * 0.25), (0.45, w * 0.25), (top, w)], "paper", 0.7)
+    c.poly(
+        [(top, -w), (0.45, -w * 0.25), (0.5, -w * 0.25), (0.5, w * 0.25), (0.45, w * 0.25), (top, w)],
+        "paper",
+        0.7,
+    )
     c.rect(0.44, -w * 0.9, 0.5, w * 0.9, "paper", 1.5)
     for s in (-1, 1):
         c.rod([(top, s * w), (0.44, s * w * 0.2)], 0.01, "paper", 1.4)
@@ -113,8 +153,15 @@ def tin(c: Canvas) -> None:
 def vacuum_cup(c: Canvas) -> None:
     """Two steel walls with a gap between them, a domed base, a threaded stopper and a cap."""
     w = c.u(0.13, 0.165)
-    c.turned([(-0.5, w * 0.95), (-0.48, w), (0.18, w), (0.25, w * 0.82), (0.3, w * 0.75)], "steel", 4.0, w * 0.035)
-    c.turned([(-0.44, w * 0.3), (-0.4, w * 0.6), (-0.36, w * 0.74), (0.2, w * 0.74), (0.3, w * 0.62)], "steel", 3.4, w * 0.035)
+    c.turned(
+        [(-0.5, w * 0.95), (-0.48, w), (0.18, w), (0.25, w * 0.82), (0.3, w * 0.75)], "steel", 4.0, w * 0.035
+    )
+    c.turned(
+        [(-0.44, w * 0.3), (-0.4, w * 0.6), (-0.36, w * 0.74), (0.2, w * 0.74), (0.3, w * 0.62)],
+        "steel",
+        3.4,
+        w * 0.035,
+    )
     if c.rng.random() < 0.7:
         c.turned([(-0.38, w * 0.5), (-0.34, w * 0.65), (c.u(-0.1, 0.15), w * 0.65)], "water", 3.5)
     c.rect(-0.5, -w, -0.46, w, "steel", 0.25)
@@ -141,6 +188,11 @@ def umbrella(c: Canvas) -> None:
     c.tube(-0.28, -0.24, w * 0.7, "steel", 0.6)
     c.tube(0.4, 0.45, w * 0.5, "steel", 0.5)
     if c.rng.random() < 0.5:
-        c.rod([(-0.3, 0), *arc(-0.41, 0.085, 0.09, 0.085, -math.pi / 2, -math.pi * 1.45, 10)], 0.024, "wood", 2.0)
+        c.rod(
+            [(-0.3, 0), *arc(-0.41, 0.085, 0.09, 0.085, -math.pi / 2, -math.pi * 1.45, 10)],
+            0.024,
+            "wood",
+            2.0,
+        )
     else:
         c.turned([(-0.5, w), (-0.47, w * 1.1), (-0.3, w * 0.8)], "pet", 2.4)

@@ -45,14 +45,22 @@ def blade(c: Canvas) -> None:
     cm = c.u(0.12, 0.2)
     if c.rng.random() < 0.55:
         w = c.u(0.07, 0.1)
-        c.poly([(-0.5, -w), (0.5 - 2 * w, -w), (0.5, w), (-0.5, w)], "steel", cm, [ellipse(-0.43, 0, 0.025, 0.025)])
+        c.poly(
+            [(-0.5, -w), (0.5 - 2 * w, -w), (0.5, w), (-0.5, w)],
+            "steel",
+            cm,
+            [ellipse(-0.43, 0, 0.025, 0.025)],
+        )
         c.rect(-0.5, w * 0.6, 0.48, w, "steel", -cm * 0.45)
         for i in range(8):
             x = -0.36 + i * 0.1
             c.poly([(x, -w), (x + 0.02, -w), (x + 0.02 + w, w), (x + w, w)], "steel", -cm * 0.5)
     else:
         w = c.u(0.14, 0.18)
-        notch = [[(x - 0.03, -w - 0.01), (x + 0.03, -w - 0.01), (x + 0.03, -w * 0.5), (x - 0.03, -w * 0.5)] for x in (-0.08, 0.08)]
+        notch = [
+            [(x - 0.03, -w - 0.01), (x + 0.03, -w - 0.01), (x + 0.03, -w * 0.5), (x - 0.03, -w * 0.5)]
+            for x in (-0.08, 0.08)
+        ]
         c.poly([(-0.28, -w), (0.28, -w), (0.5, w), (-0.5, w)], "steel", cm, notch)
         c.poly([(-0.42, w * 0.5), (0.42, w * 0.5), (0.5, w), (-0.5, w)], "steel", -cm * 0.5)
 
@@ -76,32 +84,46 @@ def scissors(c: Canvas) -> None:
 def swiss_army_knife(c: Canvas) -> None:
     """A rounded grip packed with steel leaves, one or more tools folded out."""
     w = c.u(0.1, 0.13)
-    l, r = -0.5, 0.18
-    c.rect(l, -w, r, w, "pet", 0.9, w)
+    left, r = -0.5, 0.18
+    c.rect(left, -w, r, w, "pet", 0.9, w)
     for i in range(4):
         y = -w * 0.75 + i * w * 0.44
-        c.rect(l + 0.05, y, r - 0.04, y + w * 0.2, "steel", 0.3)
-    for x in (l + 0.06, r - 0.06):
+        c.rect(left + 0.05, y, r - 0.04, y + w * 0.2, "steel", 0.3)
+    for x in (left + 0.06, r - 0.06):
         c.disc(x, 0, 0.03, 0.03, "steel", 0.9)
     a = c.u(-0.7, 0.7)
     at = (r - 0.06, 0.0)
-    c.poly(turn([(at[0], -0.045), (at[0] + 0.26, -0.045), (at[0] + 0.37, 0.03), (at[0], 0.045)], a, at), "steel", 0.18)
+    c.poly(
+        turn([(at[0], -0.045), (at[0] + 0.26, -0.045), (at[0] + 0.37, 0.03), (at[0], 0.045)], a, at),
+        "steel",
+        0.18,
+    )
     if c.rng.random() < 0.8:
         b = c.rng.choice([-1, 1]) * c.u(1.2, 1.9)
-        start = (l + 0.07, 0.0)
+        start = (left + 0.07, 0.0)
         tool = [(start[0] + 0.22 * i / 12, 0.028 * math.sin(i * 1.6)) for i in range(13)]
         c.rod(turn(tool, b, start), 0.012, "steel", 0.3)
     if c.rng.random() < 0.5:
-        c.poly(turn([(-0.15, -0.03), (-0.15 + 0.28, -0.03), (-0.15 + 0.28, 0.03), (-0.15, 0.03)], c.u(1.2, 1.8), (-0.15, 0)), "steel", 0.16)
+        c.poly(
+            turn(
+                [(-0.15, -0.03), (-0.15 + 0.28, -0.03), (-0.15 + 0.28, 0.03), (-0.15, 0.03)],
+                c.u(1.2, 1.8),
+                (-0.15, 0),
+            ),
+            "steel",
+            0.16,
+        )
 
 
 def razor_blade(c: Canvas) -> None:
     """A thin double-edged sheet with a slot down its middle."""
     w, n = c.u(0.23, 0.28), 0.07
-    outline = [(-0.5, -w + n), (-0.5 + n, -w + n), (-0.5 + n, -w), (0.5 - n, -w), (0.5 - n, -w + n), (0.5, -w + n),
-               (0.5, w - n), (0.5 - n, w - n), (0.5 - n, w), (-0.5 + n, w), (-0.5 + n, w - n), (-0.5, w - n)]  # fmt: skip
-    slot = [(-0.4, -0.03), (-0.2, -0.03), (-0.17, -0.075), (-0.08, -0.03), (0.08, -0.03), (0.17, -0.075), (0.2, -0.03), (0.4, -0.03),
-            (0.4, 0.03), (0.2, 0.03), (0.17, 0.075), (0.08, 0.03), (-0.08, 0.03), (-0.17, 0.075), (-0.2, 0.03), (-0.4, 0.03)]  # fmt: skip
+    outline = [(-0.5, -w + n), (-0.5 + n, -w + n), (-0.5 + n, -w), (0.5 - n, -w), (0.5 - n, -w + n),
+               (0.5, -w + n), (0.5, w - n), (0.5 - n, w - n), (0.5 - n, w), (-0.5 + n, w), (-0.5 + n, w - n),
+               (-0.5, w - n)]  # fmt: skip
+    edge = [(0.08, -0.03), (0.17, -0.075), (0.2, -0.03), (0.4, -0.03)]
+    edge = [(-x, y) for x, y in reversed(edge)] + edge
+    slot = edge + [(x, -y) for x, y in reversed(edge)]
     c.poly(outline, "steel", c.u(0.07, 0.12), [slot])
     for s in (-1, 1):
         c.rect(-0.5 + n, min(s * w, s * w * 0.72), 0.5 - n, max(s * w, s * w * 0.72), "steel", -0.03)
@@ -134,11 +156,26 @@ def saw(c: Canvas) -> None:
 def screwdriver(c: Canvas) -> None:
     """A thick fluted grip and a thin round shank."""
     w, h = c.u(0.06, 0.085), c.u(-0.18, -0.05)
-    c.turned([(-0.5, w * 0.7), (-0.46, w), (h - 0.1, w), (h - 0.05, w * 0.65), (h, w * 0.8)], c.rng.choice(["pet", "pvc"]), 2.6)
+    c.turned(
+        [(-0.5, w * 0.7), (-0.46, w), (h - 0.1, w), (h - 0.05, w * 0.65), (h, w * 0.8)],
+        c.rng.choice(["pet", "pvc"]),
+        2.6,
+    )
     for y in (-0.55, 0, 0.55):
         c.rect(-0.46, y * w - w * 0.1, h - 0.1, y * w + w * 0.1, "pet", -0.5)
     c.tube(h - 0.25, 0.44, w * 0.26, "steel", 0.5)
-    c.poly([(0.42, -w * 0.25), (0.46, -w * 0.42), (0.5, -w * 0.36), (0.5, w * 0.36), (0.46, w * 0.42), (0.42, w * 0.25)], "steel", 0.28)
+    c.poly(
+        [
+            (0.42, -w * 0.25),
+            (0.46, -w * 0.42),
+            (0.5, -w * 0.36),
+            (0.5, w * 0.36),
+            (0.46, w * 0.42),
+            (0.42, w * 0.25),
+        ],
+        "steel",
+        0.28,
+    )
 
 
 def gun(c: Canvas) -> None:
@@ -165,7 +202,16 @@ def gun(c: Canvas) -> None:
     if not revolver:
         for i in range(6):
             y = -0.05 + i * 0.062
-            c.poly([(-0.36 - i * 0.008, y), (-0.18 - i * 0.008, y), (-0.18 - i * 0.008, y + 0.04), (-0.36 - i * 0.008, y + 0.04)], "brass", 0.3)
+            c.poly(
+                [
+                    (-0.36 - i * 0.008, y),
+                    (-0.18 - i * 0.008, y),
+                    (-0.18 - i * 0.008, y + 0.04),
+                    (-0.36 - i * 0.008, y + 0.04),
+                ],
+                "brass",
+                0.3,
+            )
 
 
 def magazine(c: Canvas) -> None:
@@ -205,7 +251,11 @@ def bullet(c: Canvas) -> None:
 def hammer(c: Canvas) -> None:
     """A haft with a block head across its end: a round face one side, a claw the other."""
     w = c.u(0.025, 0.035)
-    c.turned([(-0.5, w * 1.2), (-0.25, w * 1.3), (0.0, w * 0.8), (0.4, w * 0.8)], c.rng.choice(["wood", "rubber"]), 2.8)
+    c.turned(
+        [(-0.5, w * 1.2), (-0.25, w * 1.3), (0.0, w * 0.8), (0.4, w * 0.8)],
+        c.rng.choice(["wood", "rubber"]),
+        2.8,
+    )
     if c.rng.random() < 0.4:
         c.tube(-0.45, 0.4, w * 0.5, "steel", 0.8)
     c.rect(0.36, -0.1, 0.47, 0.09, "steel", 2.2)
@@ -221,12 +271,17 @@ def wrench(c: Canvas) -> None:
     c.rect(-0.38, -w, 0.34, w, "steel", cm)
     c.rect(-0.3, -w * 0.4, 0.26, w * 0.4, "steel", -cm * 0.4)
     r, a = c.u(0.1, 0.12), c.u(-0.35, 0.35)
-    jaw = turn(arc(0.4, 0, r, r, 0.55, 2 * math.pi - 0.55, 18) + [(0.4 + r * 0.0, -r * 0.45), (0.4 + r * 0.0, r * 0.45)], a, (0.4, 0))
+    jaw = turn(
+        [*arc(0.4, 0, r, r, 0.55, 2 * math.pi - 0.55, 18), (0.4, -r * 0.45), (0.4, r * 0.45)],
+        a,
+        (0.4, 0),
+    )
     c.poly(jaw, "steel", cm * 1.2)
     if c.rng.random() < 0.6:
         c.disc(-0.41, 0, r * 0.85, r * 0.85, "steel", cm * 1.3, 0.58)
     else:
-        jaw = turn(arc(-0.4, 0, r * 0.9, r * 0.9, math.pi + 0.6, 3 * math.pi - 0.6, 18) + [(-0.4, r * 0.4), (-0.4, -r * 0.4)], a, (-0.4, 0))
+        bow = arc(-0.4, 0, r * 0.9, r * 0.9, math.pi + 0.6, 3 * math.pi - 0.6, 18)
+        jaw = turn([*bow, (-0.4, r * 0.4), (-0.4, -r * 0.4)], a, (-0.4, 0))
         c.poly(jaw, "steel", cm * 1.2)
 
 
@@ -234,10 +289,22 @@ def pliers(c: Canvas) -> None:
     """Two long sleeved handles, a pivot, short jaws."""
     a, w = c.u(0.08, 0.22), c.u(0.03, 0.04)
     for s in (1, -1):
-        bow = [(-0.5, s * (0.05 + a * 0.45)), (-0.3, s * (0.09 + a * 0.4)), (-0.05, s * 0.06), (0.18, -s * 0.02)]
+        bow = [
+            (-0.5, s * (0.05 + a * 0.45)),
+            (-0.3, s * (0.09 + a * 0.4)),
+            (-0.05, s * 0.06),
+            (0.18, -s * 0.02),
+        ]
         c.rod(bow, w * 0.65, "steel", 0.8)
         c.rod(bow[:3], w * 1.25, "pvc", 1.6)
-        jaw = [(0.12, 0), (0.15, -s * 0.09), (0.3, -s * 0.08), (0.5, -s * 0.02 - s * a * 0.12), (0.5, -s * a * 0.1), (0.3, -s * 0.01 - s * a * 0.04)]
+        jaw = [
+            (0.12, 0),
+            (0.15, -s * 0.09),
+            (0.3, -s * 0.08),
+            (0.5, -s * 0.02 - s * a * 0.12),
+            (0.5, -s * a * 0.1),
+            (0.3, -s * 0.01 - s * a * 0.04),
+        ]
         c.poly(jaw, "steel", 0.7)
     c.disc(0.17, 0, 0.07, 0.075, "steel", 1.0)
     c.disc(0.17, 0, 0.03, 0.03, "steel", 0.8)
@@ -263,7 +330,20 @@ def knuckleduster(c: Canvas) -> None:
     for i in range(4):
         x = -0.375 + i * 0.25
         c.disc(x, -0.08 - 0.04 * math.sin((i + 0.5) / 4 * math.pi), r, r * 1.1, material, cm, 0.68)
-    c.poly([(-0.36, 0.02), (-0.26, 0.02), (-0.14, 0.22), (0.14, 0.22), (0.26, 0.02), (0.36, 0.02), (0.3, 0.3), (-0.3, 0.3)], material, cm)
+    c.poly(
+        [
+            (-0.36, 0.02),
+            (-0.26, 0.02),
+            (-0.14, 0.22),
+            (0.14, 0.22),
+            (0.26, 0.02),
+            (0.36, 0.02),
+            (0.3, 0.3),
+            (-0.3, 0.3),
+        ],
+        material,
+        cm,
+    )
 
 
 def handcuffs(c: Canvas) -> None:
@@ -274,9 +354,23 @@ def handcuffs(c: Canvas) -> None:
         t = c.u(-0.7, 0.7)
         x, y = s * apart, c.u(-0.1, 0.1) + s * (0.3 - apart)
         c.disc(x, y, r, r * c.u(0.85, 1), "steel", 0.35, 0.8)
-        lock = turn([(x - s * r * 0.3, y - r * 0.5), (x - s * r * 0.3, y + r * 0.5), (x - s * r * 1.25, y + r * 0.35), (x - s * r * 1.25, y - r * 0.35)], t * 0.4, (x, y))
+        lock = turn(
+            [
+                (x - s * r * 0.3, y - r * 0.5),
+                (x - s * r * 0.3, y + r * 0.5),
+                (x - s * r * 1.25, y + r * 0.35),
+                (x - s * r * 1.25, y - r * 0.35),
+            ],
+            t * 0.4,
+            (x, y),
+        )
         c.poly(lock, "steel", 0.9)
-        c.rod(turn(arc(x, y, r * 0.9, r * 0.9, -1.2 if s > 0 else 1.9, 1.2 if s > 0 else 4.3), t * 0.4, (x, y)), 0.03, "steel", 0.5)
+        c.rod(
+            turn(arc(x, y, r * 0.9, r * 0.9, -1.2 if s > 0 else 1.9, 1.2 if s > 0 else 4.3), t * 0.4, (x, y)),
+            0.03,
+            "steel",
+            0.5,
+        )
     for i in range(4):
         c.disc(-0.06 + i * 0.04, 0.012 * (-1) ** i, 0.03, 0.02, "steel", 0.5, 0.45)
 
@@ -290,7 +384,12 @@ def slingshot(c: Canvas) -> None:
     c.rod([(-0.48, 0), (-0.16, 0)], w, material, cm)
     for k in (-1, 1):
         bow = c.u(0.9, 1.35)
-        c.rod([(-0.17, 0), (-0.1, k * s * 0.7), (0.0, k * s * bow), (0.06, k * s * bow), (0.12, k * s)], w, material, cm)
+        c.rod(
+            [(-0.17, 0), (-0.1, k * s * 0.7), (0.0, k * s * bow), (0.06, k * s * bow), (0.12, k * s)],
+            w,
+            material,
+            cm,
+        )
         if c.rng.random() < 0.6:
             c.disc(0.15, k * s, 0.06, 0.05, material, cm, 0.5)
         c.rod([(0.11, k * s), (0.28, k * s * 0.9), (0.45, k * c.u(0.03, 0.06))], w * 0.55, "rubber", 0.9)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -40,25 +40,80 @@ class Style:
 
 
 STYLES: tuple[Style, ...] = (
-    Style("vivid", (240, 92, 20), (70, 185, 70), (14, 72, 214), gain=2.6, sharpen=140, border=True, quality=92),
-    Style("pale", (240, 140, 95), (110, 215, 150), (36, 96, 190), background=(251, 251, 248), gain=1.9, blur=0.8,
-          sharpen=60),
-    Style("dense", (222, 76, 14), (110, 150, 30), (16, 48, 215), gain=3.4, depth=0.28, sharpen=170, border=True),
-    Style("clean", (236, 146, 48), (96, 190, 60), (24, 124, 238), gain=2.6, depth=0.13, blur=0.35, sharpen=170,
-          noise=0.02, quality=85),
-    Style("grey", (214, 84, 50), (62, 168, 105), (26, 76, 178), background=(228, 230, 228), gain=2.1, blur=0.7,
-          quality=80),
-    Style("teal", (222, 124, 72), (56, 184, 136), (14, 90, 156), background=(255, 254, 250), gain=2.3, depth=0.28,
-          mixed_at=1.42, metal_at=1.95, noise=0.018),
-    Style("soft", (250, 122, 44), (90, 205, 90), (18, 66, 175), gain=2.0, blur=1.1, sharpen=0, noise=0.008, quality=75),
-)  # fmt: skip
+    Style(
+        "vivid", (240, 92, 20), (70, 185, 70), (14, 72, 214), gain=2.6, sharpen=140, border=True, quality=92
+    ),
+    Style(
+        "pale",
+        (240, 140, 95),
+        (110, 215, 150),
+        (36, 96, 190),
+        background=(251, 251, 248),
+        gain=1.9,
+        blur=0.8,
+        sharpen=60,
+    ),
+    Style(
+        "dense", (222, 76, 14), (110, 150, 30), (16, 48, 215), gain=3.4, depth=0.28, sharpen=170, border=True
+    ),
+    Style(
+        "clean",
+        (236, 146, 48),
+        (96, 190, 60),
+        (24, 124, 238),
+        gain=2.6,
+        depth=0.13,
+        blur=0.35,
+        sharpen=170,
+        noise=0.02,
+        quality=85,
+    ),
+    Style(
+        "grey",
+        (214, 84, 50),
+        (62, 168, 105),
+        (26, 76, 178),
+        background=(228, 230, 228),
+        gain=2.1,
+        blur=0.7,
+        quality=80,
+    ),
+    Style(
+        "teal",
+        (222, 124, 72),
+        (56, 184, 136),
+        (14, 90, 156),
+        background=(255, 254, 250),
+        gain=2.3,
+        depth=0.28,
+        mixed_at=1.42,
+        metal_at=1.95,
+        noise=0.018,
+    ),
+    Style(
+        "soft",
+        (250, 122, 44),
+        (90, 205, 90),
+        (18, 66, 175),
+        gain=2.0,
+        blur=1.1,
+        sharpen=0,
+        noise=0.008,
+        quality=75,
+    ),
+)
 
 _RATIOS, _DEPTHS, _MOST = 64, 256, 6.0
 _RATIO_LOW, _RATIO_HIGH = 1.0, 3.2
 
 
-@cache
 def _palette(style: Style) -> NDArray[np.uint8]:
+    # Noise, blur and quality differ from scan to scan and must not be part of the key.
+    return _coloured(replace(style, name="", noise=0, blur=0, sharpen=0, border=False, quality=0))
+
+
+@cache
+def _coloured(style: Style) -> NDArray[np.uint8]:
     """(ratio, depth) -> RGB; depth is spaced by square root so that thin things keep their shades."""
     ratio = np.linspace(_RATIO_LOW, _RATIO_HIGH, _RATIOS)
     stops = [1.26, style.mixed_at, style.metal_at]

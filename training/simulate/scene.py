@@ -142,14 +142,24 @@ def _bags(rng: random.Random, noise: np.random.Generator) -> tuple[Scene, list[B
         rx = span * rng.choice([rng.uniform(0.3, 0.4), rng.uniform(0.38, 0.49), rng.uniform(0.4, 0.49)])
         ry = min(height * rng.uniform(0.36, 0.49), rx * rng.uniform(0.6, 1.3))
         angle = rng.choice([rng.uniform(-0.12, 0.12), rng.uniform(-0.5, 0.5)])
-        cx, cy = span * (i + 0.5) + rng.uniform(-0.05, 0.05) * span, height / 2 + rng.uniform(-0.05, 0.05) * height
+        cx, cy = (
+            span * (i + 0.5) + rng.uniform(-0.05, 0.05) * span,
+            height / 2 + rng.uniform(-0.05, 0.05) * height,
+        )
         bags.append(Bag(cx, cy, rx, ry, angle, rng.random() < 0.3))
     fullness = rng.choice([0.4, 1.0, 2.0, 3.5, 5.0, 7.0]) * rng.uniform(0.8, 1.25)
     for bag in bags:
         draw_bag(scene, bag, rng, noise, fullness * rng.uniform(0.7, 1.2))
     if rng.random() < 0.35:
         cx = rng.choice([-0.03, 1.03]) * width
-        other = Bag(cx, height * rng.uniform(0.2, 0.8), width * rng.uniform(0.08, 0.16), height * rng.uniform(0.2, 0.4), rng.uniform(-0.5, 0.5), False)
+        other = Bag(
+            cx,
+            height * rng.uniform(0.2, 0.8),
+            width * rng.uniform(0.08, 0.16),
+            height * rng.uniform(0.2, 0.4),
+            rng.uniform(-0.5, 0.5),
+            False,
+        )
         draw_bag(scene, other, rng, noise, fullness)
     return scene, bags
 

@@ -95,7 +95,15 @@ class Canvas:
         self.poly(box(x0, y0, x1, y1, radius), material, cm)
 
     def frame(
-        self, x0: float, y0: float, x1: float, y1: float, wall: float, material: str, cm: float, radius: float = 0
+        self,
+        x0: float,
+        y0: float,
+        x1: float,
+        y1: float,
+        wall: float,
+        material: str,
+        cm: float,
+        radius: float = 0,
     ) -> None:
         """The rim of a (rounded) rectangle, `wall` wide."""
         inner = box(x0 + wall, y0 + wall, x1 - wall, y1 - wall, max(0.0, radius - wall))
@@ -110,7 +118,9 @@ class Canvas:
 
     def ball(self, cx: float, cy: float, radius: float, material: str, cm: float) -> None:
         """A ball, `cm` through its middle."""
-        self.turned([(cx + radius * math.cos(a), radius * abs(math.sin(a))) for a in _HALF_TURN], material, cm, cy=cy)
+        self.turned(
+            [(cx + radius * math.cos(a), radius * abs(math.sin(a))) for a in _HALF_TURN], material, cm, cy=cy
+        )
 
     def turned(
         self, outline: Sequence[Point], material: str, cm: float, wall: float = 0.0, cy: float = 0.0
@@ -136,7 +146,14 @@ class Canvas:
         self._add(window, (chord * (cm / widest)).astype(np.float32), material)
 
     def tube(
-        self, x0: float, x1: float, radius: float, material: str, cm: float, wall: float = 0.0, cy: float = 0.0
+        self,
+        x0: float,
+        x1: float,
+        radius: float,
+        material: str,
+        cm: float,
+        wall: float = 0.0,
+        cy: float = 0.0,
     ) -> None:
         """A cylinder along x."""
         self.turned([(x0, radius), (x1, radius)], material, cm, wall, cy)
