@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from xray_app.analysis import ActiveAdapter, Analyser, boxes_of
+from xray_app.detector.base import Detection
+from xray_app.errors import BadModel, Busy
+from xray_app.scan import Limits, Scan, read_scan
+from xray_app.taxonomy import Taxonomy
+from xray_app.vlm.base import Answer
+
+KNIFE = "Items detected: 1 knife (threat), 1 laptop. Security risk: HIGH - knife detected."
+CLEAR = "Items detected: none. Security risk: LOW - no threats detected."
+
+
+class SaysThis:
+    """A VLM with a fixed answer for each adapter, that notices when two threads are in it at once."""
+
+    name, weights_sha256 = "says-this", "0" * 64
+
+    def __init__(self, base: Answer, adapted: Answer | None = None) -> None:
+        self.base, self.adapted = base, adapted or base
+        self.folder: Path | None = None
+        self.entered = threading.Event()
+        self.leave = threading.Event()
+        self.leave.set()
+        self.inside = self.most_inside = 0
+
+    def answer(self, images: Sequence[Image.Image], instructions: Sequence[str]) -> list[Answer]:
+        self.inside += 1
+        self.most_inside = max(self.most_inside, self.inside)
+        self.entered.set()
+        self.leave.wait(10)
+        self.inside -= 1
+        return [self.adapted if self.folder else self.base for _ in images]
+
+    def use_adapter(self, folder: Path | None) -> None:
+        if folder and not folder.exists():
+            raise BadModel(f"The adapter in {folder} does not fit.")
+        self.folder = folder
+
+
+class SeesThis:
+    name, sha256 = "sees-this", "1" * 64
+
+    def __init__(self, *found: Detection) -> None:
+        self.found = list(found)
+
+    def detect(self, image: Image.Image, threshold: float = 0.05) -> list[Detection]:
+        return [one for one in self.found if one.confidence >= threshold]
+
+
+@pytest.fixture
+def scan() -> Scan:
+    out = io.BytesIO()
+    Image.new("RGB", (200, 100), (240, 230, 220)).save(out, "PNG")
+    return read_scan(out.getvalue(), "bag.png", Limits(10**6, 10**6), bag_id="bag 7", view="top", scanner_id="A")
+
+
+def analyser(taxonomy: Taxonomy, vlm: SaysThis, detector: SeesThis, **more: object) -> Analyser:
+    return Analyser(vlm, detector, taxonomy, taxonomy.policy(), **more)  # type: ignore[arg-type]
+
+
+def said(text: str, *, finished: bool = True) -> Answer:
+    return Answer(text, finished)
+
+
+def test_an_analysis_holds_what_both_models_said_and_who_they_are(taxonomy: Taxonomy, scan: Scan) -> None:
+    box = Detection("scissors", 0.8, (10, 10, 60, 40))
+    analysis = analyser(taxonomy, SaysThis(said(KNIFE)), SeesThis(box)).analyse(scan)
+    assert [item.label for item in analysis.report.items] == ["knife", "laptop"]
+    assert [(b.label, b.xyxy, b.source, b.threat) for b in analysis.boxes] == [
+        ("scissors", (10, 10, 60, 40), "model", True)
+    ]
+    assert (analysis.risk.level, analysis.risk.action) == ("HIGH", "SEARCH")
+    assert analysis.agreement.vlm_only[0] == "knife"
+    assert analysis.agreement.detector_only == ("scissors",)
+    assert (analysis.models.vlm.name, analysis.models.vlm.adapter) == ("says-this", None)
+    assert analysis.models.detector.sha256 == "1" * 64
+    assert analysis.taxonomy_sha256 == taxonomy.sha256
+    assert (analysis.scan.bag_id, analysis.scan.view, analysis.scan.scanner_id) == ("bag 7", "top", "A")
+    assert analysis.scan.id == analysis.scan.sha256 == scan.sha256
+    assert 0 <= analysis.timings_ms.vlm <= analysis.timings_ms.total
+
+
+def test_a_model_not_validated_here_never_says_clear(taxonomy: Taxonomy, scan: Scan) -> None:
+    desk = analyser(taxonomy, SaysThis(said(CLEAR)), SeesThis())
+    assert (desk.analyse(scan).risk.level, desk.analyse(scan).risk.action) == ("LOW", "REVIEW")
+    validated = analyser(
+        taxonomy, SaysThis(said(CLEAR)), SeesThis(), validated=lambda scanner, adapter: scanner == "A"
+    ).analyse(scan)
+    assert validated.risk.action == "CLEAR"
+    assert validated.models.vlm.validated
+
+
+@pytest.mark.parametrize("answer", [said(CLEAR, finished=False), said("blah \x00 🙂"), said(""), said("9" * 10_000)])
+def test_an_answer_cut_off_or_nonsense_is_kept_and_never_below_review(
+    taxonomy: Taxonomy, scan: Scan, answer: Answer
+) -> None:
+    analysis = analyser(taxonomy, SaysThis(answer), SeesThis(), validated=lambda *_: True).analyse(scan)
+    assert not analysis.report.complete
+    assert analysis.risk.action in ("REVIEW", "SEARCH")
+    assert len(analysis.report.text) == len(answer.text)
+
+
+def test_a_threat_box_is_kept_down_to_the_lower_threshold_and_other_boxes_are_not(taxonomy: Taxonomy) -> None:
+    policy = taxonomy.policy("prison")
+    weak = policy.lower_threshold
+    found = [Detection(label, weak, (0, 0, 9, 9)) for label in ("laptop", "gun")]
+    found.append(Detection("can", 0.9, (1, 1, 5, 5)))
+    boxes = boxes_of(found, taxonomy, policy)
+    assert [box.label for box in boxes] == ["can", "gun"]
+    assert [box.id for box in boxes] == ["m1", "m2"]
+
+
+def test_the_next_analysis_uses_the_adapter_promoted_meanwhile(
+    taxonomy: Taxonomy, scan: Scan, tmp_path: Path
+) -> None:
+    active: list[ActiveAdapter | None] = [None]
+    vlm = SaysThis(said(CLEAR), said(KNIFE))
+    desk = analyser(taxonomy, vlm, SeesThis(), active_adapter=lambda: active[0])
+    assert desk.analyse(scan).models.vlm.adapter is None
+    active[0] = ActiveAdapter("a1", tmp_path)
+    promoted = desk.analyse(scan)
+    assert (promoted.models.vlm.adapter, promoted.risk.level) == ("a1", "HIGH")
+    active[0] = None
+    assert desk.analyse(scan).risk.level == "LOW"
+
+
+def test_an_adapter_that_does_not_load_is_an_error_not_another_models_answer(
+    taxonomy: Taxonomy, scan: Scan, tmp_path: Path
+) -> None:
+    desk = analyser(
+        taxonomy,
+        SaysThis(said(CLEAR)),
+        SeesThis(),
+        active_adapter=lambda: ActiveAdapter("gone", tmp_path / "gone"),
+    )
+    for _ in range(2):
+        with pytest.raises(BadModel):
+            desk.analyse(scan)
+
+
+def test_one_scan_at_a_time_and_past_the_queue_busy(taxonomy: Taxonomy, scan: Scan) -> None:
+    vlm = SaysThis(said(CLEAR))
+    vlm.leave.clear()
+    desk = analyser(taxonomy, vlm, SeesThis(), max_queue=2)
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(desk.analyse, scan)
+        assert vlm.entered.wait(10)
+        rest = [pool.submit(desk.analyse, scan) for _ in range(6)]
+        refused = [one for one in rest if isinstance(one.exception(timeout=1) if one.done() else None, Busy)]
+        while len(refused) < 4:
+            refused = [one for one in rest if one.done() and isinstance(one.exception(), Busy)]
+        vlm.leave.set()
+        served = [one.result(10) for one in [first, *rest] if one not in refused]
+    assert len(served) == 3
+    assert vlm.most_inside == 1
+    assert desk.analyse(scan).report.complete, "the queue is free again"
+
+
+def test_a_failing_model_frees_its_place_in_the_queue(taxonomy: Taxonomy, scan: Scan) -> None:
+    vlm = SaysThis(said(CLEAR))
+    desk = analyser(taxonomy, vlm, SeesThis(), max_queue=1)
+    vlm.answer = lambda images, instructions: 1 / 0  # type: ignore[assignment,return-value]
+    for _ in range(5):
+        with pytest.raises(ZeroDivisionError):
+            desk.analyse(scan)
