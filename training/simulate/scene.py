@@ -17,7 +17,7 @@ from xray_app.taxonomy import Taxonomy
 from xray_app.types import Status
 
 _OPAQUE = 2.6  # log attenuation at the high energy beyond which nothing can be made out
-_LEAST_VISIBLE = 0.6
+_LEAST_VISIBLE = 0.75  # of an item, wherever it is tried
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _place(
         rows, columns, patch_rows, patch_columns = placed.visible(scene.width, scene.height)
         seen = patch.mask[patch_rows, patch_columns]
         visible = float(seen.sum()) / float(patch.mask.sum())
-        if visible < 0.75:
+        if visible < _LEAST_VISIBLE:
             continue
         behind = scene.high[rows, columns][seen]
         opaque = float((behind > _OPAQUE).mean())
