@@ -1,14 +1,20 @@
 """The desk: settings, wiring, serving. `python app.py` and open http://127.0.0.1:7860."""
 
+# ruff: noqa: E402 - two things must be said before the libraries they concern are imported
+
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
 import sys
+import tempfile
 
 # Before Gradio is imported: nothing that happens at this desk is reported to anybody.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+# It warns, when imported, of a kernel that only 4-bit models on CPUs would miss.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 import gradio as gr
 import uvicorn
@@ -21,7 +27,7 @@ from xray_app import auth
 from xray_app.analysis import ActiveAdapter, Analyser
 from xray_app.api.app import create_app
 from xray_app.api.services import Services
-from xray_app.detector.load import load_detector
+from xray_app.detector.onnx import load_detector
 from xray_app.errors import DeskError
 from xray_app.settings import Settings
 from xray_app.store import adapters
@@ -31,16 +37,20 @@ from xray_app.ui import desk
 from xray_app.vlm.load import load_vlm
 
 
+class CannotListen(DeskError):
+    """The address or port is not to be had."""
+
+
 def wire(settings: Settings) -> Services:
     """Opens the database and loads both models."""
     taxonomy = load_taxonomy(settings.taxonomy)
     policy = taxonomy.policy(settings.policy)
     db = Database.open(settings.sqlalchemy_url, settings.data_dir)
+    vlm = load_vlm(settings)
+    detector = load_detector(settings, taxonomy)
     password = auth.ensure_admin(db, settings.admin_password)
     if password:
         print(f"First start: user 'admin', password '{password}'. It is not shown again.", flush=True)
-    vlm = load_vlm(settings)
-    detector = load_detector(settings, taxonomy)
 
     def active_adapter() -> ActiveAdapter | None:
         adapter = adapters.active(db, "vlm-adapter", vlm.weights_sha256)
@@ -88,13 +98,23 @@ def with_desk(services: Services) -> FastAPI:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; taken before the models are loaded, so that a port in use is known at once."""
-    family, kind, protocol, _, address = socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
-    bound = socket.socket(family, kind, protocol)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.bind(address)
+    """A bound socket; taken before the models are loaded, so that a port in use is known at once.
+
+    Raises:
+        CannotListen: the port is in use or the address is not one of this machine's.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        raise CannotListen(
+            f"Cannot listen on {host}:{port}: {error.strerror or error}. "
+            "Stop what is listening there, or set XRAY_PORT to another port."
+        ) from error
     return bound
 
 
@@ -108,33 +128,44 @@ class Server(uvicorn.Server):
             print(f"The desk is on http://{host}:{self.config.port}", flush=True)
 
 
+def serve(services: Services, bound: socket.socket) -> None:
+    """Serves until a signal comes; a run at work goes on without the server."""
+    # What browsers upload passes through a folder of this process alone, which goes with it.
+    with tempfile.TemporaryDirectory(prefix="xray-desk-") as uploads:
+        os.environ["GRADIO_TEMP_DIR"] = uploads
+        config = uvicorn.Config(
+            with_desk(services),
+            host=services.settings.host,
+            port=services.settings.port,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=5,  # an open page holds a connection for ever
+        )
+        # Uvicorn raises the signal again when it has stopped; this way the folder is still removed.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        try:
+            Server(config).run(sockets=[bound])
+        except KeyboardInterrupt:
+            print("Stopped.", flush=True)
+
+
 def main() -> int:
     """Serves until stopped. Returns the exit code: 1, after one clear line, where it cannot start."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for room in ("xray_app", "training"):
+        logging.getLogger(room).setLevel(logging.INFO)
     try:
         settings = Settings()
-        try:
-            bound = listen(settings.host, settings.port)
-        except OSError as error:
-            print(
-                f"Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}. "
-                "Stop what is listening there, or set XRAY_PORT to another port.",
-                file=sys.stderr,
-            )
-            return 1
+        bound = listen(settings.host, settings.port)
         services = wire(settings)
         runs.reconcile(services.db, settings)
-        app = with_desk(services)
     except ValidationError as error:
         print(f"A setting is wrong: {_settings_problem(error)}", file=sys.stderr)
         return 1
     except DeskError as error:
         print(error.message, file=sys.stderr)
         return 1
-    config = uvicorn.Config(
-        app, host=settings.host, port=settings.port, log_level="warning", server_header=False
-    )
-    Server(config).run(sockets=[bound])
+    serve(services, bound)
     return 0
 
 

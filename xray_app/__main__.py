@@ -103,8 +103,10 @@ def _new_password() -> tuple[str, bool]:
 
 def _load_analyser(settings: Settings) -> Analyser:
     """Both models, loaded once. Imported here: managing users needs no torch."""
+    # It warns, when imported, of a kernel that only 4-bit models on CPUs would miss.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     from xray_app.analysis import ActiveAdapter, Analyser
-    from xray_app.detector.load import load_detector
+    from xray_app.detector.onnx import load_detector
     from xray_app.taxonomy import load_taxonomy
     from xray_app.vlm.load import load_vlm
 
@@ -116,9 +118,7 @@ def _load_analyser(settings: Settings) -> Analyser:
         adapter = adapters.active(db, "vlm-adapter", vlm.weights_sha256)
         active = ActiveAdapter(adapter.id, adapters.folder(db, adapter.id)) if adapter else None
     # One adapter for the whole list, though another be promoted meanwhile: its lines can be compared.
-    return Analyser(
-        vlm, load_detector(settings, taxonomy), taxonomy, taxonomy.policy(settings.policy), lambda: active
-    )
+    return Analyser(vlm, load_detector(settings, taxonomy), taxonomy, taxonomy.policy(settings.policy), lambda: active)
 
 
 def _has_database(settings: Settings) -> bool:

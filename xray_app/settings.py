@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     database_url: str = Field(default="", description="empty: SQLite in the data folder")
     host: str = "127.0.0.1"
-    port: int = Field(default=7860, validation_alias=AliasChoices("XRAY_PORT", "CDSW_APP_PORT"))
+    port: int = Field(default=7860, ge=1, le=65535, validation_alias=AliasChoices("XRAY_PORT", "CDSW_APP_PORT"))
     vlm: str = "bundled"
     vlm_dtype: Literal["auto", "bf16", "fp16", "fp32", "nf4"] = "auto"
     detector: str = "bundled"

@@ -87,9 +87,7 @@ def test_an_announced_size_is_refused_unread(services: Services, analyst: dict[s
     assert json.loads(body)["error"]["message"] == "The request is too large: at most 1 MB are taken here."
 
 
-def test_a_size_not_announced_is_refused_while_it_streams(
-    services: Services, analyst: dict[str, str]
-) -> None:
+def test_a_size_not_announced_is_refused_while_it_streams(services: Services, analyst: dict[str, str]) -> None:
     head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n'
     chunks = [head, *[b"\0" * 65536] * 3000]  # 200 MB, of which about one is read
     status, _, body, taken = ask(create_app(services), "POST", "/v1/analyze", MULTIPART | analyst, chunks)
@@ -99,9 +97,7 @@ def test_a_size_not_announced_is_refused_while_it_streams(
 
 
 @pytest.mark.parametrize(("path", "limit"), [("/v1/login", 16 * 1024), ("/v1/adapters/rollback", MB)])
-def test_json_bodies_have_a_limit_too(
-    services: Services, admin: dict[str, str], path: str, limit: int
-) -> None:
+def test_json_bodies_have_a_limit_too(services: Services, admin: dict[str, str], path: str, limit: int) -> None:
     headers = {"Content-Type": "application/json"} | admin
     chunks = [b" " * 4096] * (limit // 4096 + 1)
     status, _, body, taken = ask(create_app(services), "POST", path, headers, chunks)
@@ -143,9 +139,7 @@ def desk(services: Services) -> Door:
     return Door(Beyond(), services)
 
 
-def test_the_desk_sends_people_to_the_sign_in_page_and_tells_scripts(
-    desk: Door, cookie: dict[str, str]
-) -> None:
+def test_the_desk_sends_people_to_the_sign_in_page_and_tells_scripts(desk: Door, cookie: dict[str, str]) -> None:
     for path in ("/desk", "/desk/"):
         status, headers, _, _ = ask(desk, "GET", path, {})
         assert (status, headers["location"]) == (303, "/signin")

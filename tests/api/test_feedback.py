@@ -52,9 +52,7 @@ def test_an_outcome_says_what_the_search_found(
     assert nothing.status_code == 201
 
 
-def test_corrections_are_revisions(
-    client: TestClient, analyst: dict[str, str], analysed: dict[str, Any]
-) -> None:
+def test_corrections_are_revisions(client: TestClient, analyst: dict[str, str], analysed: dict[str, Any]) -> None:
     path = f"/v1/analyses/{analysed['id']}/corrections"
     model_box = analysed["boxes"][0]
     body = {
@@ -145,9 +143,7 @@ BAD: list[tuple[str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("what", "body"), [(case[0], case[2]) for case in BAD], ids=[f"{c[0]} {c[1]}" for c in BAD]
-)
+@pytest.mark.parametrize(("what", "body"), [(case[0], case[2]) for case in BAD], ids=[f"{c[0]} {c[1]}" for c in BAD])
 def test_bad_words_are_422_and_leave_nothing(
     client: TestClient,
     services: Services,

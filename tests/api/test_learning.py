@@ -179,9 +179,7 @@ def test_what_the_gate_refuses_needs_force_and_a_reason(
     path = f"/v1/adapters/{refused.id}/promote"
     answer = client.post(path, json={}, headers=admin)
     assert answer.status_code == 409
-    assert answer.json()["error"]["details"]["checks"] == [
-        {"name": "threat recall", "passed": False, "detail": "0.8"}
-    ]
+    assert answer.json()["error"]["details"]["checks"] == [{"name": "threat recall", "passed": False, "detail": "0.8"}]
     for body in ({"force": True}, {"force": True, "reason": "  "}):
         assert client.post(path, json=body, headers=admin).status_code == 422
     assert active(client, admin) == []

@@ -25,9 +25,7 @@ def count(services: Services, table: str) -> int:
         return int(session.connection().exec_driver_sql(statement).scalar_one())
 
 
-def test_it_is_done_once_and_answered_the_same(
-    client: TestClient, services: Services, analyst: dict[str, str]
-) -> None:
+def test_it_is_done_once_and_answered_the_same(client: TestClient, services: Services, analyst: dict[str, str]) -> None:
     headers = analyst | key()
     content = png()
     before = count(services, "analyses")
@@ -42,9 +40,7 @@ def test_it_is_done_once_and_answered_the_same(
     assert count(services, "analyses") == before + 1
 
 
-def test_the_status_is_the_first_one_too(
-    client: TestClient, analyst: dict[str, str], analysed: dict[str, Any]
-) -> None:
+def test_the_status_is_the_first_one_too(client: TestClient, analyst: dict[str, str], analysed: dict[str, Any]) -> None:
     path, headers = f"/v1/analyses/{analysed['id']}/decision", analyst | key()
     assert client.post(path, json={"decision": "CLEAR"}, headers=headers).status_code == 201
     again = client.post(path, json={"decision": "CLEAR"}, headers=headers)

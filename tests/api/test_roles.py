@@ -40,6 +40,7 @@ OPEN = {
     ("GET", "/health"),
     ("POST", "/v1/login"),
     ("GET", "/"),
+    ("GET", "/favicon.ico"),
     ("GET", "/signin"),
     ("POST", "/signin"),
     ("POST", "/signout"),
@@ -98,9 +99,7 @@ def test_the_documentation_is_closed(client: TestClient, admin: dict[str, str], 
     assert client.get(path, headers=admin).status_code == 404
 
 
-def test_unknown_addresses_and_methods_answer_in_the_envelope(
-    client: TestClient, analyst: dict[str, str]
-) -> None:
+def test_unknown_addresses_and_methods_answer_in_the_envelope(client: TestClient, analyst: dict[str, str]) -> None:
     missing = client.get("/v1/nothing", headers=analyst)
     assert missing.status_code == 404
     assert set(missing.json()["error"]) == {"code", "message"}

@@ -110,9 +110,7 @@ BAD_SCANS: list[tuple[str, bytes, int]] = [
 
 
 @pytest.mark.parametrize("route", ["/v1/analyze", "/v1/detect"])
-@pytest.mark.parametrize(
-    ("content", "status"), [case[1:] for case in BAD_SCANS], ids=[c[0] for c in BAD_SCANS]
-)
+@pytest.mark.parametrize(("content", "status"), [case[1:] for case in BAD_SCANS], ids=[c[0] for c in BAD_SCANS])
 def test_a_bad_scan_is_refused_and_leaves_nothing(
     client: TestClient, services: Services, analyst: dict[str, str], route: str, content: bytes, status: int
 ) -> None:
@@ -184,9 +182,7 @@ def test_lists_go_on_where_they_stopped(client: TestClient, analyst: dict[str, s
     assert seen[:5] == made[::-1]
 
 
-@pytest.mark.parametrize(
-    "query", ["limit=0", "limit=-1", "limit=1000000", "limit=x", "after=nonsense", "after="]
-)
+@pytest.mark.parametrize("query", ["limit=0", "limit=-1", "limit=1000000", "limit=x", "after=nonsense", "after="])
 def test_a_list_refuses_nonsense(client: TestClient, analyst: dict[str, str], query: str) -> None:
     answer = client.get(f"/v1/analyses?{query}", headers=analyst)
     assert answer.status_code == 422
@@ -202,15 +198,11 @@ def test_a_program_gets_the_picture_as_it_was_sent(client: TestClient, analyst: 
     assert answer.headers["cache-control"].startswith("private")
     assert answer.headers["content-disposition"].startswith("inline")
     assert answer.headers["x-content-type-options"] == "nosniff"
-    again = client.get(
-        f"/v1/scans/{scan_id}/image", headers={**analyst, "If-None-Match": answer.headers["etag"]}
-    )
+    again = client.get(f"/v1/scans/{scan_id}/image", headers={**analyst, "If-None-Match": answer.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_a_browser_gets_a_picture_it_can_show(
-    client: TestClient, services: Services, analyst: dict[str, str]
-) -> None:
+def test_a_browser_gets_a_picture_it_can_show(client: TestClient, services: Services, analyst: dict[str, str]) -> None:
     content = picture("TIFF", size=(50, 41))
     scan_id = client.post("/v1/analyze", **upload(content), headers=analyst).json()["scan"]["id"]
     token = auth.sign_in(services.db, "analyst", PASSWORD).token
@@ -252,9 +244,7 @@ def test_a_view_is_judged_by_its_newest_analysis(client: TestClient, analysed: d
     assert worst_view([better_side, side, top]).reason == "top"
 
 
-def test_past_the_queue_it_says_busy_and_when_to_try_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_past_the_queue_it_says_busy_and_when_to_try_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     services = make_services(tmp_path, max_queue=1)
     auth.add_user(services.db, "analyst", PASSWORD, Role.ANALYST)
     headers = {"Authorization": f"Bearer {auth.sign_in(services.db, 'analyst', PASSWORD).token}"}

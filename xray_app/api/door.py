@@ -23,7 +23,7 @@ from xray_app.errors import DeskError, Forbidden, NotFound, NotSignedIn, ScanToo
 
 logger = logging.getLogger(__name__)
 
-OPEN = frozenset({"/", "/health", "/v1/login", "/signin", "/signout"})
+OPEN = frozenset({"/", "/favicon.ico", "/health", "/v1/login", "/signin", "/signout"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 KB = 1024
@@ -54,7 +54,6 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
     # Not "no-referrer": with it browsers send "Origin: null" with a form of our own.
     "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
@@ -121,9 +120,7 @@ class Door:
                 # A cookie alone changes nothing under /v1: no other site can act in the user's name.
                 if token is None and (method == "GET" or _on_desk(path)):
                     token = cookie_token(headers)
-                identity = await anyio.to_thread.run_sync(
-                    _identify, self.services, token, limiter=self._threads
-                )
+                identity = await anyio.to_thread.run_sync(_identify, self.services, token, limiter=self._threads)
                 scope.setdefault("state", {})["identity"] = identity
             if method not in SAFE_METHODS and not path.startswith("/v1/"):
                 _same_site(headers)

@@ -79,9 +79,7 @@ def validation_error(error: RequestValidationError) -> Response:
         for problem in error.errors()
     ]
     first = problems[0]
-    return error_response(
-        422, "bad_input", f"{first['where']}: {first['message']}", {"problems": problems[:20]}
-    )
+    return error_response(422, "bad_input", f"{first['where']}: {first['message']}", {"problems": problems[:20]})
 
 
 def http_error(error: HTTPException) -> Response:

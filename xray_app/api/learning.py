@@ -121,9 +121,7 @@ def rollback(who: Admin, desk: Desk, asked: Annotated[RollbackIn | None, Body()]
 
 
 @router.post("/adapters/{adapter_id}/promote")
-def promote(
-    adapter_id: str, who: Admin, desk: Desk, asked: Annotated[PromoteIn | None, Body()] = None
-) -> Adapter:
+def promote(adapter_id: str, who: Admin, desk: Desk, asked: Annotated[PromoteIn | None, Body()] = None) -> Adapter:
     """Makes an adapter the active one of its base model, if the gate lets it."""
     asked = asked or PromoteIn()
     reason = (asked.reason or "").strip() or None

@@ -49,9 +49,7 @@ class Once:
                 await desk_error(error)(scope, receive, send)
                 return
             if first is not None:
-                again = Response(
-                    first.body, first.status, {"Idempotency-Replayed": "true"}, "application/json"
-                )
+                again = Response(first.body, first.status, {"Idempotency-Replayed": "true"}, "application/json")
                 await again(scope, receive, send)
                 return
             await self._first_time(scope, receive, send, identity.username, key)

@@ -61,9 +61,7 @@ async def _upload(request: Request) -> Upload:
         files = form.getlist("file")
         unknown = sorted(set(form) - {"file", *TEXT_FIELDS})
         if unknown:
-            raise BadInput(
-                f"There is no field {unknown[0]!r}: send file, and if known {', '.join(TEXT_FIELDS)}."
-            )
+            raise BadInput(f"There is no field {unknown[0]!r}: send file, and if known {', '.join(TEXT_FIELDS)}.")
         if len(files) != 1 or not isinstance(files[0], UploadFile):
             raise BadInput("Send exactly one scan, as the multipart field 'file'.")
         told: dict[str, str | None] = {}
@@ -92,9 +90,7 @@ def _detect(desk: Services, upload: Upload) -> list[dict[str, Any]]:
 
 
 @router.post("/analyze")
-async def analyze(
-    request: Request, who: Analyst, desk: Desk, upload: Annotated[Upload, Depends(_upload)]
-) -> Analysis:
+async def analyze(request: Request, who: Analyst, desk: Desk, upload: Annotated[Upload, Depends(_upload)]) -> Analysis:
     """Both models over one scan; stores scan and analysis together, or neither."""
     analysis: Analysis = await _in_turn(request, partial(_analyse, desk, upload, who.username))
     return analysis

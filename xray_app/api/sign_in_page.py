@@ -45,21 +45,19 @@ button:hover { background: #6cb6e4; }
 
 STYLE_DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 PAGE_POLICY = (
-    f"default-src 'none'; img-src data:; style-src 'sha256-{STYLE_DIGEST}'; "
+    f"default-src 'none'; img-src 'self'; style-src 'sha256-{STYLE_DIGEST}'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 
 MARK = (
-    '<svg width="44" height="32" viewBox="0 0 44 32" fill="none" aria-hidden="true">'
+    '<svg xmlns="http://www.w3.org/2000/svg" width="44" height="32" viewBox="0 0 44 32" fill="none" aria-hidden="true">'
     '<rect x="1" y="7" width="42" height="24" rx="5" stroke="#4da3d9" stroke-width="2"/>'
     '<path d="M15 7V4a3 3 0 0 1 3-3h8a3 3 0 0 1 3 3v3" stroke="#4da3d9" stroke-width="2"/>'
     '<rect x="8" y="14" width="12" height="10" rx="2" fill="#e08a3c" fill-opacity=".75"/>'
     '<rect x="17" y="17" width="18" height="5" rx="1" fill="#3f86d0" fill-opacity=".85"/></svg>'
 )
 
-DEMONSTRATION = (
-    '<p class="note">Demonstration model: trained on simulated scans, not validated on any scanner.</p>'
-)
+DEMONSTRATION = '<p class="note">Demonstration model: trained on simulated scans, not validated on any scanner.</p>'
 
 
 def sign_in_html(demonstration: bool, username: str = "", problem: str = "") -> str:
@@ -69,7 +67,7 @@ def sign_in_html(demonstration: bool, username: str = "", problem: str = "") -> 
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="dark"><link rel="icon" href="data:,">'
+        '<meta name="color-scheme" content="dark"><link rel="icon" href="/favicon.ico">'
         f"<title>Sign in · X-ray screening desk</title><style>{STYLE}</style></head><body><main>"
         f"{MARK}<h1>X-ray screening desk</h1><p>Sign in to analyse scans.</p>"
         f'<form method="post" action="/signin">{alarm}'
@@ -88,6 +86,12 @@ def sign_in_html(demonstration: bool, username: str = "", problem: str = "") -> 
 def root() -> Response:
     """The desk is the front page."""
     return RedirectResponse("/desk", 307)
+
+
+@router.get("/favicon.ico")
+def icon() -> Response:
+    """The desk's mark, for the browser's tab."""
+    return Response(MARK, media_type="image/svg+xml", headers={"Cache-Control": "public, max-age=86400"})
 
 
 @router.get("/signin")
