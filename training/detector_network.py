@@ -8,13 +8,13 @@ Runtime, opened by LibreYOLO, and trained further from here.
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 
@@ -33,12 +33,10 @@ class DetectorNetwork:
     """
 
     def __init__(self, labels: Sequence[str], variant: str) -> None:
-        # libreyolo imports OpenCV: not at the top, so that the command line works where there is no libGL.
-        from libreyolo.models.yolox.nn import LibreYOLOXModel
-
+        architecture = _needed("libreyolo.models.yolox.nn").LibreYOLOXModel
         self.labels = tuple(labels)
         self.variant = variant
-        self.model: Any = LibreYOLOXModel(config=variant, nb_classes=len(self.labels))
+        self.model: Any = architecture(config=variant, nb_classes=len(self.labels))
         self.model.head.initialize_biases(0.01)
         self.model.to(memory_format=torch.channels_last)
 
@@ -115,6 +113,7 @@ class DetectorNetwork:
             size: the side of the square it is meant for, pixels; kept in the metadata.
             name: what the desk calls the model.
         """
+        onnx = _needed("onnx")
         model = copy.deepcopy(self.model).cpu().float().eval()
         model.head.export = True
         part = path.with_name(path.name + ".part")
@@ -167,6 +166,7 @@ class DetectorNetwork:
         Raises:
             BadModel: not such a file.
         """
+        onnx = _needed("onnx")
         try:
             exported = onnx.load(str(path))
             facts = {entry.key: entry.value for entry in exported.metadata_props}
@@ -190,6 +190,17 @@ class DetectorNetwork:
             else:
                 raise BadModel(f"{path}: weights {name} have the shape {tuple(loaded.shape)}")
         return network
+
+
+def _needed(module: str) -> Any:
+    """Imports what only training a detector needs; libreyolo brings OpenCV, which a slim image cannot load."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise BadModel(
+            f"Training a detector needs LibreYOLO and ONNX ({error}): pip install libreyolo onnx, and on a slim "
+            "image apt-get install libgl1 libglib2.0-0."
+        ) from error
 
 
 def _without_unlabelled(
@@ -242,6 +253,7 @@ def _metadata(labels: Sequence[str], variant: str, size: int, name: str) -> dict
 
 def _weights(exported: Any) -> dict[str, NDArray[Any]]:
     """The initializers by name. The exporter stores equal tensors once and names the rest by Identity nodes."""
+    onnx = _needed("onnx")
     weights: dict[str, NDArray[Any]] = {
         entry.name: np.asarray(onnx.numpy_helper.to_array(entry)) for entry in exported.graph.initializer
     }
