@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import anyio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio.to_thread
 from fastapi import FastAPI
 
 from xray_app.api import envelope, feedback, learning, scans, sessions, sign_in_page
@@ -10,21 +13,25 @@ from xray_app.api.door import Door
 from xray_app.api.once import Once
 from xray_app.api.services import Services
 
-# Above the queue's length, so that it is the queue that says "busy", and says it at once.
-SPARE_THREADS = 8
-
 
 def create_app(services: Services) -> FastAPI:
     """All of the contract's HTTP table behind the door. The API's own documentation pages stay closed."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # A waiting analysis, of the API or the desk, holds a thread: a full queue must not hold them all.
+        anyio.to_thread.current_default_thread_limiter().total_tokens += services.settings.max_queue
+        yield
+
     app = FastAPI(
         title="X-ray screening desk",
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        lifespan=lifespan,
     )
     app.state.services = services
-    app.state.analysis_threads = anyio.CapacityLimiter(services.settings.max_queue + SPARE_THREADS)
     for module in (sessions, sign_in_page, scans, feedback, learning):
         app.include_router(module.router)
     envelope.install(app)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated, Any
 
-import anyio.to_thread
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, Response
 from starlette.datastructures import UploadFile
@@ -73,35 +71,19 @@ async def _upload(request: Request) -> Upload:
         return Upload(await files[0].read(), files[0].filename or "", **told)
 
 
-async def _in_turn(request: Request, work: partial[Any]) -> Any:
-    """Runs an analysis in a thread of its own pool, so that the waiting ones block nobody else."""
-    return await anyio.to_thread.run_sync(work, limiter=request.app.state.analysis_threads)
-
-
-def _analyse(desk: Services, upload: Upload, username: str) -> Analysis:
+@router.post("/analyze")
+def analyze(who: Analyst, desk: Desk, upload: Annotated[Upload, Depends(_upload)]) -> Analysis:
+    """Both models over one scan; stores scan and analysis together, or neither."""
     scan = upload.read(desk)
     analysis = desk.analyser.analyse(scan)
-    analyses.save_with_scan(desk.db, analysis.scan, scan.content, scan.media_type, analysis, username)
-    return analysis
-
-
-def _detect(desk: Services, upload: Upload) -> list[dict[str, Any]]:
-    return [box.model_dump(mode="json") for box in desk.analyser.detect(upload.read(desk))]
-
-
-@router.post("/analyze")
-async def analyze(request: Request, who: Analyst, desk: Desk, upload: Annotated[Upload, Depends(_upload)]) -> Analysis:
-    """Both models over one scan; stores scan and analysis together, or neither."""
-    analysis: Analysis = await _in_turn(request, partial(_analyse, desk, upload, who.username))
-    return analysis
+    return analyses.save_with_scan(desk.db, analysis.scan, scan.content, scan.media_type, analysis, who.username)
 
 
 @router.post("/detect")
-async def detect(
-    request: Request, who: Analyst, desk: Desk, upload: Annotated[Upload, Depends(_upload)]
-) -> dict[str, Any]:
+def detect(who: Analyst, desk: Desk, upload: Annotated[Upload, Depends(_upload)]) -> dict[str, Any]:
     """The detector alone; stores nothing."""
-    return {"boxes": await _in_turn(request, partial(_detect, desk, upload))}
+    boxes = desk.analyser.detect(upload.read(desk))
+    return {"boxes": [box.model_dump(mode="json") for box in boxes]}
 
 
 @router.get("/analyses")
@@ -120,15 +102,16 @@ def get_analysis(analysis_id: str, who: Analyst, desk: Desk) -> Analysis:
 def scan_image(scan_id: str, request: Request, who: Analyst, desk: Desk) -> Response:
     """The picture: byte for byte to a program with a token, as every browser shows it to the desk."""
     path, media_type = scans.scan_path(desk.db, scan_id)
+    program = bearer_token(request.headers) is not None
     headers = {
         # Asked for anew each time, so that nothing is seen after signing out; the tag saves the sending.
         "Cache-Control": "private, no-cache",
-        "ETag": f'"{scan_id}"',
+        "ETag": f'"{scan_id}"' if program else f'"{scan_id}-shown"',
         "Content-Disposition": f'inline; filename="{scan_id}{path.suffix}"',
     }
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    if bearer_token(request.headers) is not None:
+    if program:
         return FileResponse(path, media_type=media_type, headers=headers)
     content, shown_type = browser_picture(path.read_bytes(), desk.limits)
     if shown_type != media_type:

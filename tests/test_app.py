@@ -1,0 +1,119 @@
+"""The wiring: what is served where, and what is said when it cannot start."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+import app as desk_app
+from tests.api.conftest import PASSWORD, make_services
+from xray_app import auth
+from xray_app.api.services import Services
+from xray_app.errors import BadModel
+from xray_app.types import Role
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory: pytest.TempPathFactory) -> Services:
+    services = make_services(tmp_path_factory.mktemp("desk"))
+    auth.add_user(services.db, "ann", PASSWORD, Role.ANALYST)
+    return services
+
+
+@pytest.fixture(scope="module")
+def client(services: Services) -> Iterator[TestClient]:
+    with TestClient(desk_app.with_desk(services), follow_redirects=False) as client:
+        yield client
+
+
+def test_nothing_of_the_desk_is_open(client: TestClient) -> None:
+    client.cookies.clear()
+    assert client.get("/").headers["location"] == "/desk"
+    for path in ("/desk", "/desk/"):
+        assert client.get(path).headers["location"] == "/signin"
+    for path in ("config", "theme.css", "assets/index.js", "gradio_api/info", "gradio_api/queue/data"):
+        assert client.get(f"/desk/{path}").status_code == 401
+    for path in ("queue/join", "upload", "run/predict", "api/predict", "cancel", "reset", "component_server"):
+        assert client.post(f"/desk/gradio_api/{path}").status_code == 401
+
+
+def test_signed_in_the_desk_is_there_and_the_api_beside_it(client: TestClient) -> None:
+    client.post("/signin", data={"username": "ann", "password": PASSWORD})
+    page = client.get("/desk", follow_redirects=True)
+    assert page.status_code == 200
+    assert "X-ray desk" in page.text
+    assert "fonts.googleapis.com" not in page.text
+    assert client.get("/desk/gradio_api/user").json() == "ann"
+    assert client.get("/v1/nothing").json()["error"]["code"] == "not_found"
+    config = client.get("/desk/config").json()
+    assert not config.get("run_history")
+    client.cookies.clear()
+
+
+def test_files_of_the_machine_stay_where_they_are(client: TestClient, services: Services) -> None:
+    client.post("/signin", data={"username": "ann", "password": PASSWORD})
+    for path in (services.db.data_dir / "xray.db", Path("/etc/passwd"), Path(desk_app.__file__)):
+        assert client.get(f"/desk/gradio_api/file={path}").status_code == 403
+    client.cookies.clear()
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        number: int = free.getsockname()[1]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XRAY_PORT", str(number))
+    monkeypatch.setenv("XRAY_DATA_DIR", str(tmp_path / "data"))
+    return number
+
+
+def cannot_start(capsys: pytest.CaptureFixture[str]) -> str:
+    """Tries to start; returns the one line it says."""
+    assert desk_app.main() == 1
+    said = capsys.readouterr()
+    assert len(said.err.splitlines()) == 1
+    return said.err
+
+
+def test_a_port_in_use(port: int, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", port)):
+        assert f"127.0.0.1:{port}" in cannot_start(capsys)
+
+
+@pytest.mark.parametrize("bad", ["x", "0", "-1", "70000"])
+def test_a_port_that_is_none(
+    port: int, bad: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XRAY_PORT", bad)
+    assert "XRAY_PORT" in cannot_start(capsys)
+
+
+def test_a_data_folder_that_cannot_be_written(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XRAY_DATA_DIR", str(tmp_path / "file"))
+    assert str(tmp_path / "file") in cannot_start(capsys)
+
+
+def test_a_taxonomy_that_is_wrong(
+    port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.yaml").write_text("classes: [\n")
+    monkeypatch.setenv("XRAY_TAXONOMY", str(tmp_path / "mine.yaml"))
+    assert "mine.yaml" in cannot_start(capsys)
+
+
+def test_a_model_that_does_not_load(
+    port: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(settings: object) -> None:
+        raise BadModel("The model is damaged.")
+
+    monkeypatch.setattr(desk_app, "load_vlm", fails)
+    assert cannot_start(capsys) == "The model is damaged.\n"

@@ -1,0 +1,113 @@
+"""`python -m xray_app`: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.api.conftest import FixedDetector, FixedVlm
+from tests.conftest import png
+from xray_app import __main__ as command_line
+from xray_app import auth
+from xray_app.analysis import Analyser
+from xray_app.errors import NotSignedIn
+from xray_app.settings import Settings
+from xray_app.store import users
+from xray_app.store.database import Database
+from xray_app.taxonomy import load_taxonomy
+from xray_app.types import Analysis, Role
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XRAY_DATA_DIR", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def run(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    def fixed(settings: Settings) -> Analyser:
+        taxonomy = load_taxonomy()
+        return Analyser(FixedVlm(), FixedDetector(), taxonomy, taxonomy.policy())
+
+    monkeypatch.setattr(command_line, "_load_analyser", fixed)
+    return CliRunner()
+
+
+def test_a_line_for_each_scan_and_a_broken_one_does_not_stop_it(run: CliRunner, tmp_path: Path) -> None:
+    paths = []
+    for number, content in enumerate((png(1), b"broken", png(2), b"", png(3))):
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(content)
+        paths.append(str(path))
+    paths += [str(tmp_path / "none.png"), str(tmp_path)]
+    result = run.invoke(command_line.app, ["analyze", *paths])
+    assert result.exit_code == 1
+    analyses = [Analysis.model_validate_json(line) for line in result.stdout.splitlines()]
+    assert [analysis.scan.filename for analysis in analyses] == ["0.png", "2.png", "4.png"]
+    told = [json.loads(line) for line in result.stderr.splitlines()]
+    assert [one["file"] for one in told] == [paths[1], paths[3], paths[5], paths[6]]
+    assert [one["error"]["code"] for one in told] == ["bad_scan", "bad_scan", "unreadable", "bad_scan"]
+
+
+def test_all_well_ends_with_nothing_to_say(run: CliRunner, tmp_path: Path, data_dir: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    result = run.invoke(command_line.app, ["analyze", str(tmp_path / "a.png")])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert not data_dir.exists()  # analysing alone stores nothing
+
+
+def test_users_are_added_listed_changed_and_disabled(run: CliRunner, data_dir: Path) -> None:
+    settings = Settings(_env_file=None)
+    added = run.invoke(command_line.app, ["users", "add", "ann", "--role", "annotator"], input="a long word\n")
+    assert added.exit_code == 0, added.output
+    assert "a long word" not in added.output
+    db = Database.open(settings.sqlalchemy_url, settings.data_dir)
+    token = auth.sign_in(db, "ann", "a long word").token
+    assert auth.identify(db, token).role is Role.ANNOTATOR
+
+    changed = run.invoke(command_line.app, ["users", "passwd", "ann"], input="another word\n")
+    assert changed.exit_code == 0
+    with pytest.raises(NotSignedIn):
+        auth.identify(db, token)
+    auth.sign_in(db, "ann", "another word")
+
+    assert run.invoke(command_line.app, ["users", "disable", "ann"]).exit_code == 0
+    assert users.get(db, "ann").disabled
+    listed = run.invoke(command_line.app, ["users", "list"])
+    assert listed.stdout == "ann\tannotator\tdisabled\n"
+    db.close()
+
+
+def test_without_a_password_one_is_made_up_and_told(run: CliRunner, data_dir: Path) -> None:
+    result = run.invoke(command_line.app, ["users", "add", "bob", "--role", "analyst"], input="")
+    assert result.exit_code == 0
+    password = result.stdout.rpartition("Password: ")[2].strip()
+    settings = Settings(_env_file=None)
+    db = Database.open(settings.sqlalchemy_url, settings.data_dir)
+    assert auth.sign_in(db, "bob", password).role is Role.ANALYST
+    db.close()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["users", "passwd", "nobody"],
+        ["users", "disable", "nobody"],
+        ["users", "add", "", "--role", "analyst"],
+    ],
+)
+def test_what_cannot_be_done_is_one_line(
+    data_dir: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["xray_app", *arguments])
+    monkeypatch.setattr("sys.stdin", io.StringIO("a long word\n"))
+    with pytest.raises(SystemExit) as ended:
+        command_line.main()
+    assert ended.value.code == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
