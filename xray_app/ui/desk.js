@@ -84,11 +84,13 @@
   }
 
   // --- keys -------------------------------------------------------------------------------------------
+  // A second press meant for the bag before must not decide about the one that has just come up.
+  const decide = id => () => { if (desk.work && desk.seconds() >= 0.6) press(id)(); };
   const press = id => () => { const button = document.querySelector(`#${id}`); if (button) (button.querySelector("button") || button).click(); };
   Object.assign(desk.actions, {
-    "1": { run: press("decide-clear"), help: "clear the bag", group: "Decision" },
-    "2": { run: press("decide-review"), help: "send to review", group: "Decision" },
-    "3": { run: press("decide-search"), help: "search by hand", group: "Decision" },
+    "1": { run: decide("decide-clear"), help: "clear the bag", group: "Decision" },
+    "2": { run: decide("decide-review"), help: "send to review", group: "Decision" },
+    "3": { run: decide("decide-search"), help: "search by hand", group: "Decision" },
     "s": { run: press("save-correction"), help: "save the correction", group: "Correction" },
     "c": { run: press("counts-from-boxes"), help: "take the counts from the boxes", group: "Correction" },
     "j": { run: () => move(1), help: "next scan", group: "Scans" },
@@ -147,6 +149,10 @@
     dialog.showModal();
   }
   desk.help = help;
+  desk.focusShown = (shown, field) => {
+    const frame = document.querySelector(shown), target = document.querySelector(field);
+    if (frame && frame.offsetParent !== null && target) target.focus();
+  };
 
   // A label named in the opinions lights its boxes, as a row of the items table does.
   document.addEventListener("pointerover", event => {

@@ -26,17 +26,15 @@ _SYSTEM_FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
 def build_desk(services: Services) -> gr.Blocks:
     """The page with all its tabs; what a role may not use is hidden, and refused by every handler besides."""
     guard = Guard(services)
-    with gr.Blocks(
-        title="X-ray desk", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)
-    ) as desk:
+    with gr.Blocks(title="X-ray desk", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as desk:
         head = gr.HTML("", elem_id="head", apply_default_css=False)
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Analyse", id="analyse"):
                 analyse = AnalyseTab(guard)
             with gr.Tab("Train", id="train", visible=False) as train_tab:
-                train = TrainTab(guard, train_tab)
+                TrainTab(guard, train_tab)
             with gr.Tab("Users", id="users", visible=False) as users_tab:
-                users = UsersTab(guard, users_tab)
+                UsersTab(guard, users_tab)
             with gr.Tab("Help", id="help"):
                 gr.Markdown(HELP, elem_id="help-text")
 
@@ -50,7 +48,6 @@ def build_desk(services: Services) -> gr.Blocks:
             }
 
         guard.on(desk.load, Role.ANALYST, start, None, [head, train_tab, users_tab, analyse.strip])
-        del train, users
     return desk
 
 
@@ -74,7 +71,8 @@ def _theme() -> gr.themes.Base:
         "button_secondary_background_fill": "#1b2733", "button_secondary_background_fill_hover": "#253545",
         "button_secondary_text_color": text, "button_secondary_border_color": line,
         "button_primary_background_fill": "#1f6feb", "button_primary_background_fill_hover": "#3b82f6",
-        "button_primary_text_color": "#ffffff", "table_even_background_fill": panel, "table_odd_background_fill": "#0f1720",
+        "button_primary_text_color": "#ffffff", "table_even_background_fill": panel,
+        "table_odd_background_fill": "#0f1720",
     }  # fmt: skip
     return base.set(**values, **{f"{name}_dark": value for name, value in values.items()})
 

@@ -24,11 +24,9 @@ from xray_app.types import Role
 log = logging.getLogger(__name__)
 
 Handler = Callable[..., Any]
-Components = Sequence[gr.blocks.Block] | gr.blocks.Block | None
+Components = Sequence[Any] | Any
 
-SESSION_ENDED = (
-    "You are signed out. Sign in again in another tab, then repeat this: what you typed is still here."
-)
+SESSION_ENDED = "You are signed out. Sign in again in another tab, then repeat this: what you typed is still here."
 
 
 class Guard:

@@ -5,12 +5,15 @@ HELP = """
 
 1. **Add scans**: drop them on the left of *Analyse*, or press `U`. PNG, JPEG, WebP, BMP and TIFF are read.
 2. **Look**: the banner says the risk and what the policy advises. Below it, where the two models disagree.
-   Filters show the picture in black and white, negative, organic or metal only, and so on; the scan itself never changes.
+   Filters show the picture in black and white, negative, organic or metal only, and so on; the scan never changes.
 3. **Decide**: `1` clear, `2` review, `3` search. Clearing a bag rated HIGH asks for a reason.
 4. **Correct**: draw what was missed (drag on the picture, type a few letters, Enter), move or relabel a box
    (click it, drag, `Enter`), delete what is not there (`Delete`). `C` takes the counts from the boxes.
    `S` saves. Every save is a new revision; the prediction and older revisions stay.
 5. One bag in five is kept for testing and is never trained on. The rest trains the next adapter (admins: *Train*).
+
+After a hand search, *What did the hand search find?* records the truth about the bag. With a review required, an
+annotator accepts or rejects what somebody else saved.
 
 Press `?` on *Analyse* for all keys. Unsaved edits stay in this browser tab until you save or undo them.
 

@@ -103,3 +103,4 @@ add.addEventListener("input", event => {
 element.querySelector("#counts-from-boxes").addEventListener("click", countsFromBoxes);
 desk.actions["a"] = { run: () => add.focus(), help: "add an item", group: "Correction" };
 desk.subscribe(draw);
+draw();

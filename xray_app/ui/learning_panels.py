@@ -32,9 +32,13 @@ class CorrectionCounts:
 
 def counts(found: CorrectionCounts, active: Adapter | None, base: str) -> str:
     """What there is to train on, and what answers now."""
-    serving = f"adapter {escape(active.id[:8])} of {when(active.created_at)}" if active else "no adapter: the base model"
+    serving = "no adapter: the base model"
+    if active:
+        serving = f"adapter {escape(active.id[:8])} of {when(active.created_at)}"
     hint = ""
-    if found.train == 0:
+    if found.train == 0 and found.holdout:
+        hint = '<p class="hint">All corrections so far are of bags kept for testing. Correct some more scans.</p>'
+    elif found.train == 0:
         hint = '<p class="hint">Nothing to train on yet. Correct and save some scans on <b>Analyse</b> first.</p>'
     elif found.new == 0:
         hint = '<p class="hint">Nothing new since the last run.</p>'
@@ -62,8 +66,9 @@ def run_status(run: Run | None) -> str:
     }[run.status]
     error = f'<p class="error">{escape(run.error)}</p>' if run.error else ""
     return (
-        f'<div class="run {run.status}" data-status="{run.status}"><div class="run-line"><b>{_STATUS[run.status]} {run.status}</b>'
-        f"<span>{escape(text)}</span><span class='quiet'>{escape(run.id[:8])} · {_samples(run)}</span></div>"
+        f'<div class="run {run.status}" data-status="{run.status}"><div class="run-line">'
+        f"<b>{_STATUS[run.status]} {run.status}</b>"
+        f"<span>{escape(text)}</span><span class='quiet'>{escape(run.id[:8])} · {escape(_samples(run))}</span></div>"
         f'<div class="bar"><i style="width:{done}%"></i></div>{error}</div>'
     )
 
@@ -72,7 +77,9 @@ def _samples(run: Run) -> str:
     samples = run.samples
     if not (samples.train or samples.replay):
         return f"{run.recipe}, {run.method}"
-    return f"{run.recipe}, {run.method}, {samples.train} corrected + {samples.replay} replayed, {samples.holdout} held out"
+    return (
+        f"{run.recipe}, {run.method}, {samples.train} corrected + {samples.replay} replayed, {samples.holdout} held out"
+    )
 
 
 def run_table(found: Sequence[Run]) -> str:
@@ -85,7 +92,7 @@ def run_table(found: Sequence[Run]) -> str:
         if run.started_at and run.ended_at:
             took = f"{(run.ended_at - run.started_at).total_seconds():.0f} s"
         state = f"{run.status} {run.progress:.0%}" if run.status == "running" else run.status
-        error = f'<tr class="{run.status}"><td colspan="7" class="error">{escape(run.error)}</td></tr>' if run.error else ""
+        error = f'<tr><td colspan="7" class="error">{escape(run.error)}</td></tr>' if run.error else ""
         rows.append(
             f'<tr class="{run.status}"><td>{when(run.created_at)}</td><td>{escape(run.created_by)}</td>'
             f"<td>{escape(run.kind)}</td><td>{escape(_samples(run))}</td><td>{_STATUS[run.status]} {state}</td>"
@@ -150,10 +157,10 @@ def _three(before: MetricSet | None, after: MetricSet, field: str, more_is_bette
     if old is None or new is None:
         return f"<td>{_figure(old)}</td><td>{_figure(new)}</td><td></td>"
     change = new - old
-    # Words of the same meaning as the colour: an arrow.
     kind = "same" if abs(change) < 0.0005 else "better" if (change > 0) == more_is_better else "worse"
-    arrow = {"same": "=", "better": "↑ better" if more_is_better else "↓ better", "worse": "↓ worse" if more_is_better else "↑ worse"}
-    return f'<td>{_figure(old)}</td><td><b>{_figure(new)}</b></td><td class="{kind}">{change:+.3f} {arrow[kind]}</td>'
+    # Words of the same meaning as the colour.
+    word = "=" if kind == "same" else f"{'↑' if change > 0 else '↓'} {kind}"
+    return f'<td>{_figure(old)}</td><td><b>{_figure(new)}</b></td><td class="{kind}">{change:+.3f} {word}</td>'
 
 
 def _figure(value: float | None) -> str:
@@ -163,8 +170,9 @@ def _figure(value: float | None) -> str:
 def user_table(found: Sequence[User]) -> str:
     """Everybody who may sign in, and who may not any more."""
     rows = "".join(
-        f'<tr class="{"disabled" if user.disabled else ""}"><td>{escape(user.username)}</td><td>{escape(user.role.value)}</td>'
-        f"<td>{'disabled' if user.disabled else 'active'}</td><td>{when(user.created_at)}</td></tr>"
+        f'<tr class="{"disabled" if user.disabled else ""}"><td>{escape(user.username)}</td>'
+        f"<td>{escape(user.role.value)}</td><td>{'disabled' if user.disabled else 'active'}</td>"
+        f"<td>{when(user.created_at)}</td></tr>"
         for user in found
     )
     return (

@@ -7,7 +7,7 @@ from datetime import datetime
 from html import escape
 
 from xray_app.taxonomy import Policy, Taxonomy
-from xray_app.types import Analysis, Correction, Decision, Status
+from xray_app.types import Analysis, Correction, Decision, Item, ItemCount, Outcome, Status
 
 # Shape says the level where colour cannot: octagon, triangle, circle.
 _SHAPES = {
@@ -16,6 +16,9 @@ _SHAPES = {
     "LOW": '<circle cx="50" cy="50" r="46"/><path d="M28 52l15 16 29-34"/>',
 }
 _ACTIONS = {"CLEAR": "clear the bag", "REVIEW": "have it reviewed", "SEARCH": "search by hand"}
+
+
+NO_OPINIONS = '<p class="hint">What both models say, and the items, appear here once a scan is open.</p>'
 
 
 def icon(level: str) -> str:
@@ -27,8 +30,8 @@ def banner(analysis: Analysis | None, decisions: Sequence[Decision] = ()) -> str
     """The risk, readable from across the room."""
     if analysis is None:
         return (
-            '<div class="risk none"><div class="risk-word">–</div><div class="risk-text">'
-            "<strong>No scan open</strong><span>Add scans on the left; the risk of each appears here.</span></div></div>"
+            '<div class="risk none"><div class="risk-word">–</div><div class="risk-text"><strong>No scan open</strong>'
+            "<span>Add scans on the left; the risk of each appears here.</span></div></div>"
         )
     risk = analysis.risk
     decided = ""
@@ -40,15 +43,15 @@ def banner(analysis: Analysis | None, decisions: Sequence[Decision] = ()) -> str
         )
     return (
         f'<div class="risk {risk.level.lower()}" role="status" data-level="{risk.level}">{icon(risk.level)}'
-        f'<div class="risk-word">{risk.level}</div><div class="risk-text"><strong>{escape(_sentence(risk.reason))}</strong>'
-        f'<span>Advice: <b>{risk.action}</b>, {_ACTIONS[risk.action]} · policy “{escape(risk.policy)}”</span>{decided}</div></div>'
+        f'<div class="risk-word">{risk.level}</div>'
+        f'<div class="risk-text"><strong>{escape(_sentence(risk.reason))}</strong>'
+        f"<span>Advice: <b>{risk.action}</b>, {_ACTIONS[risk.action]} · policy “{escape(risk.policy)}”</span>"
+        f"{decided}</div></div>"
     )
 
 
-def opinions(analysis: Analysis | None, taxonomy: Taxonomy, policy: Policy) -> str:
+def opinions(analysis: Analysis, taxonomy: Taxonomy, policy: Policy) -> str:
     """Where the two models agree and differ, and the VLM's own words."""
-    if analysis is None:
-        return ""
     agreement = analysis.agreement
     differ = bool(agreement.vlm_only or agreement.detector_only)
     heading = "The models disagree" if differ else "The models agree"
@@ -69,7 +72,8 @@ def opinions(analysis: Analysis | None, taxonomy: Taxonomy, policy: Policy) -> s
     warning = f'<p class="warn">{escape(" ".join(notes))}</p>' if notes else ""
     return (
         f'<section class="agreement {"differ" if differ else "agree"}"><h3>{heading}</h3>{groups}</section>'
-        f'<section class="words"><h3>The VLM’s words</h3><blockquote>{escape(report.text) or "(no answer)"}</blockquote>{warning}</section>'
+        f'<section class="words"><h3>The VLM’s words</h3><blockquote>{escape(report.text) or "(no answer)"}'
+        f"</blockquote>{warning}</section>"
         f"{_facts(analysis, policy)}"
     )
 
@@ -105,11 +109,10 @@ def _facts(analysis: Analysis, policy: Policy) -> str:
     return '<dl class="facts">' + "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows) + "</dl>"
 
 
-def history(analysis: Analysis | None, revisions: Sequence[Correction]) -> str:
+def history(analysis: Analysis, revisions: Sequence[Correction], found: Sequence[Outcome] = ()) -> str:
     """Who said what, newest first, with the prediction at the end."""
-    if analysis is None:
-        return ""
-    rows = [_revision(revision) for revision in reversed(revisions)]
+    rows = [_outcome(outcome) for outcome in reversed(found)]
+    rows += [_revision(revision) for revision in reversed(revisions)]
     rows.append(
         f'<li><b>prediction</b> <span class="quiet">{when(analysis.created_at)}</span>'
         f"<div>{escape(_counts(analysis.report.items))}</div></li>"
@@ -128,6 +131,43 @@ def _revision(revision: Correction) -> str:
     )
 
 
+def _outcome(outcome: Outcome) -> str:
+    note = f"<q>{escape(outcome.note)}</q>" if outcome.note else ""
+    return (
+        f'<li class="outcome"><b>hand search</b> {escape(outcome.author)} '
+        f'<span class="quiet">{when(outcome.created_at)}</span>'
+        f"<div>found {escape(_counts(outcome.found))}</div>{note}</li>"
+    )
+
+
+def fate(saved: Correction) -> str:
+    """What becomes of a correction."""
+    if saved.status == "pending":
+        return "it waits for a second person"
+    return "its bag is kept for testing" if saved.split == "holdout" else "it will train"
+
+
+def to_review(newest: Correction) -> str:
+    """A correction that waits for somebody else's word."""
+    return (
+        f"<p><b>{escape(newest.author)}</b> saved revision {newest.revision}: {escape(changes(newest))}. "
+        "Look at it, then accept or reject it.</p>"
+    )
+
+
+def working(number: int, total: int, so_far: Sequence[str]) -> str:
+    """How far an upload is."""
+    return f'<p class="working" role="status">Analysing {number} of {total} …</p>{problems(so_far)}'
+
+
+def problems(found: Sequence[str]) -> str:
+    """The files that could not be read, and why; stays until the next upload."""
+    if not found:
+        return ""
+    rows = "".join(f"<li>{escape(problem)}</li>" for problem in found)
+    return f'<div class="refused" role="alert"><strong>Not read:</strong><ul>{rows}</ul></div>'
+
+
 def changes(revision: Correction) -> str:
     """A correction's difference in words."""
     diff = revision.diff
@@ -144,8 +184,9 @@ def conflict(newest: dict[str, object] | None) -> str:
         return ""
     revision = Correction.model_validate(newest)
     return (
-        f'<div class="conflict" role="alert"><strong>{escape(revision.author)} saved revision {revision.revision} while you were '
-        f"editing.</strong> Nothing was overwritten, and your edits are still in the picture. Theirs: {escape(changes(revision))}."
+        f'<div class="conflict" role="alert"><strong>{escape(revision.author)} saved revision {revision.revision} '
+        "while you were editing.</strong> Nothing was overwritten, and your edits are still in the picture. "
+        f"Theirs: {escape(changes(revision))}."
         "<br>Keep yours on top of theirs as a new revision, or drop yours and look at theirs.</div>"
     )
 
@@ -153,7 +194,8 @@ def conflict(newest: dict[str, object] | None) -> str:
 def header(username: str, role: str, demonstration: bool) -> str:
     """Name, badge, who is signed in, and the way out."""
     badge = (
-        '<span class="demo" title="Small bundled models, trained on simulated scans. Never rely on them alone.">demonstration model</span>'
+        '<span class="demo" title="Small bundled models, trained on simulated scans. Never rely on them alone.">'
+        "demonstration model</span>"
         if demonstration
         else ""
     )
@@ -169,8 +211,8 @@ def when(moment: datetime) -> str:
     return moment.astimezone().strftime("%d %b %H:%M")
 
 
-def _counts(items: Iterable[object]) -> str:
-    return ", ".join(f"{item.count} {item.label}" for item in items) or "nothing"  # type: ignore[attr-defined]
+def _counts(items: Iterable[Item | ItemCount]) -> str:
+    return ", ".join(f"{item.count} {item.label}" for item in items) or "nothing"
 
 
 def _sentence(text: str) -> str:

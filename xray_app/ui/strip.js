@@ -28,6 +28,7 @@ function draw() {
     button.setAttribute("aria-current", String(item.id === current));
     const picture = document.createElement("img");
     picture.loading = "lazy"; picture.decoding = "async"; picture.alt = "";
+    picture.addEventListener("error", () => { picture.style.visibility = "hidden"; });
     picture.src = `../v1/scans/${encodeURIComponent(item.scan_id)}/image`;
     button.append(picture);
     text(button, "span", item.level, "tile-level");

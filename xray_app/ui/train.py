@@ -18,11 +18,11 @@ from xray_app.api.learning import RunIn, base_sha256, start_run
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, NotFound
 from xray_app.store import adapters, corrections, runs
-from xray_app.types import Adapter, Role, Run
+from xray_app.types import Adapter, AdapterKind, Role, Run
 from xray_app.ui import learning_panels as panels
 from xray_app.ui.guard import Guard
 
-KIND = "vlm-adapter"
+KIND: AdapterKind = "vlm-adapter"
 POLL_SECONDS = 2.0
 METHODS = [("LoRA", "lora"), ("QLoRA (4-bit)", "qlora"), ("full", "full")]
 CURVE = ("step", "loss")
@@ -82,11 +82,15 @@ class TrainTab:
         seen = [self.adapter, self.curve_seen]
         guard.on(tab.select, Role.ADMIN, self.open, seen, everything)
         guard.on(self.timer.tick, Role.ADMIN, self.refresh, seen, everything)
-        guard.on(self.start.click, Role.ADMIN, self.start_run, [self.recipe, self.method, self.epochs, *seen], everything)
+        asked = [self.recipe, self.method, self.epochs, *seen]
+        guard.on(self.start.click, Role.ADMIN, self.start_run, asked, everything)
         guard.on(self.cancel.click, Role.ADMIN, self.cancel_run, seen, everything)
         guard.on(self.adapter.input, Role.ADMIN, self.choose, self.adapter, self.comparison)
         guard.on(self.promote.click, Role.ADMIN, self.promote_adapter, seen, everything, show_progress="minimal")
-        guard.on(self.force.click, Role.ADMIN, self.force_adapter, [self.reason, *seen], [*everything, self.reason], show_progress="minimal")  # fmt: skip
+        guard.on(
+            self.force.click, Role.ADMIN, self.force_adapter, [self.reason, *seen], [*everything, self.reason],
+            show_progress="minimal",
+        )  # fmt: skip
         guard.on(self.rollback.click, Role.ADMIN, self.roll_back, seen, everything)
 
     # --- showing ------------------------------------------------------------------------------------------
@@ -135,7 +139,7 @@ class TrainTab:
         accepted = [correction for _, correction in corrections.accepted(self.services.db)]
         last = next((run for run in all_runs if run.status == "succeeded" and run.kind == KIND), None)
         since = last.started_at or last.created_at if last else None
-        pending, following = corrections.pending(self.services.db, 500)
+        pending, _ = corrections.pending(self.services.db, 500)
         return panels.CorrectionCounts(
             new=sum(since is None or correction.created_at > since for correction in accepted),
             train=sum(correction.split == "train" for correction in accepted),
@@ -156,7 +160,7 @@ class TrainTab:
         try:
             asked = RunIn(kind=KIND, recipe=recipe or None, method=method, epochs=epochs or None)
         except ValueError as error:
-            raise BadInput("Epochs are a number above 0, at most 1000; method and recipe come from the lists.") from error
+            raise BadInput("Epochs are a number up to 1000; method and recipe come from the lists.") from error
         start_run(self.services, asked, who.username)
         gr.Info("The run has started. It goes on when you close this page.", duration=5)
         return self.refresh(who, chosen, None)

@@ -7,7 +7,7 @@ const one = selector => element.querySelector(selector);
 const stage = one(".stage"), svg = one("svg.scan"), picture = svg.querySelector("image"), layer = svg.querySelector(".boxes");
 const relabel = one(".relabel"), typed = relabel.querySelector("input"), choices = relabel.querySelector("ul");
 const line = one(".viewer-line"), empty = one(".viewer-empty"), broken = one(".viewer-broken");
-let view = { x: 0, y: 0, w: 1, h: 1 }, selected = null, drag = null, arming = false, spaced = false, hidden = false, lastLabel = null;
+let view = { x: 0, y: 0, w: 1, h: 1 }, selected = null, drag = null, arming = false, spaced = false, hidden = false, lastLabel = null, ghosts = false;
 let colour = null, penetration = null, edges = false;
 
 const work = () => desk.work;
@@ -60,11 +60,13 @@ function draw() {
   if (drag && drag.kind === "draw" && drag.box) boxes.push(drag.box);
   // Small boxes last, so that a knife on a laptop can be picked.
   for (const box of [...boxes].sort((a, b) => area(b) - area(a))) nodes.push(boxNode(box, unit));
+  if (ghosts) for (const box of now.predicted || []) nodes.unshift(ghostNode(box, unit));
   layer.replaceChildren(...nodes);
   layer.style.display = hidden ? "none" : "";
   const chosen = boxOf(selected);
   const parts = [`${now.scan.filename} · ${now.scan.width}×${now.scan.height}`, desk.plural(now.boxes.length, "box").replace("boxs", "boxes"), `${Math.round(scale() * 100)} %`];
   if (hidden) parts.push("boxes hidden");
+  if (ghosts) parts.push(now.base_revision ? "prediction shown" : "not corrected yet");
   if (chosen) parts.push(`${chosen.label}: ${chosen.xyxy.map(Math.round).join(", ")}`);
   line.textContent = parts.join("   ·   ");
   one(".unsaved").hidden = !desk.dirty();
@@ -86,6 +88,14 @@ function boxNode(box, unit) {
     const side = 8 * unit;
     for (const [name, hx, hy] of handles(box.xyxy)) node.append(shape("rect", { x: hx - side / 2, y: hy - side / 2, width: side, height: side, class: "handle", "data-handle": name, style: `cursor:${name}-resize` }));
   }
+  return node;
+}
+/** A box as the detector drew it, under the corrected ones. */
+function ghostNode(box, unit) {
+  const [x0, y0, x1, y1] = box.xyxy, node = shape("g", { class: "ghost" });
+  const text = shape("text", { x: x0 + 3 * unit, y: y1 - 4 * unit, "font-size": 11 * unit });
+  text.textContent = `predicted: ${box.label}`;
+  node.append(shape("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0 }), text);
   return node;
 }
 function handles([x0, y0, x1, y1]) {
@@ -298,6 +308,7 @@ function act(name) {
   else if (name === "out") zoom(1 / 1.3);
   else if (name === "draw") { arming = !arming; stage.classList.toggle("arming", arming); }
   else if (name === "boxes") { hidden = !hidden; draw(); }
+  else if (name === "ghosts") { ghosts = !ghosts; draw(); }
   else if (name === "undo") desk.undo();
   else if (name === "redo") desk.redo();
   else if (name === "delete") remove();
@@ -315,6 +326,7 @@ Object.assign(desk.actions, {
   "ArrowRight": { run: nudge(1, 0), once: false }, "ArrowUp": { run: nudge(0, -1), once: false }, "ArrowDown": { run: nudge(0, 1), once: false },
   "+": { run: () => zoom(1.3), once: false, help: "zoom in", group: "Picture" }, "=": { run: () => zoom(1.3), once: false }, "-": { run: () => zoom(1 / 1.3), once: false, help: "zoom out", group: "Picture" },
   "0": { run: fit, help: "whole picture", group: "Picture" }, "x": { run: () => act("boxes"), help: "hide or show the boxes", group: "Picture" },
+  "p": { run: () => act("ghosts"), help: "show the prediction under the correction", group: "Picture" },
   "Escape": { run: () => { selected = null; arming = false; stage.classList.remove("arming"); draw(); }, help: "let go of the box", group: "Boxes" },
 });
 element.addEventListener("click", event => {

@@ -79,6 +79,8 @@ def work_of(
             "filename": analysis.scan.filename,
         },
         "boxes": [box.model_dump(mode="json") for box in boxes],
+        # Kept beside a correction, so that one can always see what the models had said.
+        "predicted": [box.model_dump(mode="json") for box in analysis.boxes] if newest else [],
         "items": [item.model_dump(mode="json", exclude={"threat"}) for item in items],
         "labels": labels_of(taxonomy),
     }

@@ -1,0 +1,76 @@
+"""A desk over a real store, with models that say what they are told, and requests from signed-in users."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import gradio as gr
+import pytest
+from starlette.requests import Request
+
+from tests.ui.scripted import ScriptedDetector, ScriptedVlm
+from xray_app import auth
+from xray_app.analysis import Analyser
+from xray_app.api.services import Services
+from xray_app.api.session import COOKIE
+from xray_app.auth import Identity
+from xray_app.errors import Conflict
+from xray_app.settings import Settings
+from xray_app.store.database import Database
+from xray_app.taxonomy import Taxonomy
+from xray_app.types import Role, Run
+
+PASSWORD = "a good password"
+Ask = Callable[[Role | None], gr.Request]
+
+
+@pytest.fixture
+def launched() -> list[Run]:
+    """Runs the desk has launched."""
+    return []
+
+
+@pytest.fixture
+def services(db: Database, taxonomy: Taxonomy, tmp_path: Path, launched: list[Run]) -> Services:
+    settings = Settings(data_dir=tmp_path / "data", vlm="bundled", detector="bundled")
+    policy = taxonomy.policy("")
+    analyser = Analyser(ScriptedVlm(), ScriptedDetector(), taxonomy, policy)
+    return Services(settings, db, taxonomy, policy, analyser, launched.append)
+
+
+@pytest.fixture
+def ask(db: Database) -> Ask:
+    """A Gradio request of a signed-in user of some role, or of nobody."""
+
+    def request(role: Role | None) -> gr.Request:
+        headers = []
+        if role is not None:
+            with suppress(Conflict):
+                auth.add_user(db, role.value, PASSWORD, role)
+            token = auth.sign_in(db, role.value, PASSWORD).token
+            headers.append((b"cookie", f"{COOKIE}={token}".encode()))
+        scope = {"type": "http", "method": "POST", "path": "/desk/gradio_api/queue/join", "headers": headers}
+        return gr.Request(request=Request(scope), session_hash="test")
+
+    return request
+
+
+@pytest.fixture
+def analyst() -> Identity:
+    return Identity("ana", Role.ANALYST)
+
+
+@pytest.fixture
+def admin() -> Identity:
+    return Identity("root", Role.ADMIN)
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the desk told the person outside the page: Gradio's messages, which need a live event."""
+    messages: list[str] = []
+    for name in ("Info", "Warning"):
+        monkeypatch.setattr(gr, name, lambda message, **_: messages.append(message))
+    return messages

@@ -1,0 +1,273 @@
+"""The Analyse tab's handlers: scans in, decisions, corrections, conflicts, outcomes."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from tests.ui.scripted import ScriptedDetector, ScriptedVlm
+from xray_app.api.services import Services
+from xray_app.auth import Identity
+from xray_app.errors import BadInput, Conflict, Forbidden, NotFound, UnknownLabel
+from xray_app.store import analyses, corrections, decisions, outcomes
+from xray_app.types import Role
+from xray_app.ui.analyse import AnalyseTab
+from xray_app.ui.guard import Guard
+from xray_app.ui.verdict import found_items
+
+pytestmark = pytest.mark.usefixtures("said")
+
+
+@pytest.fixture
+def tab(services: Services) -> AnalyseTab:
+    with gr.Blocks():
+        return AnalyseTab(Guard(services))
+
+
+@pytest.fixture
+def upload(tmp_path: Path) -> Any:
+    """Puts a file where Gradio puts an uploaded one; returns its path."""
+    made: list[Path] = []
+
+    def put(name: str, content: bytes | None = None, shade: int = 200) -> str:
+        if content is None:
+            file = io.BytesIO()
+            Image.new("RGB", (200, 100), (shade, 180, 90)).save(file, "PNG")
+            content = file.getvalue()
+        folder = Path(get_upload_folder()) / f"desk-test-{tmp_path.name}-{len(made)}"
+        folder.mkdir(parents=True)
+        path = folder / name
+        path.write_bytes(content)
+        made.append(path)
+        return str(path)
+
+    return put
+
+
+def add(tab: AnalyseTab, who: Identity, *paths: str, bag: str | None = None) -> dict[Any, Any]:
+    """Adds scans; all values the page got, the last of each."""
+    page: dict[Any, Any] = {}
+    for step in tab.add_scans(who, list(paths), " lane 3 ", bag, None):
+        page |= step
+    return page
+
+
+@pytest.fixture
+def work(tab: AnalyseTab, analyst: Identity, upload: Any) -> dict[str, Any]:
+    """The viewer's value of one freshly analysed scan."""
+    value: dict[str, Any] = add(tab, analyst, upload("bag.png"))[tab.viewer]
+    return value
+
+
+def test_several_scans_are_analysed_shown_and_stored_and_the_uploads_are_gone(
+    tab: AnalyseTab, analyst: Identity, services: Services, upload: Any
+) -> None:
+    paths = [upload("one.png"), upload("two.png", shade=90)]
+    page = add(tab, analyst, *paths, bag="bag 7")
+    stored, _ = analyses.page(services.db, 10)
+    assert [one.scan.filename for one in stored] == ["two.png", "one.png"]
+    assert {(one.scan.bag_id, one.scan.scanner_id) for one in stored} == {("bag 7", "lane 3")}
+    assert page[tab.viewer]["scan"]["filename"] == "one.png", "the first one is shown"
+    assert [item["filename"] for item in page[tab.strip]["items"]] == ["one.png", "two.png"]
+    assert 'data-level="HIGH"' in page[tab.banner]
+    assert page[tab.upload] is None
+    assert not any(Path(path).exists() for path in paths)
+
+
+def test_a_broken_file_is_named_and_the_rest_go_on(
+    tab: AnalyseTab, analyst: Identity, services: Services, upload: Any
+) -> None:
+    page = add(tab, analyst, upload("<b>.zip", b"PK\x03\x04 nothing"), upload("good.png"))
+    assert "&lt;b&gt;.zip" in page[tab.refused]
+    assert page[tab.viewer]["scan"]["filename"] == "good.png"
+    assert len(analyses.page(services.db, 10)[0]) == 1
+
+
+def test_a_path_outside_the_upload_folder_is_refused(tab: AnalyseTab, analyst: Identity, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(b"x")
+    with pytest.raises(BadInput):
+        add(tab, analyst, str(secret))
+    assert secret.exists()
+
+
+def test_the_queue_is_ones_own_with_what_waits_first(tab: AnalyseTab, analyst: Identity, upload: Any) -> None:
+    add(tab, Identity("somebody else", Role.ANALYST), upload("theirs.png", shade=10))
+    first = add(tab, analyst, upload("one.png"), upload("two.png", shade=90))[tab.viewer]
+    page = tab.verdict.deciding("SEARCH")(analyst, first | {"seconds": 3.2}, "")
+    queue = page[tab.strip]["items"]
+    assert [(item["filename"], item["decision"]) for item in queue] == [("two.png", None), ("one.png", "SEARCH")]
+    assert page[tab.viewer]["scan"]["filename"] == "two.png", "the next one waiting comes up"
+
+
+def test_a_decision_keeps_time_and_note(tab: AnalyseTab, analyst: Identity, services: Services, work: Any) -> None:
+    tab.verdict.deciding("REVIEW")(analyst, work | {"seconds": 4.5}, " odd wiring ")
+    (kept,) = decisions.list(services.db, work["analysis_id"])
+    assert (kept.decision, kept.seconds, kept.note, kept.author) == ("REVIEW", 4.5, "odd wiring", "ana")
+
+
+@pytest.mark.parametrize("seconds", [None, "4", -1, True, float("nan"), 1e12, [3]])
+def test_a_time_that_cannot_be_is_not_kept(
+    tab: AnalyseTab, analyst: Identity, services: Services, work: Any, seconds: object
+) -> None:
+    tab.verdict.deciding("SEARCH")(analyst, work | {"seconds": seconds}, None)
+    assert decisions.list(services.db, work["analysis_id"])[0].seconds is None
+
+
+def test_clearing_a_high_bag_asks_first_and_needs_a_reason(
+    tab: AnalyseTab, analyst: Identity, services: Services, work: Any
+) -> None:
+    asked = tab.verdict.deciding("CLEAR")(analyst, work, "a note does not spare the question")
+    assert asked[tab.verdict.confirm]["visible"] is True
+    assert decisions.list(services.db, work["analysis_id"]) == []
+    with pytest.raises(BadInput, match="note"):
+        tab.verdict.clear_high(analyst, work, "  ")
+    tab.verdict.clear_high(analyst, work, "searched by hand before")
+    assert decisions.list(services.db, work["analysis_id"])[0].decision == "CLEAR"
+
+
+def test_a_low_bag_is_cleared_at_once(services: Services, analyst: Identity, upload: Any) -> None:
+    services.analyser.vlm = ScriptedVlm(text="Items detected: none. Security risk: LOW - no threats detected.")
+    services.analyser.detector = ScriptedDetector(found=())
+    with gr.Blocks():
+        tab = AnalyseTab(Guard(services))
+    work = add(tab, analyst, upload("empty.png"))[tab.viewer]
+    tab.verdict.deciding("CLEAR")(analyst, work, None)
+    assert decisions.list(services.db, work["analysis_id"])[0].decision == "CLEAR"
+
+
+def test_unsaved_edits_stay_on_the_screen_after_a_decision(tab: AnalyseTab, analyst: Identity, work: Any) -> None:
+    page = tab.verdict.deciding("SEARCH")(analyst, work | {"dirty": True}, None)
+    assert tab.viewer not in page
+    assert "SEARCH" in page[tab.banner]
+
+
+def edited(work: dict[str, Any]) -> dict[str, Any]:
+    """The work as a browser sends it after a box was drawn, one moved, one deleted, and a count changed."""
+    boxes = [dict(box) for box in work["boxes"]][:2]
+    boxes[0] = boxes[0] | {"xyxy": [10, 10, 50, 50], "status": "allowed", "threat": False, "source": "model"}
+    boxes.append({"id": "new-1", "label": "gun", "xyxy": [100, 20, 150, 60]})
+    items = [{"label": "knife", "count": 2}, {"label": "gun", "count": 1}]
+    return {**work, "boxes": boxes, "items": items}
+
+
+def test_a_correction_is_saved_as_the_next_revision(
+    tab: AnalyseTab, analyst: Identity, services: Services, work: Any
+) -> None:
+    page = tab.verdict.save_correction(analyst, edited(work), " two of them ", [])
+    (saved,) = corrections.list(services.db, work["analysis_id"])
+    assert (saved.revision, saved.author, saved.comment) == (1, "ana", "two of them")
+    assert [(item.label, item.count) for item in saved.items] == [("knife", 2), ("gun", 1)]
+    moved = next(box for box in saved.boxes if box.id == work["boxes"][0]["id"])
+    assert (moved.source, moved.xyxy, moved.threat) == ("human", (10, 10, 50, 50), True), (
+        "the server says what is a threat"
+    )
+    assert any(box.label == "gun" and box.id != "new-1" for box in saved.boxes)
+    assert page[tab.viewer]["base_revision"] == 1
+    assert page[tab.viewer]["predicted"] == work["boxes"], "the prediction is kept beside it"
+
+
+def test_two_people_at_one_scan_overwrite_nothing(
+    tab: AnalyseTab, analyst: Identity, services: Services, work: Any
+) -> None:
+    other = Identity("ben", Role.ANALYST)
+    tab.verdict.save_correction(other, {**work, "items": [{"label": "knife", "count": 3}], "boxes": []}, None, None)
+    page = tab.verdict.save_correction(analyst, edited(work), None, None)
+    assert tab.viewer not in page, "the own edits stay on the screen"
+    assert "ben" in page[tab.verdict.conflict]
+    assert page[tab.verdict.conflict_buttons]["visible"] is True
+    assert len(corrections.list(services.db, work["analysis_id"])) == 1
+
+    tab.verdict.save_on_top(analyst, edited(work), None, None)
+    first, second = corrections.list(services.db, work["analysis_id"])
+    assert (first.author, second.author, second.revision) == ("ben", "ana", 2)
+    assert tab.verdict.show_newest(other, work)[tab.viewer]["base_revision"] == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"items": [{"label": "knife", "count": -1}]},
+        {"items": [{"label": "knife", "count": 10**9}]},
+        {"items": [{"label": "flux capacitor", "count": 1}]},
+        {"items": [{"label": ["knife"], "count": 1}]},
+        {"items": "knife"},
+        {"items": None},
+        {"boxes": [{"id": None, "label": "knife", "xyxy": [0, 0, float("nan"), 5]}]},
+        {"boxes": [{"id": None, "label": "knife", "xyxy": [50, 50, 10, 90]}]},
+        {"boxes": [{"id": None, "label": "knife", "xyxy": [0, 0, 5000, 50]}]},
+        {"boxes": [{"id": "of another scan", "label": "knife", "xyxy": [0, 0, 50, 50]}]},
+        {"boxes": [{"label": "x" * 10_000, "xyxy": [0, 0, 50, 50]}]},
+        {"boxes": [3]},
+        {"boxes": [{}]},
+        {"base_revision": "newest"},
+        {"base_revision": -1},
+        {"analysis_id": "x" * 100},
+        {"analysis_id": None},
+    ],
+)
+def test_whatever_comes_from_a_browser_is_checked(
+    tab: AnalyseTab, analyst: Identity, services: Services, work: Any, change: dict[str, Any]
+) -> None:
+    with pytest.raises(BadInput):
+        tab.verdict.save_correction(analyst, {**work, **change}, None, None)
+    assert corrections.list(services.db, work["analysis_id"]) == []
+
+
+@pytest.mark.parametrize("value", [None, "x", 3, [], {}, {"analysis_id": "unknown", "items": [], "boxes": []}])
+def test_nothing_open_is_said_so(tab: AnalyseTab, analyst: Identity, value: object) -> None:
+    for act in (
+        lambda: tab.verdict.deciding("CLEAR")(analyst, value, None),
+        lambda: tab.verdict.clear_high(analyst, value, "why"),
+        lambda: tab.verdict.save_correction(analyst, value, None, None),
+        lambda: tab.verdict.save_on_top(analyst, value, None, None),
+        lambda: tab.verdict.record_outcome(analyst, value, "nothing", None),
+        lambda: tab.open(analyst, value),
+    ):
+        with pytest.raises((BadInput, NotFound)):
+            act()
+
+
+def test_a_second_person_reviews(services: Services, analyst: Identity, upload: Any) -> None:
+    services.settings.review = "required"
+    with gr.Blocks():
+        tab = AnalyseTab(Guard(services))
+    work = add(tab, analyst, upload("bag.png"))[tab.viewer]
+    page = tab.verdict.save_correction(analyst, edited(work), None, None)
+    assert page[tab.verdict.review_group]["visible"] is False, "nobody reviews their own"
+    annotator = Identity("nora", Role.ANNOTATOR)
+    page = tab.show(annotator, work["analysis_id"])
+    assert page[tab.verdict.review_group]["visible"] is True
+    with pytest.raises(Conflict):
+        tab.verdict.reviewing("accepted")(annotator, work, None)  # looks at the prediction still
+    with pytest.raises(Forbidden):
+        tab.verdict.reviewing("accepted")(analyst, page[tab.viewer], None)
+    tab.verdict.reviewing("accepted")(annotator, page[tab.viewer], None)
+    assert corrections.list(services.db, work["analysis_id"])[0].status == "accepted"
+
+
+def test_what_the_search_found_is_recorded(tab: AnalyseTab, analyst: Identity, services: Services, work: Any) -> None:
+    page = tab.verdict.record_outcome(analyst, work, "2 knives, a lighter".replace("a ", "1 "), "in the lining")
+    (kept,) = outcomes.list(services.db, work["analysis_id"])
+    assert [(item.label, item.count) for item in kept.found] == [("knife", 2), ("lighter", 1)]
+    assert "in the lining" in page[tab.history]
+
+
+def test_found_items_in_words(services: Services) -> None:
+    taxonomy = services.taxonomy
+    assert found_items("Nothing.", taxonomy) == []
+    assert [(one.label, one.count) for one in found_items("gun; 3 x Plastic bottles", taxonomy)] == [
+        ("gun", 1),
+        ("plastic bottle", 3),
+    ]
+    for bad in ("", " , ", "0 knives", "100 knives"):
+        with pytest.raises(BadInput):
+            assert found_items(bad, taxonomy), "an empty list would say that nothing was found"
+    with pytest.raises(UnknownLabel):
+        found_items("1 flux capacitor", taxonomy)

@@ -1,0 +1,282 @@
+"""What a person says about an analysis: the decision, the correction, its review, and what the search found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from xray_app.api.services import Services
+from xray_app.auth import Identity
+from xray_app.errors import BadInput, Conflict, NotFound
+from xray_app.store import analyses, corrections, decisions, outcomes
+from xray_app.taxonomy import Taxonomy
+from xray_app.types import Action, Analysis, Correction, ItemCount, Role
+from xray_app.ui import panels
+from xray_app.ui.guard import Guard
+from xray_app.ui.viewer import analysis_id_of, correction_from
+
+MAX_NOTE = 2000
+A_DAY = 86_400
+# Adds what only the browser knows to the viewer's value: how long the scan was looked at, and what is unsaved.
+WITH_CLOCK = "(work, ...rest) => [work && {...work, seconds: xrayDesk.seconds(), dirty: xrayDesk.dirty()}, ...rest]"
+FOCUS_REASON = "() => xrayDesk.focusShown('#confirm', '#decision-note textarea, #decision-note input')"
+_FOUND = re.compile(r"(?:(\d{1,3})\s*[x×]?\s+)?(.+)")
+
+
+class Verdict:
+    """Buttons and fields around the picture, and their handlers.
+
+    Args:
+        services: the running desk.
+        show: gives the outputs that show an analysis.
+        queue: gives the queue's value with a current analysis.
+    """
+
+    def __init__(
+        self, services: Services, show: Callable[..., dict[Any, Any]], queue: Callable[..., dict[str, Any]]
+    ) -> None:
+        self.services, self._show, self._queue = services, show, queue
+        with gr.Column(elem_id="decision", scale=0, min_width=430):
+            with gr.Row(elem_id="decision-buttons"):
+                self.clear = gr.Button("1 · Clear", elem_id="decide-clear")
+                self.review = gr.Button("2 · Review", elem_id="decide-review")
+                self.search = gr.Button("3 · Search", elem_id="decide-search")
+            self.note = _line("note to the decision (optional)", "decision-note")
+
+    def build_confirm(self) -> None:
+        """The question before a HIGH bag is cleared; hidden until then."""
+        with gr.Group(visible=False, elem_id="confirm") as self.confirm:
+            gr.HTML(
+                "<strong>This bag is rated HIGH.</strong> Clearing it lets it go without a search. "
+                "Write in the note why that is right, then confirm.",
+                apply_default_css=False,
+            )
+            with gr.Row():
+                self.clear_anyway = gr.Button("Clear this HIGH bag", variant="stop", elem_id="clear-anyway")
+                self.keep = gr.Button("Do not clear", elem_id="keep-bag")
+
+    def build_correction(self) -> None:
+        """Save, conflict, review, scope and the search's outcome: the lower part of the side."""
+        self.conflict = gr.HTML("", elem_id="conflict", apply_default_css=False)
+        with gr.Row(visible=False, elem_id="conflict-buttons") as self.conflict_buttons:
+            self.keep_mine = gr.Button("Keep mine on top", size="sm", elem_id="keep-mine")
+            self.take_theirs = gr.Button("Drop mine, show theirs", size="sm", elem_id="take-theirs")
+        with gr.Row(elem_id="save-row"):
+            self.comment = _line("comment (optional)", "comment", scale=2)
+            self.save = gr.Button("Save correction · S", variant="primary", elem_id="save-correction", min_width=158)
+        with gr.Group(visible=False, elem_id="review") as self.review_group:
+            self.pending = gr.HTML("", apply_default_css=False)
+            with gr.Row():
+                self.accept = gr.Button("Accept", size="sm", elem_id="accept-correction")
+                self.reject = gr.Button("Reject", size="sm", elem_id="reject-correction")
+        with gr.Accordion("Looked for certain classes only?", open=False, elem_id="scope"):
+            self.labelled = gr.Dropdown(
+                choices=list(self.services.taxonomy.names), multiselect=True, show_label=False, container=False,
+                info="Empty: you looked for everything. What you did not look for is neither taught nor scored.",
+            )  # fmt: skip
+        with gr.Accordion("What did the hand search find?", open=False, elem_id="outcome"):
+            self.found = _line("1 knife, 2 lighters; or: nothing", "found")
+            self.record = gr.Button("Record what was found", size="sm", elem_id="record-outcome")
+
+    @property
+    def outputs(self) -> list[Any]:
+        """The components a freshly shown analysis resets."""
+        return [
+            self.confirm, self.conflict, self.conflict_buttons, self.note, self.comment, self.labelled,
+            self.found, self.review_group, self.pending,
+        ]  # fmt: skip
+
+    def fresh(self, who: Identity, revisions: Sequence[Correction]) -> dict[Any, Any]:
+        """Empty fields, and the review of the newest correction for whoever may do it."""
+        newest = revisions[-1] if revisions else None
+        may_review = (
+            newest is not None
+            and newest.status == "pending"
+            and newest.author != who.username
+            and who.role.includes(Role.ANNOTATOR)
+        )
+        return {
+            self.confirm: gr.update(visible=False),
+            self.conflict: "",
+            self.conflict_buttons: gr.update(visible=False),
+            self.note: "",
+            self.comment: "",
+            self.labelled: [],
+            self.found: "",
+            self.review_group: gr.update(visible=may_review),
+            self.pending: panels.to_review(newest) if newest and may_review else "",
+        }
+
+    def attach(self, guard: Guard, viewer: gr.HTML, strip: gr.HTML, banner: gr.HTML, everything: list[Any]) -> None:
+        """Gives every button its handler."""
+        self.strip, self.banner = strip, banner
+        noted, corrected = [viewer, self.note], [viewer, self.comment, self.labelled]
+        buttons: list[tuple[gr.Button, Action]] = [
+            (self.clear, "CLEAR"), (self.review, "REVIEW"), (self.search, "SEARCH"),
+        ]  # fmt: skip
+        for button, word in buttons:
+            asked = guard.on(button.click, Role.ANALYST, self.deciding(word), noted, everything, js=WITH_CLOCK)
+            if word == "CLEAR":
+                asked.then(None, js=FOCUS_REASON)
+        guard.on(self.clear_anyway.click, Role.ANALYST, self.clear_high, noted, everything, js=WITH_CLOCK)
+        guard.on(self.keep.click, Role.ANALYST, self.do_not_clear, None, [self.confirm])
+        guard.on(self.save.click, Role.ANALYST, self.save_correction, corrected, everything)
+        guard.on(self.keep_mine.click, Role.ANALYST, self.save_on_top, corrected, everything)
+        guard.on(self.take_theirs.click, Role.ANALYST, self.show_newest, viewer, everything)
+        guard.on(self.accept.click, Role.ANNOTATOR, self.reviewing("accepted"), [viewer, self.comment], everything)
+        guard.on(self.reject.click, Role.ANNOTATOR, self.reviewing("rejected"), [viewer, self.comment], everything)
+        guard.on(self.record.click, Role.ANALYST, self.record_outcome, [viewer, self.found, self.note], everything)
+
+    # --- decisions ----------------------------------------------------------------------------------------
+
+    def deciding(self, word: Action) -> Callable[..., dict[Any, Any]]:
+        """The handler of one decision button."""
+
+        def decide(who: Identity, work: Any, note: str | None) -> dict[Any, Any]:
+            analysis = analyses.get(self.services.db, analysis_id_of(work))
+            if word == "CLEAR" and analysis.risk.level == "HIGH":
+                return {self.confirm: gr.update(visible=True)}
+            return self._decide(who, analysis, word, work, note)
+
+        decide.__name__ = decide.__qualname__ = f"decide_{word.lower()}"
+        return decide
+
+    def clear_high(self, who: Identity, work: Any, note: str | None) -> dict[Any, Any]:
+        """Clears a HIGH bag, with the reason in the note."""
+        analysis = analyses.get(self.services.db, analysis_id_of(work))
+        if not (note or "").strip():
+            raise BadInput("Clearing a HIGH bag needs a note that says why.")
+        return self._decide(who, analysis, "CLEAR", work, note)
+
+    def do_not_clear(self, who: Identity) -> dict[Any, Any]:
+        """Closes the question."""
+        return {self.confirm: gr.update(visible=False)}
+
+    def _decide(self, who: Identity, analysis: Analysis, word: Action, work: Any, note: str | None) -> dict[Any, Any]:
+        db = self.services.db
+        decisions.add(db, analysis.id, word, _seconds(work.get("seconds")), _text(note), who.username)
+        if work.get("dirty"):
+            gr.Info("Decision recorded. Your edits of this scan are not saved yet.", duration=6)
+            return {
+                self.strip: self._queue(who, analysis.id),
+                self.banner: panels.banner(analysis, decisions.list(db, analysis.id)),
+                self.confirm: gr.update(visible=False),
+                self.note: "",
+            }
+        gr.Info(f"{word} recorded for {escape(analysis.scan.filename)}.", duration=4)
+        waiting = [item["id"] for item in self._queue(who, None)["items"] if item["decision"] is None]
+        return self._show(who, waiting[0] if waiting else analysis.id)
+
+    # --- corrections --------------------------------------------------------------------------------------
+
+    def save_correction(self, who: Identity, work: Any, comment: str | None, labelled: Any) -> dict[Any, Any]:
+        """Appends what the person sees as the next revision; a stale one is shown as a conflict."""
+        analysis_id = analysis_id_of(work)
+        services = self.services
+        try:
+            saved = corrections.add(
+                services.db, analysis_id, correction_from(work, comment, labelled), who.username,
+                services.taxonomy, services.settings.review == "required",
+            )  # fmt: skip
+        except Conflict as error:
+            return {
+                self.conflict: panels.conflict((error.details or {}).get("newest")),
+                self.conflict_buttons: gr.update(visible=True),
+            }
+        gr.Info(f"Revision {saved.revision} saved: {panels.fate(saved)}.", duration=5)
+        return self._show(who, analysis_id, discard_draft=True)
+
+    def save_on_top(self, who: Identity, work: Any, comment: str | None, labelled: Any) -> dict[Any, Any]:
+        """After a conflict: the person's edits as a revision on top of the newest one."""
+        analysis = analyses.get(self.services.db, analysis_id_of(work))
+        revisions = corrections.list(self.services.db, analysis.id)
+        if not revisions:
+            raise NotFound("There is no other revision; save again.")
+        sent = correction_from(work, comment, labelled)
+        # A box of the older revision that the newest lacks cannot keep its id: it is drawn anew.
+        known = {box.id for box in (*analysis.boxes, *revisions[-1].boxes)}
+        boxes = [box.model_dump() | {"id": box.id if box.id in known else None} for box in sent.boxes]
+        items = [item.model_dump() for item in sent.items]
+        on_top = {
+            "analysis_id": analysis.id, "base_revision": revisions[-1].revision, "boxes": boxes, "items": items,
+        }  # fmt: skip
+        return self.save_correction(who, on_top, comment, labelled)
+
+    def show_newest(self, who: Identity, work: Any) -> dict[Any, Any]:
+        """After a conflict: the other person's revision, and the own edits dropped."""
+        return self._show(who, analysis_id_of(work), discard_draft=True)
+
+    def reviewing(self, status: Any) -> Callable[..., dict[Any, Any]]:
+        """The handler that accepts or rejects the newest correction of the scan shown."""
+
+        def judge(who: Identity, work: Any, comment: str | None) -> dict[Any, Any]:
+            revisions = corrections.list(self.services.db, analysis_id_of(work))
+            if not revisions:
+                raise NotFound("There is no correction to review.")
+            newest = revisions[-1]
+            if work.get("base_revision") != newest.revision:
+                raise Conflict("A newer revision was saved meanwhile. Choose the scan again and look at it first.")
+            corrections.review(self.services.db, newest.id, status, _text(comment), who.username)
+            gr.Info(f"Revision {newest.revision} {status}.", duration=5)
+            return self._show(who, newest.analysis_id)
+
+        judge.__name__ = judge.__qualname__ = f"review_{status}"
+        return judge
+
+    def record_outcome(self, who: Identity, work: Any, found: str | None, note: str | None) -> dict[Any, Any]:
+        """Records what the hand search found, the only real truth about a bag."""
+        analysis_id = analysis_id_of(work)
+        items = found_items(found or "", self.services.taxonomy)
+        outcomes.add(self.services.db, analysis_id, items, _text(note), who.username, self.services.taxonomy)
+        gr.Info("Recorded what the search found.", duration=5)
+        return self._show(who, analysis_id)
+
+
+def found_items(text: str, taxonomy: Taxonomy) -> list[ItemCount]:
+    """“1 knife, 2 lighters” as items; “nothing” and “none” as an empty list.
+
+    Raises:
+        BadInput: no words at all, or a count outside 1 to 99.
+        UnknownLabel: a name that is no class of the taxonomy.
+    """
+    words = text.strip().rstrip(".")
+    parts = [part.strip() for part in re.split(r"[,;]", words) if part.strip()]
+    if not parts:
+        raise BadInput("Write what was found, such as “1 knife, 2 lighters”, or “nothing”.")
+    if words.lower() in ("nothing", "none"):
+        return []
+    items = []
+    for part in parts:
+        match = _FOUND.fullmatch(part)
+        count = int(match[1]) if match and match[1] else 1
+        if match is None or not 1 <= count <= 99:
+            raise BadInput(f"A count is 1 to 99: “{part[:60]}”.")
+        items.append(ItemCount(label=taxonomy.resolve(match[2]).name, count=count))
+    return items
+
+
+def _line(placeholder: str, elem_id: str, **more: Any) -> gr.Textbox:
+    return gr.Textbox(
+        placeholder=placeholder, show_label=False, container=False, max_length=MAX_NOTE, elem_id=elem_id, **more
+    )
+
+
+def _seconds(value: Any) -> float | None:
+    good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < A_DAY
+    return float(value) if good else None
+
+
+def _text(note: str | None) -> str | None:
+    """A note as it is kept.
+
+    Raises:
+        BadInput: it is too long.
+    """
+    text = (note or "").strip()
+    if len(text) > MAX_NOTE:
+        raise BadInput(f"A note has at most {MAX_NOTE} characters.")
+    return text or None
