@@ -102,9 +102,7 @@ def finetune(
             print(f"{done:6.1%} {json.dumps(figures)}", file=sys.stderr)
         return False
 
-    folder = train(
-        data, load_recipe(recipe), _method(method), out, epochs=epochs, resume=resume, on_progress=show
-    )
+    folder = train(data, load_recipe(recipe), _method(method), out, epochs=epochs, resume=resume, on_progress=show)
     _show(adapter=str(folder))
 
 
@@ -185,12 +183,17 @@ def compare(
 
 @app.command()
 def plan(
-    recipe: Annotated[str, typer.Option()],
-    images: Annotated[int, typer.Option(min=1)],
-    method: str = "lora",
+    recipe: Annotated[str, typer.Option(help="A recipe's name, or the path of one.")],
+    images: Annotated[int, typer.Option(min=1, help="Labelled scans to train on.")],
+    method: Annotated[str, typer.Option(help="lora, qlora or full")] = "lora",
+    epochs: Annotated[float | None, typer.Option()] = None,
 ) -> None:
-    """Memory, time and cost of a training, before anything starts."""
-    raise BadInput("The planner is not part of this version yet.")
+    """Estimate memory, time and cost of a training on common machines, before anything starts."""
+    from training.plan import as_table
+    from training.plan import plan as estimate
+    from training.recipe import load_recipe
+
+    print(as_table(estimate(load_recipe(recipe), _method(method), images, epochs=epochs)))
 
 
 @app.command()
