@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, cast, get_args
 
 import typer
+from pydantic import ValidationError
 
 from xray_app.errors import BadInput, DeskError
 from xray_app.settings import Settings
@@ -146,12 +147,16 @@ def evaluate(
     from training.compare import evaluate_models
     from training.samples import read_jsonl, unscoped
 
-    samples = read_jsonl(data)
+    samples = read_jsonl(_labelled(data))
     samples = unscoped(samples) if full_instruction else samples
     result = evaluate_models(samples, _settings(vlm, detector), _taxonomy(), adapter)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps({key: value for key, value in result.items() if key != "per_class"}))
+
+
+def _labelled(data: Path) -> Path:
+    return data / "val.jsonl" if data.is_dir() else data
 
 
 def _settings(vlm: str, detector: str) -> Settings:
@@ -170,7 +175,7 @@ def compare(
     from training.compare import comparison, table
     from training.samples import read_jsonl, unscoped
 
-    samples = read_jsonl(data)
+    samples = read_jsonl(_labelled(data))
     rows = comparison(
         unscoped(samples) if full_instruction else samples,
         _taxonomy(),
@@ -277,6 +282,10 @@ def main() -> None:
         app()
     except DeskError as error:
         print(error.message, file=sys.stderr)
+        sys.exit(1)
+    except ValidationError as error:
+        first = error.errors()[0]
+        print(f"A setting is wrong: {'.'.join(map(str, first['loc']))}: {first['msg']}", file=sys.stderr)
         sys.exit(1)
 
 

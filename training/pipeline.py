@@ -5,9 +5,11 @@ Promoting is a person's decision, made elsewhere.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
+import shutil
 import signal
 import uuid
 from collections.abc import Callable
@@ -91,6 +93,11 @@ def _work(db: Database, settings: Settings, run: Run) -> int:
         error = problem.message
     except (KeyboardInterrupt, SystemExit):
         error = "The run was stopped from outside. No adapter was changed. Start it again."
+    except OSError as problem:
+        logger.exception("run %s", run.id)
+        error = f"{problem.strerror or problem}."
+        if problem.errno == errno.ENOSPC:
+            error = f"The disk that holds {settings.data_dir.resolve()} is full. Make room and start the run again."
     except MemoryError:
         error = "The machine ran out of memory. Use a smaller base model, batch or picture size."
     except Exception as problem:
@@ -106,9 +113,7 @@ def _work(db: Database, settings: Settings, run: Run) -> int:
 
 def _train(db: Database, settings: Settings, run: Run, told: Told) -> None:
     if run.kind != "vlm-adapter":
-        raise BadInput(
-            "Runs train the language model so far. For the detector: python -m training finetune-detector."
-        )
+        raise BadInput("Runs train the language model so far. For the detector: python -m training finetune-detector.")
     recipe = load_recipe(run.recipe)
     if run.method == "full":
         raise BadRecipe(
@@ -159,6 +164,7 @@ def _train(db: Database, settings: Settings, run: Run, told: Told) -> None:
         ),
     )
     runs.update(db, run.id, adapter_id=adapter_id)
+    _tidy(folder)
 
 
 def _freeze(
@@ -177,6 +183,12 @@ def _freeze(
     sha256 = snapshot([*train, *replayed], folder / "snapshot")
     runs.update(db, run.id, samples=SampleCounts(train=len(train), holdout=held_out, replay=count))
     return sha256
+
+
+def _tidy(folder: Path) -> None:
+    """Keeps log, loss curve and snapshot; the rest is in the snapshot or registered by now."""
+    for name in ("replay", "checkpoints", "adapter"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _writing_progress(folder: Path, told: Told) -> Callable[[float, dict[str, float]], bool]:

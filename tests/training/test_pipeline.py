@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tests.conftest import MakeAnalysis
 from tests.tiny import save_tiny_vlm
@@ -15,11 +18,11 @@ from tests.training.test_samples import correct
 from training import holdout as held
 from training import pipeline
 from training import runs as life
-from training.finetune import Stopped
+from training.finetune import Stopped, wrap
 from training.recipe import load_recipe
 from training.registry import promote, read_manifest
 from xray_app import settings as settings_module
-from xray_app.settings import Settings
+from xray_app.settings import ROOT, Settings
 from xray_app.store import adapters, holdout_figures, runs
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy
@@ -37,6 +40,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the small simulated hold-out of all these tests is written once."""
     return tmp_path_factory.mktemp("holdout")
+
+
+@pytest.fixture(scope="session")
+def untrained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter fresh from the recipe: it loads, and answers exactly like its base."""
+    folder = tmp_path_factory.mktemp("untrained")
+    wrap(LocalVlm.load(str(tiny)).model, load_recipe("bundled"), "lora").save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture
@@ -96,6 +107,7 @@ def test_a_run_ends_with_a_registered_gated_adapter(
     assert manifest.recipe is not None
     assert manifest.snapshot_sha256 is not None
     assert manifest.taxonomy_sha256 == taxonomy.sha256
+    assert not (life.run_folder(settings, run.id) / "checkpoints").exists()
     curve = life.progress(settings, run.id)
     assert curve
     assert {"step", "loss", "seconds"} <= set(curve[0])
@@ -110,7 +122,7 @@ def test_a_run_ends_with_a_registered_gated_adapter(
 
 @pytest.mark.usefixtures("corrected")
 def test_figures_of_the_active_model_are_measured_once(
-    db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    db: Database, settings: Settings, untrained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured: list[int] = []
     evaluate = held.evaluate_vlm
@@ -120,11 +132,27 @@ def test_figures_of_the_active_model_are_measured_once(
         return evaluate(vlm, samples, *rest)
 
     monkeypatch.setattr(held, "evaluate_vlm", counting)
+    monkeypatch.setattr(pipeline, "finetune", lambda *_, **__: copy_of(untrained, db))
     for _ in range(2):
         assert pipeline.run_pipeline(db, settings, queue(db).id) == 0
     site = runs.page(db)[0][0].samples.holdout
     # The base model on both hold-outs, then each candidate; an empty half costs nothing either way.
     assert [n for n in measured if n] == [n for n in (4, site) * 3 if n]
+
+
+@pytest.mark.usefixtures("corrected")
+def test_an_adapter_without_effect_is_registered_and_refused(
+    db: Database, settings: Settings, untrained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "finetune", lambda *_, **__: copy_of(untrained, db))
+    run = queue(db)
+    assert pipeline.run_pipeline(db, settings, run.id) == 0
+    gate = adapters.get(db, str(runs.get(db, run.id).adapter_id)).gate
+    assert [check.name for check in gate.checks if not check.passed] == ["answers differ"]
+
+
+def copy_of(folder: Path, db: Database) -> Path:
+    return Path(shutil.copytree(folder, db.data_dir / "trained", dirs_exist_ok=True))
 
 
 def test_without_a_correction_a_run_fails_and_says_why(db: Database, settings: Settings) -> None:
@@ -170,27 +198,31 @@ def test_a_run_is_cancelled_between_steps(db: Database, settings: Settings, monk
 
 @pytest.mark.usefixtures("corrected")
 def test_an_adapter_that_does_not_load_is_registered_and_refused(
-    db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    db: Database, settings: Settings, untrained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = pipeline.finetune
-
-    def renamed(*arguments, **options):  # type: ignore[no-untyped-def]
-        from safetensors.torch import load_file, save_file
-
-        folder = train(*arguments, **options)
-        file = folder / "adapter_model.safetensors"
-        save_file({f"other.{key}": value for key, value in load_file(file).items()}, file)
-        return folder
-
-    monkeypatch.setattr(pipeline, "finetune", renamed)
+    folder = copy_of(untrained, db)
+    file = folder / "adapter_model.safetensors"
+    save_file({f"other.{key}": value for key, value in load_file(file).items()}, file)
+    monkeypatch.setattr(pipeline, "finetune", lambda *_, **__: folder)
     run = queue(db)
     assert pipeline.run_pipeline(db, settings, run.id) == 0
     done = runs.get(db, run.id)
     assert done.status == "succeeded"
-    adapter = adapters.get(db, str(done.adapter_id))
-    assert not adapter.gate.passed
-    assert adapter.gate.checks[0].name == "loads"
-    assert "do not match" in adapter.gate.checks[0].detail
+    gate = adapters.get(db, str(done.adapter_id)).gate
+    assert not gate.passed
+    assert gate.checks[0].name == "loads"
+    assert "do not match" in gate.checks[0].detail
+
+
+@pytest.mark.usefixtures("corrected")
+def test_a_full_disk_is_said(db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pipeline, "finetune", full)
+    run = queue(db)
+    assert pipeline.run_pipeline(db, settings, run.id) == 1
+    assert "is full. Make room" in str(runs.get(db, run.id).error)
 
 
 @pytest.mark.usefixtures("corrected")
@@ -210,7 +242,7 @@ def test_full_fine_tuning_is_sent_to_the_command_line(db: Database, settings: Se
 def test_the_command_line_answers_fast_and_speaks_plainly(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "training", *arguments], capture_output=True, text=True, check=False
+            [sys.executable, "-m", "training", *arguments], capture_output=True, text=True, check=False, cwd=ROOT
         )
 
     shown = run("--help").stdout
