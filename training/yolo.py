@@ -75,6 +75,7 @@ def read_yolo(
     problems: list[str] = []
     splits: dict[str, tuple[Sample, ...]] = {}
     seen: dict[str, Path] = {}
+    bags: set[str] = set()
     # val first: of a scan that is in both, the training copy is the one to lose.
     for split in ("val", "train"):
         if split not in config:
@@ -86,11 +87,14 @@ def read_yolo(
                 digest = hashlib.sha256(image.read_bytes()).hexdigest()
                 if digest in seen:
                     raise _BadLine(f"{image}: the same picture is in val as {seen[digest].name}")
+                if image.stem in bags:
+                    raise _BadLine(f"{image}: the bag {image.stem} is in val too")
                 found.append(_read_scan(image, names, taxonomy))
                 of_split.setdefault(digest, image)
             except _BadLine as error:
                 problems.append(str(error))
         seen |= of_split
+        bags |= {sample.bag_id for sample in found}
         splits[split] = tuple(found)
     if problems and not skip_bad:
         shown = "\n".join(problems[:PROBLEMS_SHOWN])

@@ -105,6 +105,17 @@ def test_missing_files_broken_pictures_and_leaks_are_each_reported(
         read_yolo(yolo.root, taxonomy, skip_bad=True)
 
 
+def test_a_bag_in_both_splits_is_a_leak_and_the_training_copy_goes(
+    yolo: YoloFolder, taxonomy: Taxonomy
+) -> None:
+    yolo.add("train", {"a": "", "b": ""}).add("val", {"a": ""}, start=9).names("knife")
+    with pytest.raises(BadDataset, match=r"images/train/a\.png: the bag a is in val too"):
+        read_yolo(yolo.root, taxonomy)
+    splits = read_yolo(yolo.root, taxonomy, skip_bad=True).splits
+    assert [sample.bag_id for sample in splits["train"]] == ["b"]
+    assert [sample.bag_id for sample in splits["val"]] == ["a"]
+
+
 def test_an_unknown_label_is_named_and_can_be_skipped(yolo: YoloFolder, taxonomy: Taxonomy) -> None:
     yolo.add("train", {"a": f"0 {BOX}\n1 {BOX}\n"}).names("flux capacitor", "knife")
     with pytest.raises(UnknownLabel, match="flux capacitor"):
