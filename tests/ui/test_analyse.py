@@ -184,10 +184,16 @@ def test_two_people_at_one_scan_overwrite_nothing(
     assert page[tab.verdict.conflict_buttons]["visible"] is True
     assert len(corrections.list(services.db, work["analysis_id"])) == 1
 
-    tab.verdict.save_on_top(analyst, edited(work), None, None)
+    seen = page[tab.verdict.seen_revision]
+    tab.verdict.save_on_top(analyst, edited(work), None, None, seen)
     first, second = corrections.list(services.db, work["analysis_id"])
     assert (first.author, second.author, second.revision) == ("ben", "ana", 2)
     assert tab.verdict.show_newest(other, work)[tab.viewer]["base_revision"] == 2
+
+    # Agreeing to go on top of revision 1 is no agreement to go on top of whatever came after it.
+    page = tab.verdict.save_on_top(other, edited(work), None, None, seen)
+    assert "ana" in page[tab.verdict.conflict]
+    assert len(corrections.list(services.db, work["analysis_id"])) == 2
 
 
 @pytest.mark.parametrize(
@@ -226,7 +232,7 @@ def test_nothing_open_is_said_so(tab: AnalyseTab, analyst: Identity, value: obje
         lambda: tab.verdict.deciding("CLEAR")(analyst, value, None),
         lambda: tab.verdict.clear_high(analyst, value, "why"),
         lambda: tab.verdict.save_correction(analyst, value, None, None),
-        lambda: tab.verdict.save_on_top(analyst, value, None, None),
+        lambda: tab.verdict.save_on_top(analyst, value, None, None, 0),
         lambda: tab.verdict.record_outcome(analyst, value, "nothing", None),
         lambda: tab.open(analyst, value),
     ):

@@ -107,6 +107,9 @@
   const typing = target => target instanceof Element && target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable=true]");
   const onScreen = () => { const viewer = document.querySelector("#viewer"); return viewer && viewer.offsetParent !== null; };
   document.addEventListener("keydown", event => {
+    // The question about a HIGH bag: Escape means no, also from within its note.
+    const asked = document.querySelector("#confirm");
+    if (event.key === "Escape" && asked && asked.offsetParent !== null) { event.target.blur(); press("keep-bag")(); return; }
     if (typing(event.target) || !onScreen()) return;
     if (document.querySelector("dialog[open]")) return;
     const mod = event.ctrlKey || event.metaKey;

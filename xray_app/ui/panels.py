@@ -178,10 +178,8 @@ def changes(revision: Correction) -> str:
     return "; ".join(parts) or "confirmed without a change"
 
 
-def conflict(newest: dict[str, object] | None) -> str:
+def conflict(newest: dict[str, object]) -> str:
     """Somebody saved in between: what happened, and the two ways on."""
-    if newest is None:
-        return ""
     revision = Correction.model_validate(newest)
     return (
         f'<div class="conflict" role="alert"><strong>{escape(revision.author)} saved revision {revision.revision} '

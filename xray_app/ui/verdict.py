@@ -62,6 +62,7 @@ class Verdict:
     def build_correction(self) -> None:
         """Save, conflict, review, scope and the search's outcome: the lower part of the side."""
         self.conflict = gr.HTML("", elem_id="conflict", apply_default_css=False)
+        self.seen_revision = gr.State(0)  # the one the conflict named: what the person has agreed to put theirs on
         with gr.Row(visible=False, elem_id="conflict-buttons") as self.conflict_buttons:
             self.keep_mine = gr.Button("Keep mine on top", size="sm", elem_id="keep-mine")
             self.take_theirs = gr.Button("Drop mine, show theirs", size="sm", elem_id="take-theirs")
@@ -86,8 +87,8 @@ class Verdict:
     def outputs(self) -> list[Any]:
         """The components a freshly shown analysis resets."""
         return [
-            self.confirm, self.conflict, self.conflict_buttons, self.note, self.comment, self.labelled,
-            self.found, self.review_group, self.pending,
+            self.confirm, self.conflict, self.seen_revision, self.conflict_buttons, self.note, self.comment,
+            self.labelled, self.found, self.review_group, self.pending,
         ]  # fmt: skip
 
     def fresh(self, who: Identity, revisions: Sequence[Correction]) -> dict[Any, Any]:
@@ -102,6 +103,7 @@ class Verdict:
         return {
             self.confirm: gr.update(visible=False),
             self.conflict: "",
+            self.seen_revision: 0,
             self.conflict_buttons: gr.update(visible=False),
             self.note: "",
             self.comment: "",
@@ -125,7 +127,7 @@ class Verdict:
         guard.on(self.clear_anyway.click, Role.ANALYST, self.clear_high, noted, everything, js=WITH_CLOCK)
         guard.on(self.keep.click, Role.ANALYST, self.do_not_clear, None, [self.confirm])
         guard.on(self.save.click, Role.ANALYST, self.save_correction, corrected, everything)
-        guard.on(self.keep_mine.click, Role.ANALYST, self.save_on_top, corrected, everything)
+        guard.on(self.keep_mine.click, Role.ANALYST, self.save_on_top, [*corrected, self.seen_revision], everything)
         guard.on(self.take_theirs.click, Role.ANALYST, self.show_newest, viewer, everything)
         guard.on(self.accept.click, Role.ANNOTATOR, self.reviewing("accepted"), [viewer, self.comment], everything)
         guard.on(self.reject.click, Role.ANNOTATOR, self.reviewing("rejected"), [viewer, self.comment], everything)
@@ -183,27 +185,29 @@ class Verdict:
                 services.taxonomy, services.settings.review == "required",
             )  # fmt: skip
         except Conflict as error:
+            newest = (error.details or {}).get("newest")
+            if newest is None:
+                raise
             return {
-                self.conflict: panels.conflict((error.details or {}).get("newest")),
+                self.conflict: panels.conflict(newest),
+                self.seen_revision: newest["revision"],
                 self.conflict_buttons: gr.update(visible=True),
             }
         gr.Info(f"Revision {saved.revision} saved: {panels.fate(saved)}.", duration=5)
         return self._show(who, analysis_id, discard_draft=True)
 
-    def save_on_top(self, who: Identity, work: Any, comment: str | None, labelled: Any) -> dict[Any, Any]:
-        """After a conflict: the person's edits as a revision on top of the newest one."""
+    def save_on_top(self, who: Identity, work: Any, comment: str | None, labelled: Any, seen: Any) -> dict[Any, Any]:
+        """After a conflict: the person's edits as a revision on top of the one the conflict named."""
         analysis = analyses.get(self.services.db, analysis_id_of(work))
-        revisions = corrections.list(self.services.db, analysis.id)
-        if not revisions:
-            raise NotFound("There is no other revision; save again.")
+        base = next((one for one in corrections.list(self.services.db, analysis.id) if one.revision == seen), None)
+        if base is None:
+            raise NotFound("There is no conflict to settle; save again.")
         sent = correction_from(work, comment, labelled)
-        # A box of the older revision that the newest lacks cannot keep its id: it is drawn anew.
-        known = {box.id for box in (*analysis.boxes, *revisions[-1].boxes)}
+        # A box of the older revision that this one lacks cannot keep its id: it is drawn anew.
+        known = {box.id for box in (*analysis.boxes, *base.boxes)}
         boxes = [box.model_dump() | {"id": box.id if box.id in known else None} for box in sent.boxes]
         items = [item.model_dump() for item in sent.items]
-        on_top = {
-            "analysis_id": analysis.id, "base_revision": revisions[-1].revision, "boxes": boxes, "items": items,
-        }  # fmt: skip
+        on_top = {"analysis_id": analysis.id, "base_revision": base.revision, "boxes": boxes, "items": items}
         return self.save_correction(who, on_top, comment, labelled)
 
     def show_newest(self, who: Identity, work: Any) -> dict[Any, Any]:
