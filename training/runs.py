@@ -38,7 +38,11 @@ THREADS = max(1, (os.cpu_count() or 2) // 2)
 """Half of the cores: measured, analysts then wait less than twice their usual time."""
 WAITS = 75
 """Exit status of a process that found another run at work (EX_TEMPFAIL): its run stays queued."""
+WATCH_SECONDS = 10
 LOG_TAIL = 3
+
+_launched: dict[str, subprocess.Popen[bytes]] = {}
+"""Runs of this server whose process lives: not to be launched a second time while it is still starting."""
 
 
 def run_folder(settings: Settings, run_id: str) -> Path:
@@ -108,9 +112,8 @@ def launch(db: Database, settings: Settings, run: Run) -> None:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    threading.Thread(
-        target=_watch, args=(process, db, settings, run.id), name=f"run {run.id}", daemon=True
-    ).start()
+    _launched[run.id] = process
+    threading.Thread(target=_await_end, args=(process, db, settings, run.id), name=f"run {run.id}", daemon=True).start()
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -124,29 +127,59 @@ def _environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def _watch(process: subprocess.Popen[bytes], db: Database, settings: Settings, run_id: str) -> None:
-    """Waits for a run this server launched, so that its sudden end shows at once, not at the next start."""
+def _await_end(process: subprocess.Popen[bytes], db: Database, settings: Settings, run_id: str) -> None:
+    """Waits for a run this server launched, so that its sudden end shows at once."""
     status = process.wait()
+    _launched.pop(run_id, None)
     if status == WAITS:
         return
     try:
-        if status != 0 and runs.get(db, run_id).status in ("queued", "running"):
+        mine = [
+            claimed
+            for claimed in runs.unfinished(db)
+            if claimed.run.id == run_id and claimed.pid in (None, process.pid)
+        ]
+        if mine:
             _give_up(db, settings, run_id, f"its process ended with status {status}")
-            launch_next(db, settings)
+        launch_next(db, settings)
     except DeskError as error:
         logger.warning("run %s: %s", run_id, error)
 
 
 def launch_next(db: Database, settings: Settings) -> Run | None:
-    """Starts the oldest queued run, if there is one."""
+    """Starts the oldest queued run, if there is one that is not starting already."""
     run = runs.next_queued(db)
-    if run is not None:
-        launch(db, settings, run)
+    if run is None or run.id in _launched:
+        return None
+    launch(db, settings, run)
     return run
 
 
+def keep_watch(
+    db: Database, settings: Settings, every: float = WATCH_SECONDS, stop: threading.Event | None = None
+) -> threading.Thread:
+    """Reconciles now, and from then on in a thread, for as long as the server lives.
+
+    So a run that outlived the server which launched it, or was started by another run's end, or works on
+    another machine, is not shown as running after its death.
+    """
+    reconcile(db, settings)
+    ended = stop or threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(every):
+            try:
+                reconcile(db, settings)
+            except DeskError as error:
+                logger.warning("looking after runs: %s", error)
+
+    thread = threading.Thread(target=watch, name="runs", daemon=True)
+    thread.start()
+    return thread
+
+
 def reconcile(db: Database, settings: Settings) -> list[str]:
-    """At server start: gives up runs that are dead, then starts what is queued.
+    """Gives up runs that are dead, then starts what is queued where none is at work.
 
     Returns:
         Ids of the runs given up.

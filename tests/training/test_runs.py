@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -174,7 +175,7 @@ def test_a_launched_process_is_detached_capped_and_logged(
     run = queue(db)
     life.launch(db, settings, run)
     log = life.run_folder(settings, run.id) / "log.txt"
-    wait_for(lambda: log.read_text().endswith("\n"))
+    wait_for(lambda: runs.get(db, run.id).status == "failed")  # it never claimed its run
     assert log.read_text() == f"True {life.THREADS} {settings.data_dir}\n"
 
 
@@ -199,6 +200,40 @@ def test_a_run_that_waits_for_another_stays_queued(
     life.launch(db, settings, run)
     time.sleep(0.5)
     assert runs.get(db, run.id).status == "queued"
+
+
+def test_the_watch_notices_a_run_that_outlived_its_server_and_dies_later(
+    db: Database, settings: Settings, launched: list[str]
+) -> None:
+    run, following = queue(db), queue(db)
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    claim_as(db, run, child.pid, started(child.pid))
+    stop = threading.Event()
+    with life.only_run(settings):
+        thread = life.keep_watch(db, settings, every=0.05, stop=stop)
+        time.sleep(0.2)
+        assert runs.get(db, run.id).status == "running"
+        child.kill()
+        child.wait()
+        wait_for(lambda: runs.get(db, run.id).status == "failed")
+        assert launched == []
+    wait_for(lambda: following.id in launched)
+    stop.set()
+    thread.join()
+
+
+def test_a_run_that_is_still_starting_is_not_launched_again(
+    db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_command(monkeypatch, "import time; time.sleep(60)")
+    run = queue(db)
+    life.launch(db, settings, run)
+    process = life._launched[run.id]
+    assert life.launch_next(db, settings) is None
+    life.reconcile(db, settings)
+    assert life._launched[run.id] is process
+    process.kill()
+    wait_for(lambda: runs.get(db, run.id).status == "failed")
 
 
 def test_the_heart_beats_and_hears_of_a_wish_to_stop(db: Database) -> None:
