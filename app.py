@@ -119,13 +119,18 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """Says where the desk is once it answers there."""
+    """Says where the desk is once it answers there, and stops without alarm."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             host = self.config.host if ":" not in self.config.host else f"[{self.config.host}]"
             print(f"The desk is on http://{host}:{self.config.port}", flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Every open page holds a connection, which is cut here: no error, though uvicorn logs it as one.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        await super().shutdown(sockets)
 
 
 def serve(services: Services, bound: socket.socket) -> None:
@@ -139,7 +144,7 @@ def serve(services: Services, bound: socket.socket) -> None:
             port=services.settings.port,
             log_level="warning",
             server_header=False,
-            timeout_graceful_shutdown=5,  # an open page holds a connection for ever
+            timeout_graceful_shutdown=3,
         )
         # Uvicorn raises the signal again when it has stopped; this way the folder is still removed.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -4,15 +4,32 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import anyio
+import anyio.to_thread
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from xray_app import auth
 from xray_app.api.asking import Analyst, Desk
+from xray_app.api.services import Services
 from xray_app.api.session import bearer_token
 from xray_app.types import Role
 
 router = APIRouter()
+
+
+# Checking a password is slow on purpose. Those who wait for it hold no thread, so that a flood of
+# sign-ins keeps nobody from working who is signed in.
+CHECKS_AT_ONCE = anyio.CapacityLimiter(4)
+
+
+async def check_password(desk: Services, username: str, password: str) -> auth.SignedIn:
+    """`auth.sign_in`, in its turn.
+
+    Raises:
+        NotSignedIn, Throttled: as there.
+    """
+    return await anyio.to_thread.run_sync(auth.sign_in, desk.db, username, password, limiter=CHECKS_AT_ONCE)
 
 
 class Credentials(BaseModel):
@@ -37,9 +54,9 @@ async def health() -> dict[str, str]:
 
 
 @router.post("/v1/login")
-def login(credentials: Credentials, desk: Desk) -> Session:
+async def login(credentials: Credentials, desk: Desk) -> Session:
     """A token for a name and password."""
-    signed_in = auth.sign_in(desk.db, credentials.username, credentials.password)
+    signed_in = await check_password(desk, credentials.username, credentials.password)
     return Session(token=signed_in.token, expires_at=signed_in.expires_at, role=signed_in.role)
 
 

@@ -7,13 +7,13 @@ import hashlib
 from datetime import UTC, datetime
 from html import escape
 
-import anyio.to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from xray_app import auth
 from xray_app.api.asking import Desk
 from xray_app.api.session import COOKIE, cookie_token, identity_of
+from xray_app.api.sessions import check_password
 from xray_app.errors import DeskError, NotSignedIn
 
 router = APIRouter()
@@ -110,7 +110,7 @@ async def sign_in(request: Request, desk: Desk) -> Response:
     async with request.form(max_files=0, max_fields=8, max_part_size=4096) as form:
         username, password = str(form.get("username", ""))[:200], str(form.get("password", ""))[:1000]
     try:
-        signed_in = await anyio.to_thread.run_sync(auth.sign_in, desk.db, username, password)
+        signed_in = await check_password(desk, username, password)
     except DeskError as error:
         page = _page(desk, username, error.message)
         page.status_code = error.http_status
