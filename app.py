@@ -163,7 +163,7 @@ def main() -> int:
         settings = Settings()
         bound = listen(settings.host, settings.port)
         services = wire(settings)
-        runs.reconcile(services.db, settings)
+        runs.keep_watch(services.db, settings)
     except ValidationError as error:
         print(f"A setting is wrong: {_settings_problem(error)}", file=sys.stderr)
         return 1
