@@ -166,7 +166,12 @@ def test_all_keys_are_listed(page: Any) -> None:
 
 
 def test_counts_follow_the_boxes_and_the_correction_is_saved(scripted: Desk, page: Any) -> None:
+    counts = "() => Object.fromEntries(xrayDesk.work.items.map(item => [item.label, item.count]))"
+    assert page.evaluate(counts) == {"knife": 1, "plastic bottle": 2, "laptop": 1}
     draw(page, "knife", (0.55, 0.6), (0.75, 0.8))
+    draw(page, "plastic b", (0.8, 0.1), (0.95, 0.3))
+    # The second knife is one more; the second bottle had been counted without a box.
+    assert page.evaluate(counts) == {"knife": 2, "plastic bottle": 2, "laptop": 1}
     page.keyboard.press("c")
     page.keyboard.press("s")
     page.wait_for_function("xrayDesk.work.base_revision === 1")

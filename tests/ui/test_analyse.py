@@ -50,10 +50,10 @@ def upload(tmp_path: Path) -> Any:
     return put
 
 
-def add(tab: AnalyseTab, who: Identity, *paths: str, bag: str | None = None) -> dict[Any, Any]:
+def add(tab: AnalyseTab, who: Identity, *paths: str, bag: str | None = None, work: Any = None) -> dict[Any, Any]:
     """Adds scans; all values the page got, the last of each."""
     page: dict[Any, Any] = {}
-    for step in tab.add_scans(who, list(paths), " lane 3 ", bag, None):
+    for step in tab.add_scans(who, list(paths), " lane 3 ", bag, None, work):
         page |= step
     return page
 
@@ -140,6 +140,28 @@ def test_a_low_bag_is_cleared_at_once(services: Services, analyst: Identity, upl
     work = add(tab, analyst, upload("empty.png"))[tab.viewer]
     tab.verdict.deciding("CLEAR")(analyst, work, None)
     assert decisions.list(services.db, work["analysis_id"])[0].decision == "CLEAR"
+
+
+def test_a_bag_with_a_high_view_is_not_cleared_by_its_low_view(
+    tab: AnalyseTab, services: Services, analyst: Identity, upload: Any
+) -> None:
+    add(tab, analyst, upload("top.png"), bag="bag 9")
+    services.analyser.vlm.text = "Items detected: none. Security risk: LOW - no threats detected."
+    services.analyser.detector = ScriptedDetector(found=())
+    page = add(tab, analyst, upload("side.png", shade=20), bag="bag 9")
+    assert 'data-level="LOW"' in page[tab.banner]
+    assert "Another view of this bag is HIGH" in page[tab.banner]
+    asked = tab.verdict.deciding("CLEAR")(analyst, page[tab.viewer], None)
+    assert asked[tab.verdict.confirm]["visible"] is True
+
+
+def test_new_scans_do_not_push_away_the_one_at_hand(tab: AnalyseTab, analyst: Identity, work: Any, upload: Any) -> None:
+    page = add(tab, analyst, upload("next.png", shade=3), work=work)
+    assert tab.viewer not in page
+    assert page[tab.strip]["keep_current"] is True
+    tab.verdict.deciding("SEARCH")(analyst, work, None)
+    page = add(tab, analyst, upload("third.png", shade=4), work=work)
+    assert page[tab.viewer]["scan"]["filename"] == "third.png"
 
 
 def test_unsaved_edits_stay_on_the_screen_after_a_decision(tab: AnalyseTab, analyst: Identity, work: Any) -> None:

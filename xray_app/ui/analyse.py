@@ -12,7 +12,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from xray_app.auth import Identity
-from xray_app.errors import BadInput, BadScan, DeskError, ScanTooLarge
+from xray_app.errors import BadInput, BadScan, DeskError, NotFound, ScanTooLarge
 from xray_app.scan import read_scan
 from xray_app.store import analyses, corrections, decisions, outcomes, recent
 from xray_app.types import Analysis, Role
@@ -52,7 +52,7 @@ class AnalyseTab:
         ]  # fmt: skip
         guard.on(
             self.upload.upload, Role.ANALYST, self.add_scans,
-            [self.upload, self.scanner, self.bag, self.view], [self.upload, self.refused, *everything],
+            [self.upload, self.scanner, self.bag, self.view, self.viewer], [self.upload, self.refused, *everything],
         )  # fmt: skip
         guard.on(self.strip.select, Role.ANALYST, self.open, self.strip, everything)
         self.verdict.attach(guard, self.viewer, self.strip, self.banner, everything)
@@ -92,7 +92,7 @@ class AnalyseTab:
         return {
             self.strip: self.queue(who, analysis_id),
             self.viewer: work_of(analysis, revisions, taxonomy, who.username, discard_draft=discard_draft),
-            self.banner: panels.banner(analysis, decisions.list(db, analysis_id)),
+            self.banner: self.verdict.banner_of(analysis),
             self.opinions: panels.opinions(analysis, taxonomy, self.services.policy),
             self.history: panels.history(analysis, revisions, outcomes.list(db, analysis_id)),
             **self.verdict.fresh(who, revisions),
@@ -127,12 +127,21 @@ class AnalyseTab:
     # --- scans in -----------------------------------------------------------------------------------------
 
     def add_scans(
-        self, who: Identity, paths: Sequence[str] | None, scanner: str | None, bag: str | None, view: str | None
+        self,
+        who: Identity,
+        paths: Sequence[str] | None,
+        scanner: str | None,
+        bag: str | None,
+        view: str | None,
+        work: Any,
     ) -> Iterator[dict[Any, Any]]:
-        """Analyses uploaded files one by one; shows the first, reports what could not be read."""
+        """Analyses uploaded files one by one and reports what could not be read.
+
+        Shows the first, unless somebody is at work on a scan that waits for their decision.
+        """
         told = {"scanner_id": _name(scanner), "bag_id": _name(bag), "view": _name(view)}
         problems: list[str] = []
-        opened = False
+        opened = self._at_work(work)
         files = [_uploaded(path) for path in paths or []]
         try:
             for number, file in enumerate(files, start=1):
@@ -152,6 +161,15 @@ class AnalyseTab:
             for file in files:
                 _discard(file)
         yield {self.upload: None, self.refused: panels.problems(problems)}
+
+    def _at_work(self, work: Any) -> bool:
+        shown = work.get("analysis_id") if isinstance(work, Mapping) else None
+        if not isinstance(shown, str):
+            return False
+        try:
+            return not decisions.list(self.services.db, shown)
+        except NotFound:
+            return False
 
     def _analyse(self, who: Identity, file: Path, told: Mapping[str, str | None]) -> Analysis:
         limits = self.services.limits

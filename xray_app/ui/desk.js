@@ -38,13 +38,26 @@
     /** One step of editing: `change(work)` mutates boxes or items; it can be undone. */
     edit(change) {
       if (!desk.work || desk.work.readonly) return;
-      const before = snapshot();
+      const before = snapshot(), counted = boxCounts();
       change(desk.work);
       if (snapshot() === before) return;
+      follow(counted);
       past.push(before);
       if (past.length > 200) past.shift();
       future = [];
       settle();
+    },
+    /** Within an edit: lists `count` of a label; 0 takes it off the list. */
+    setCount(label, count) {
+      const items = desk.work.items, item = items.find(other => other.label === label), most = Math.min(99, count);
+      if (item && item.count === most) return;
+      if (item && most < 1) desk.work.items = items.filter(other => other !== item);
+      else if (item) Object.assign(item, { count: most, confidence: null });
+      else if (most > 0) {
+        items.push({ label, count: most, confidence: null, status: desk.statusOf(label) });
+        const order = desk.work.labels.map(entry => entry.name);
+        items.sort((a, b) => order.indexOf(a.label) - order.indexOf(b.label));
+      }
     },
     undo() { step(past, future); },
     redo() { step(future, past); },
@@ -58,6 +71,21 @@
     plural(count, word) { return count === 1 ? `1 ${word}` : `${count} ${word}s`; },
   });
 
+  function boxCounts() {
+    const counts = new Map();
+    for (const box of desk.work.boxes) counts.set(box.label, (counts.get(box.label) || 0) + 1);
+    return counts;
+  }
+  /** Items follow boxes: a drawn knife is listed, a deleted one is not. A count that somebody set apart from the boxes stays. */
+  function follow(before) {
+    const after = boxCounts();
+    for (const label of new Set([...before.keys(), ...after.keys()])) {
+      const was = before.get(label) || 0, now = after.get(label) || 0;
+      if (was === now) continue;
+      const item = desk.work.items.find(other => other.label === label), count = item ? item.count : 0;
+      desk.setCount(label, count === was ? now : Math.max(count, now));
+    }
+  }
   function snapshot() { return JSON.stringify([desk.work.boxes, desk.work.items]); }
   function restore(text) { [desk.work.boxes, desk.work.items] = JSON.parse(text); }
   function step(from, to) {

@@ -16,42 +16,21 @@ function button(text, title, run) {
   node.addEventListener("click", run);
   return node;
 }
-function change(label, count) {
-  desk.edit(work => {
-    const item = work.items.find(other => other.label === label);
-    if (!item) return;
-    if (count < 1) work.items = work.items.filter(other => other !== item);
-    else Object.assign(item, { count: Math.min(99, count), confidence: null });
-  });
-}
+const change = (label, count) => desk.edit(() => desk.setCount(label, count));
 function named(text) {
   const wanted = text.trim().toLowerCase();
   return desk.work && desk.work.labels.find(entry => [entry.name, ...entry.aliases].some(name => name.toLowerCase() === wanted));
 }
-function insert(label, count) {
-  desk.edit(work => {
-    const item = work.items.find(other => other.label === label);
-    if (item) Object.assign(item, { count: Math.min(99, item.count + count), confidence: null });
-    else work.items.push({ label, count, confidence: null, status: desk.statusOf(label) });
-    sort(work.items);
-  });
-}
-function sort(items) {
-  const order = desk.work.labels.map(entry => entry.name);
-  items.sort((a, b) => order.indexOf(a.label) - order.indexOf(b.label));
+function insert(label) {
+  const item = desk.work.items.find(other => other.label === label);
+  change(label, (item ? item.count : 0) + 1);
 }
 /** Counts per label from the boxes. Items that never had a box stay, since not everything is boxed. */
 function countsFromBoxes() {
   desk.edit(work => {
-    const counts = new Map();
+    const counts = new Map([...desk.loadedBoxLabels].map(label => [label, 0]));
     for (const box of work.boxes) counts.set(box.label, (counts.get(box.label) || 0) + 1);
-    for (const [label, count] of counts) {
-      const item = work.items.find(other => other.label === label);
-      if (!item) work.items.push({ label, count: Math.min(99, count), confidence: null, status: desk.statusOf(label) });
-      else if (item.count !== count) Object.assign(item, { count: Math.min(99, count), confidence: null });
-    }
-    work.items = work.items.filter(item => counts.has(item.label) || !desk.loadedBoxLabels.has(item.label));
-    sort(work.items);
+    for (const [label, count] of counts) desk.setCount(label, count);
   });
 }
 function draw() {
@@ -77,7 +56,7 @@ function draw() {
     count.append(button("−", `one ${item.label} fewer`, () => change(item.label, item.count - 1)), number, button("+", `one ${item.label} more`, () => change(item.label, item.count + 1)));
     const boxes = boxed.get(item.label) || 0;
     cell(row, boxes ? String(boxes) : "–", boxes !== item.count ? "boxes differs" : "boxes").title = boxes !== item.count ? "the number of boxes differs from the count" : "boxes drawn";
-    cell(row, item.confidence == null ? "person" : `${Math.round(item.confidence * 100)} %`, "confidence");
+    cell(row, item.confidence == null ? "✎" : `${Math.round(item.confidence * 100)} %`, "confidence").title = item.confidence == null ? "a person said so" : "the model's confidence";
     cell(row, words[item.status] || "", "status");
     cell(row, "", "remove").append(button("×", `remove ${item.label}`, () => change(item.label, 0)));
     return row;
@@ -91,14 +70,14 @@ add.addEventListener("keydown", event => {
   const entry = named(add.value);
   add.setCustomValidity(entry ? "" : "Not a class of this site's taxonomy.");
   if (!entry) { add.reportValidity(); return; }
-  insert(entry.name, 1);
+  insert(entry.name);
   add.value = "";
 });
 add.addEventListener("input", event => {
   add.setCustomValidity("");
   // Picked from the list with the mouse; a typed "can" may still become "carton drink".
   const entry = (!event.inputType || event.inputType === "insertReplacementText") && named(add.value);
-  if (entry) { insert(entry.name, 1); add.value = ""; }
+  if (entry) { insert(entry.name); add.value = ""; }
 });
 element.querySelector("#counts-from-boxes").addEventListener("click", countsFromBoxes);
 desk.actions["a"] = { run: () => add.focus(), help: "add an item", group: "Correction" };

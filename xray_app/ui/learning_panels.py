@@ -131,9 +131,9 @@ def _metrics(metrics: RunMetrics) -> str:
         return '<p class="hint">It was not measured.</p>'
     active, candidate = metrics.active, metrics.candidate
     head = ""
-    for name, measured in (("simulated bags", candidate.simulated), ("this site’s bags", candidate.site)):
-        few = "" if name.startswith("simulated") or measured.n >= SITE_BAGS_NEEDED else " · not enough evidence yet"
-        head += f'<th colspan="3">{measured.n} {name}{few}</th>'
+    for name, measured in (("Simulated", candidate.simulated), ("This site", candidate.site)):
+        few = "" if name == "Simulated" or measured.n >= SITE_BAGS_NEEDED else ", not enough evidence yet"
+        head += f'<th colspan="3">{name}: {measured.n} bags{few}</th>'
     rows = ""
     for field, name, more_is_better in _FIGURES:
         cells = "".join(
@@ -144,7 +144,7 @@ def _metrics(metrics: RunMetrics) -> str:
             )
         )
         rows += f"<tr><th>{name}</th>{cells}</tr>"
-    half = "<td>in use then</td><td>candidate</td><td>change</td>"
+    half = "<td>in use</td><td>candidate</td><td>change</td>"
     return (
         f'<table class="grid metrics"><thead><tr><th></th>{head}</tr><tr class="sub"><td></td>{half}{half}</tr></thead>'
         f"<tbody>{rows}</tbody></table>"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from html import escape
+from uuid import uuid4
 
 from xray_app.taxonomy import Policy, Taxonomy
-from xray_app.types import Analysis, Correction, Decision, Item, ItemCount, Outcome, Status
+from xray_app.types import Analysis, Correction, Decision, Item, ItemCount, Outcome, Risk, Status
 
 # Shape says the level where colour cannot: octagon, triangle, circle.
 _SHAPES = {
@@ -15,6 +16,7 @@ _SHAPES = {
     "MEDIUM": '<polygon points="50,4 97,94 3,94"/><path d="M50 36v30M50 76v7"/>',
     "LOW": '<circle cx="50" cy="50" r="46"/><path d="M28 52l15 16 29-34"/>',
 }
+_GRAVITY = ("LOW", "MEDIUM", "HIGH")
 _ACTIONS = {"CLEAR": "clear the bag", "REVIEW": "have it reviewed", "SEARCH": "search by hand"}
 
 
@@ -26,8 +28,8 @@ def icon(level: str) -> str:
     return f'<svg class="risk-icon" viewBox="0 0 100 100" aria-hidden="true">{_SHAPES[level]}</svg>'
 
 
-def banner(analysis: Analysis | None, decisions: Sequence[Decision] = ()) -> str:
-    """The risk, readable from across the room."""
+def banner(analysis: Analysis | None, decisions: Sequence[Decision] = (), bag: Risk | None = None) -> str:
+    """The risk, readable from across the room; and that of the whole bag where another view is worse."""
     if analysis is None:
         return (
             '<div class="risk none"><div class="risk-word">–</div><div class="risk-text"><strong>No scan open</strong>'
@@ -35,10 +37,12 @@ def banner(analysis: Analysis | None, decisions: Sequence[Decision] = ()) -> str
         )
     risk = analysis.risk
     decided = ""
+    if bag is not None and _GRAVITY.index(bag.level) > _GRAVITY.index(risk.level):
+        decided = f'<span class="other">Another view of this bag is {bag.level}: {escape(bag.reason)}</span>'
     if decisions:
         last = decisions[-1]
         seconds = f" after {last.seconds:.0f} s" if last.seconds is not None else ""
-        decided = (
+        decided += (
             f'<span class="decided">Decided: <b>{escape(last.decision)}</b> by {escape(last.author)}{seconds}</span>'
         )
     return (
@@ -153,6 +157,11 @@ def to_review(newest: Correction) -> str:
         f"<p><b>{escape(newest.author)}</b> saved revision {newest.revision}: {escape(changes(newest))}. "
         "Look at it, then accept or reject it.</p>"
     )
+
+
+def said(words: str) -> str:
+    """A routine word about what was done; it fades, and the next one is a new element, so that it shows anew."""
+    return f'<span class="said" role="status" data-said="{uuid4().hex}">{escape(words)}</span>'
 
 
 def working(number: int, total: int, so_far: Sequence[str]) -> str:

@@ -51,7 +51,7 @@ class TrainTab:
                     self.epochs = gr.Number(
                         value=0, label="Epochs (0: recipe’s)", minimum=0, maximum=1000, min_width=120
                     )
-                    self.start = gr.Button("Start run", variant="primary", elem_id="start-run", min_width=110)
+                    self.start = gr.Button("Start run", variant="primary", elem_id="start-run", min_width=120, scale=0)
                 gr.HTML("<h2>Run</h2>", apply_default_css=False)
                 self.status = gr.HTML("", elem_id="run-status", apply_default_css=False)
                 self.curve = gr.LinePlot(
@@ -64,8 +64,10 @@ class TrainTab:
                 self.adapter = gr.Dropdown(choices=[], label="Adapter", elem_id="adapter", interactive=True)
                 self.comparison = gr.HTML("", elem_id="comparison", apply_default_css=False)
                 with gr.Row(elem_id="promote-row"):
-                    self.promote = gr.Button("Promote", variant="primary", elem_id="promote", min_width=110)
-                    self.rollback = gr.Button("Roll back", elem_id="rollback", min_width=110)
+                    self.promote = gr.Button(
+                        "Promote", variant="primary", elem_id="promote", min_width=110, interactive=False
+                    )
+                    self.rollback = gr.Button("Roll back", elem_id="rollback", min_width=110, interactive=False)
                 with gr.Accordion("Promote against the gate", open=False, elem_id="force"):
                     self.reason = gr.Textbox(
                         label="Why (kept in the audit log)", max_length=2000, lines=2, elem_id="force-reason"
@@ -77,7 +79,7 @@ class TrainTab:
     def _attach(self, guard: Guard, tab: gr.Tab) -> None:
         everything = [
             self.timer, self.counts, self.recipe, self.status, self.curve, self.curve_seen, self.cancel,
-            self.adapter, self.comparison, self.table,
+            self.adapter, self.comparison, self.table, self.promote, self.rollback,
         ]  # fmt: skip
         seen = [self.adapter, self.curve_seen]
         guard.on(tab.select, Role.ADMIN, self.open, seen, everything)
@@ -85,7 +87,7 @@ class TrainTab:
         asked = [self.recipe, self.method, self.epochs, *seen]
         guard.on(self.start.click, Role.ADMIN, self.start_run, asked, everything)
         guard.on(self.cancel.click, Role.ADMIN, self.cancel_run, seen, everything)
-        guard.on(self.adapter.input, Role.ADMIN, self.choose, self.adapter, self.comparison)
+        guard.on(self.adapter.input, Role.ADMIN, self.choose, self.adapter, [self.comparison, self.promote])
         guard.on(self.promote.click, Role.ADMIN, self.promote_adapter, seen, everything, show_progress="minimal")
         guard.on(
             self.force.click, Role.ADMIN, self.force_adapter, [self.reason, *seen], [*everything, self.reason],
@@ -120,12 +122,14 @@ class TrainTab:
             self.adapter: gr.update(choices=[(panels.adapter_name(one), one.id) for one in candidates], value=chosen),
             self.comparison: panels.comparison(known.get(chosen) if isinstance(chosen, str) else None),
             self.table: panels.run_table(all_runs),
+            self.promote: gr.update(interactive=chosen in known and not known[chosen].active),
+            self.rollback: gr.update(interactive=active is not None),
         }
         rows = progress(settings, run.id) if run else []
         mark = [run.id if run else None, len(rows), bool(run and run.adapter_id)]
         if mark != curve_seen:
             points = _curve(rows)
-            shown |= {self.curve: gr.update(value=points, visible=len(points) > 0), self.curve_seen: mark}
+            shown |= {self.curve: gr.update(value=points, visible=len(points) > 1), self.curve_seen: mark}
         return shown
 
     def _in_hand(self, all_runs: list[Run]) -> Run | None:
@@ -147,9 +151,10 @@ class TrainTab:
             pending=len(pending),
         )
 
-    def choose(self, who: Identity, chosen: Any) -> str:
+    def choose(self, who: Identity, chosen: Any) -> dict[Any, Any]:
         """The figures of another adapter."""
-        return panels.comparison(self._adapter(chosen))
+        adapter = self._adapter(chosen)
+        return {self.comparison: panels.comparison(adapter), self.promote: gr.update(interactive=not adapter.active)}
 
     # --- doing --------------------------------------------------------------------------------------------
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from html import escape
 from typing import Any
 
 import gradio as gr
 
+from xray_app.api.scans import worst_view
 from xray_app.api.services import Services
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, Conflict, NotFound
 from xray_app.store import analyses, corrections, decisions, outcomes
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import Action, Analysis, Correction, ItemCount, Role
+from xray_app.types import Action, Analysis, Correction, ItemCount, Risk, Role
 from xray_app.ui import panels
 from xray_app.ui.guard import Guard
 from xray_app.ui.viewer import analysis_id_of, correction_from
@@ -48,7 +48,8 @@ class Verdict:
             self.note = _line("note to the decision (optional)", "decision-note")
 
     def build_confirm(self) -> None:
-        """The question before a HIGH bag is cleared; hidden until then."""
+        """The question before a HIGH bag is cleared, hidden until then; and the line that says what was done."""
+        self.said = gr.HTML("", elem_id="said", apply_default_css=False)
         with gr.Group(visible=False, elem_id="confirm") as self.confirm:
             gr.HTML(
                 "<strong>This bag is rated HIGH.</strong> Clearing it lets it go without a search. "
@@ -88,7 +89,7 @@ class Verdict:
         """The components a freshly shown analysis resets."""
         return [
             self.confirm, self.conflict, self.seen_revision, self.conflict_buttons, self.note, self.comment,
-            self.labelled, self.found, self.review_group, self.pending,
+            self.labelled, self.found, self.review_group, self.pending, self.said,
         ]  # fmt: skip
 
     def fresh(self, who: Identity, revisions: Sequence[Correction]) -> dict[Any, Any]:
@@ -140,12 +141,19 @@ class Verdict:
 
         def decide(who: Identity, work: Any, note: str | None) -> dict[Any, Any]:
             analysis = analyses.get(self.services.db, analysis_id_of(work))
-            if word == "CLEAR" and analysis.risk.level == "HIGH":
+            if word == "CLEAR" and "HIGH" in (analysis.risk.level, self._bag(analysis).level):
                 return {self.confirm: gr.update(visible=True)}
             return self._decide(who, analysis, word, work, note)
 
         decide.__name__ = decide.__qualname__ = f"decide_{word.lower()}"
         return decide
+
+    def banner_of(self, analysis: Analysis) -> str:
+        """The risk of a scan, what was decided, and whether another view of its bag is worse."""
+        return panels.banner(analysis, decisions.list(self.services.db, analysis.id), self._bag(analysis))
+
+    def _bag(self, analysis: Analysis) -> Risk:
+        return worst_view(analyses.of_bag(self.services.db, analysis.scan.bag_id))
 
     def clear_high(self, who: Identity, work: Any, note: str | None) -> dict[Any, Any]:
         """Clears a HIGH bag, with the reason in the note."""
@@ -162,16 +170,16 @@ class Verdict:
         db = self.services.db
         decisions.add(db, analysis.id, word, _seconds(work.get("seconds")), _text(note), who.username)
         if work.get("dirty"):
-            gr.Info("Decision recorded. Your edits of this scan are not saved yet.", duration=6)
             return {
+                self.said: panels.said(f"{word} recorded. Your edits of this scan are not saved yet."),
                 self.strip: self._queue(who, analysis.id),
-                self.banner: panels.banner(analysis, decisions.list(db, analysis.id)),
+                self.banner: self.banner_of(analysis),
                 self.confirm: gr.update(visible=False),
                 self.note: "",
             }
-        gr.Info(f"{word} recorded for {escape(analysis.scan.filename)}.", duration=4)
         waiting = [item["id"] for item in self._queue(who, None)["items"] if item["decision"] is None]
-        return self._show(who, waiting[0] if waiting else analysis.id)
+        shown = self._show(who, waiting[0] if waiting else analysis.id)
+        return shown | {self.said: panels.said(f"{word} recorded for {analysis.scan.filename}")}
 
     # --- corrections --------------------------------------------------------------------------------------
 
@@ -193,8 +201,8 @@ class Verdict:
                 self.seen_revision: newest["revision"],
                 self.conflict_buttons: gr.update(visible=True),
             }
-        gr.Info(f"Revision {saved.revision} saved: {panels.fate(saved)}.", duration=5)
-        return self._show(who, analysis_id, discard_draft=True)
+        words = panels.said(f"Revision {saved.revision} saved: {panels.fate(saved)}")
+        return self._show(who, analysis_id, discard_draft=True) | {self.said: words}
 
     def save_on_top(self, who: Identity, work: Any, comment: str | None, labelled: Any, seen: Any) -> dict[Any, Any]:
         """After a conflict: the person's edits as a revision on top of the one the conflict named."""
@@ -225,8 +233,8 @@ class Verdict:
             if work.get("base_revision") != newest.revision:
                 raise Conflict("A newer revision was saved meanwhile. Choose the scan again and look at it first.")
             corrections.review(self.services.db, newest.id, status, _text(comment), who.username)
-            gr.Info(f"Revision {newest.revision} {status}.", duration=5)
-            return self._show(who, newest.analysis_id)
+            words = panels.said(f"Revision {newest.revision} {status}")
+            return self._show(who, newest.analysis_id) | {self.said: words}
 
         judge.__name__ = judge.__qualname__ = f"review_{status}"
         return judge
@@ -236,8 +244,7 @@ class Verdict:
         analysis_id = analysis_id_of(work)
         items = found_items(found or "", self.services.taxonomy)
         outcomes.add(self.services.db, analysis_id, items, _text(note), who.username, self.services.taxonomy)
-        gr.Info("Recorded what the search found.", duration=5)
-        return self._show(who, analysis_id)
+        return self._show(who, analysis_id) | {self.said: panels.said("Recorded what the search found")}
 
 
 def found_items(text: str, taxonomy: Taxonomy) -> list[ItemCount]:

@@ -59,7 +59,11 @@ function draw() {
   const boxes = now.boxes.map(box => (drag && drag.box && drag.box.id === box.id ? drag.box : box));
   if (drag && drag.kind === "draw" && drag.box) boxes.push(drag.box);
   // Small boxes last, so that a knife on a laptop can be picked.
-  for (const box of [...boxes].sort((a, b) => area(b) - area(a))) nodes.push(boxNode(box, unit));
+  const sorted = [...boxes].sort((a, b) => area(b) - area(a));
+  for (const box of sorted) nodes.push(boxNode(box, unit));
+  // Labels over all frames; the chosen one finds its place first.
+  const taken = [], named = [...sorted].sort((a, b) => Number(a.id === selected) - Number(b.id === selected)).reverse();
+  nodes.push(...named.filter(box => box.label).map(box => labelNode(box, unit, taken)).reverse());
   if (ghosts) for (const box of now.predicted || []) nodes.unshift(ghostNode(box, unit));
   layer.replaceChildren(...nodes);
   layer.style.display = hidden ? "none" : "";
@@ -74,20 +78,27 @@ function draw() {
 function boxNode(box, unit) {
   const [x0, y0, x1, y1] = box.xyxy, frame = { x: x0, y: y0, width: x1 - x0, height: y1 - y0 };
   const lit = desk.hovered === box.label, chosen = box.id === selected;
-  const node = shape("g", { class: `box ${box.status} ${box.source}${chosen ? " chosen" : ""}${lit ? " lit" : ""}`, "data-id": box.id });
+  const node = shape("g", { class: `box frame ${box.status} ${box.source}${chosen ? " chosen" : ""}${lit ? " lit" : ""}`, "data-id": box.id });
   node.append(shape("rect", { ...frame, class: "halo" }), shape("rect", { ...frame, class: "line" }), shape("rect", { ...frame, class: "hit" }));
-  const words = (box.threat ? "▲ " : "") + box.label + (box.confidence == null ? "" : ` ${Math.round(box.confidence * 100)} %`) + (box.source === "human" ? " ✎" : "");
-  const high = 17 * unit, wide = (words.length * 6.7 + 9) * unit;
-  const top = y0 - high >= view.y ? y0 - high : y0;
-  const left = clamp(x0, view.x, Math.max(view.x, view.x + view.w - wide));
-  const plate = shape("rect", { x: left, y: top, width: wide, height: high, class: "plate" });
-  const text = shape("text", { x: left + 4 * unit, y: top + 12.5 * unit, "font-size": 12 * unit });
-  text.textContent = words;
-  node.append(plate, text);
   if (chosen && !work().readonly) {
     const side = 8 * unit;
     for (const [name, hx, hy] of handles(box.xyxy)) node.append(shape("rect", { x: hx - side / 2, y: hy - side / 2, width: side, height: side, class: "handle", "data-handle": name, style: `cursor:${name}-resize` }));
   }
+  return node;
+}
+/** A box's name beside it, where it hides no other name if it can. */
+function labelNode(box, unit, taken) {
+  const [x0, y0, , y1] = box.xyxy;
+  const words = (box.threat ? "▲ " : "") + box.label + (box.confidence == null ? "" : ` ${Math.round(box.confidence * 100)} %`) + (box.source === "human" ? " ✎" : "");
+  const high = 17 * unit, wide = (words.length * 7.1 + 10) * unit;
+  const left = clamp(x0, view.x, Math.max(view.x, view.x + view.w - wide));
+  const free = top => top >= view.y && top + high <= view.y + view.h && !taken.some(other => left < other.left + other.wide && other.left < left + wide && top < other.top + high && other.top < top + high);
+  const top = [y0 - high, y1, y0, y1 - high, y0 - 2 * high, y1 + high].find(free) ?? Math.max(view.y, y0 - high);
+  taken.push({ left, top, wide });
+  const node = shape("g", { class: `box ${box.status}`, "data-id": box.id });
+  const text = shape("text", { x: left + 5 * unit, y: top + 12.5 * unit, "font-size": 12 * unit });
+  text.textContent = words;
+  node.append(shape("rect", { x: left, y: top, width: wide, height: high, class: "plate" }), text);
   return node;
 }
 /** A box as the detector drew it, under the corrected ones. */
