@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.detection_metrics import IOU_STEPS, MOST_BOXES, Labelled, Predicted, _match, map50
-from training.outcomes import BOOTSTRAP_SEED, RESAMPLES, Rate
+from training.outcomes import Rate, draws_of
 from xray_app.detector.boxes import overlaps
 
 CHUNK = 100
@@ -39,10 +39,7 @@ def map_rates(
     names = sorted(set(bags))
     row = {bag: place for place, bag in enumerate(names)}
     bag_of = np.array([row[bag] for bag in bags], dtype=np.int64)
-    draws = np.random.default_rng(BOOTSTRAP_SEED).multinomial(
-        len(names), np.full(len(names), 1 / len(names)), RESAMPLES
-    )
-    weights = np.vstack([np.ones((1, len(names)), dtype=np.int64), draws])
+    weights = np.vstack([np.ones((1, len(names))), draws_of(len(names))])
     areas = np.stack([_areas(label, predictions, truths, bag_of, weights) for label in labels])
     # A class that a resample lost says nothing there, and a resample without any box nothing at all.
     areas = areas[:, ~np.isnan(areas[:, :, 0]).all(0)]
@@ -59,7 +56,7 @@ def _areas(
     predictions: Sequence[Sequence[Predicted]],
     truths: Sequence[Sequence[Labelled]],
     bag_of: NDArray[np.int64],
-    weights: NDArray[np.int64],
+    weights: Floats,
 ) -> Floats:
     """Average precision of one class for every row of `weights`: (rows, 10), NaN without positives."""
     hits, confidences, owners = [], [], []
@@ -81,7 +78,7 @@ def _areas(
         owner = np.array(owners)[order]
         for start in range(0, len(weights), CHUNK):
             rows = slice(start, start + CHUNK)
-            counted = weights[rows][:, owner].astype(np.float64)  # how often each box was drawn
+            counted = weights[rows][:, owner]  # how often each box was drawn
             seen = np.maximum(counted.cumsum(1), 1e-12)
             for step in range(len(IOU_STEPS)):
                 gained = counted * right[step]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -215,8 +216,7 @@ class BagTable:
         """Plain lists, to be kept and read back by `from_json`."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
-            name: value.tolist() if isinstance(value, np.ndarray) else list(value)
-            for name, value in values.items()
+            name: value.tolist() if isinstance(value, np.ndarray) else list(value) for name, value in values.items()
         }
 
     @classmethod
@@ -246,12 +246,19 @@ class BagTable:
         )
 
 
+@cache
+def draws_of(count: int) -> Floats:
+    """How often each of `count` rows is drawn in each resample: (RESAMPLES, count), the same every time.
+
+    Numerator and denominator, and both models of a pair, so see the same bags.
+    """
+    draws = np.random.default_rng(BOOTSTRAP_SEED).multinomial(count, np.full(count, 1 / count), RESAMPLES)
+    return draws.astype(np.float64)  # a product of floats is many times as fast as one of integers
+
+
 def _resampled(values: NDArray[Any]) -> Floats:
     """Sums of (B,) or (B, K) over RESAMPLES bootstrap samples of the rows: (RESAMPLES,) or (RESAMPLES, K)."""
-    count = len(values)
-    # The same seed for numerator and denominator: both see the same bags.
-    draws = np.random.default_rng(BOOTSTRAP_SEED).multinomial(count, np.full(count, 1 / count), RESAMPLES)
-    return np.asarray(draws @ values, dtype=np.float64)
+    return np.asarray(draws_of(len(values)) @ values.astype(np.float64))
 
 
 def bootstrap_difference(
