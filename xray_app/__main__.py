@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import secrets
 import sys
 from pathlib import Path
@@ -103,7 +104,9 @@ def _new_password() -> tuple[str, bool]:
 
 def _load_analyser(settings: Settings) -> Analyser:
     """Both models, loaded once. Imported here: managing users needs no torch."""
-    # It warns, when imported, of a kernel that only 4-bit models on CPUs would miss.
+    # On stderr stand reports of broken files alone: no progress bars, and no warning, given when it is
+    # imported, of a kernel that only 4-bit models on CPUs would miss.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     from xray_app.analysis import ActiveAdapter, Analyser
     from xray_app.detector.onnx import load_detector
