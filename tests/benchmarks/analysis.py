@@ -154,8 +154,8 @@ def fresh_server(data_dir: Path) -> tuple[float, float]:
         taken = time.perf_counter() - started
         return taken, resident_mb(server.pid)
     finally:
-        server.terminate()
-        server.wait(timeout=30)
+        server.kill()  # it has nothing to lose
+        server.wait()
 
 
 def resident_mb(pid: int) -> float:
