@@ -95,6 +95,7 @@ def test_the_hold_out_alone_is_nothing_to_train_on(tmp_path: Path) -> None:
         '{"recipe": ""}',
         '{"method": "magic"}',
         '{"kind": "toaster"}',
+        '{"kind": "detector"}',
         '{"epochs": 0}',
         '{"epochs": -1}',
         '{"epochs": NaN}',
