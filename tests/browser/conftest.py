@@ -81,7 +81,8 @@ def open_desk(chromium: Any) -> Iterator[Open]:
 
 
 def _is_ours(said: Any) -> bool:
-    return said.type == "error" and "favicon" not in (said.location or {}).get("url", "")
+    # The browser reports refused requests itself; what matters is what the page does about them.
+    return said.type == "error" and "Failed to load resource" not in said.text
 
 
 @dataclass

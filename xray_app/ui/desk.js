@@ -185,6 +185,35 @@
     if (frame && frame.offsetParent !== null && target) target.focus();
   };
 
+  // --- when the desk does not answer ---------------------------------------------------------------------
+  // Gradio says nothing when an event is refused at the door or the server is away; somebody who has just
+  // pressed "search" must know that it was not recorded.
+  const SIGNED_OUT = "You are signed out, so this was not done. Sign in again in another tab, then repeat it: nothing here is lost.";
+  const AWAY = "The desk does not answer, so this was not done. Nothing here is lost; try again in a moment.";
+  const ours = address => { try { return new URL(address && address.url || address, location.href).pathname.includes("/gradio_api/"); } catch { return false; } };
+  const plainFetch = window.fetch.bind(window);
+  window.fetch = async (address, ...rest) => {
+    const watched = ours(address);
+    let answer;
+    try { answer = await plainFetch(address, ...rest); } catch (fault) { if (watched && fault.name !== "AbortError") alarm(AWAY); throw fault; }
+    if (watched && answer.status === 401) alarm(SIGNED_OUT, "../signin");
+    else if (watched && answer.status === 413) alarm("These files are too large to be sent together. Send fewer at a time.");
+    else if (watched && answer.status >= 500) alarm(AWAY);
+    else if (watched) alarm(null);
+    return answer;
+  };
+  function alarm(words, link) {
+    const shown = document.querySelector("#desk-alarm");
+    if (shown) shown.remove();
+    if (!words) return;
+    const bar = document.createElement("div");
+    bar.id = "desk-alarm";
+    bar.setAttribute("role", "alert");
+    bar.append(words);
+    if (link) { const way = document.createElement("a"); way.href = link; way.target = "_blank"; way.textContent = "Sign in"; bar.append(way); }
+    document.body.append(bar);
+  }
+
   // A label named in the opinions lights its boxes, as a row of the items table does.
   document.addEventListener("pointerover", event => {
     const chip = event.target instanceof Element && event.target.closest("[data-hover-label]");
