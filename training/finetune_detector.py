@@ -76,7 +76,7 @@ class DetectorRecipe(Value):
 
 
 FROM_BUNDLED = DetectorRecipe()
-FROM_SCRATCH = DetectorRecipe(sizes=(224, 224, 224, 320), epochs=8, learning_rate=2e-3)
+FROM_SCRATCH = DetectorRecipe(sizes=(224, 224, 224, 320), epochs=6, learning_rate=2e-3)
 """The recipe of the bundled detector, with 14,000 simulated scans."""
 
 
