@@ -104,17 +104,14 @@ def make_analysis(taxonomy: Taxonomy) -> MakeAnalysis:
             scan=scan_facts(png()),
             report=Report(
                 items=(taxonomy.item("knife", 1, 0.9), taxonomy.item("plastic bottle", 2, 0.8)),
-                text="Items detected: 1 knife (threat), 2 plastic bottles. "
-                "Security risk: HIGH - knife detected.",
+                text="Items detected: 1 knife (threat), 2 plastic bottles. Security risk: HIGH - knife detected.",
                 complete=True,
             ),
             risk=Risk(level="HIGH", reason="knife", action="SEARCH", policy="airport"),
             boxes=(taxonomy.box("b1", "model", "knife", (10.0, 20.0, 110.0, 90.0), 0.87),),
             agreement=Agreement(both=("knife",), vlm_only=("plastic bottle",), detector_only=()),
             opaque_fraction=0.1,
-            models=ModelFacts(
-                vlm=VlmFacts(name="bundled"), detector=DetectorFacts(name="bundled", sha256="d" * 64)
-            ),
+            models=ModelFacts(vlm=VlmFacts(name="bundled"), detector=DetectorFacts(name="bundled", sha256="d" * 64)),
             taxonomy_sha256=taxonomy.sha256,
             timings_ms=Timings(vlm=50.0, detector=10.0, total=61.0),
         )

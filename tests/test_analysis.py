@@ -120,9 +120,7 @@ def test_a_threat_box_is_kept_down_to_the_lower_threshold_and_other_boxes_are_no
     assert [box.id for box in boxes] == ["m1", "m2"]
 
 
-def test_the_next_analysis_uses_the_adapter_promoted_meanwhile(
-    taxonomy: Taxonomy, scan: Scan, tmp_path: Path
-) -> None:
+def test_the_next_analysis_uses_the_adapter_promoted_meanwhile(taxonomy: Taxonomy, scan: Scan, tmp_path: Path) -> None:
     active: list[ActiveAdapter | None] = [None]
     vlm = SaysThis(said(CLEAR), said(KNIFE))
     desk = analyser(taxonomy, vlm, SeesThis(), active_adapter=lambda: active[0])

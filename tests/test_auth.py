@@ -51,9 +51,7 @@ def test_or_a_random_one_told_once(db: Database, setting: str | None) -> None:
     assert auth.sign_in(db, "admin", password).role is Role.ADMIN
 
 
-def test_a_token_says_who_is_asking_for_twelve_hours(
-    db: Database, anna: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_token_says_who_is_asking_for_twelve_hours(db: Database, anna: str, monkeypatch: pytest.MonkeyPatch) -> None:
     signed_in = auth.sign_in(db, anna, PASSWORD)
     assert auth.identify(db, signed_in.token) == auth.Identity("anna", Role.ANALYST)
     assert abs(signed_in.expires_at - datetime.now(UTC) - timedelta(hours=12)) < timedelta(minutes=1)
@@ -134,9 +132,7 @@ def test_what_is_wrong_is_not_told(db: Database, anna: str, username: str, passw
         auth.sign_in(db, username, password)
 
 
-def test_an_unknown_name_is_checked_like_a_known_one(
-    db: Database, anna: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_name_is_checked_like_a_known_one(db: Database, anna: str, monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[str] = []
 
     class Recorder:
@@ -155,9 +151,7 @@ def test_an_unknown_name_is_checked_like_a_known_one(
     assert len(set(checked)) == 1  # the same algorithm at the same cost
 
 
-def test_five_failures_close_a_name_for_five_minutes(
-    db: Database, anna: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_five_failures_close_a_name_for_five_minutes(db: Database, anna: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (anna, "nobody"):
         for _ in range(5):
             with pytest.raises(NotSignedIn):

@@ -91,7 +91,9 @@ def test_the_first_command_serves_the_desk(desk: int, here: Path) -> None:
 def test_the_curl_lines_sign_in_and_analyse(desk: int, here: Path) -> None:
     if shutil.which("curl") is None:
         pytest.skip("there is no curl here")
-    sign_in, analyse = (one.replace("localhost:7860", f"localhost:{desk}") for one in COMMANDS if one.startswith("curl"))
+    sign_in, analyse = (
+        one.replace("localhost:7860", f"localhost:{desk}") for one in COMMANDS if one.startswith("curl")
+    )
     answer = run(sign_in.replace("…", PASSWORD.replace("'", "'\\''")), here)
     token = re.search(r'"token":\s*"([^"]+)"', answer.stdout)
     assert token, answer.stdout + answer.stderr

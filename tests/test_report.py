@@ -37,9 +37,7 @@ CONTRACT = {
     },
     "Items detected: none. Security risk: LOW - no threats detected.": {},
 }
-SEED_EXAMPLE = (
-    "Items detected: 2 plastic bottles, 1 laptop, 1 knife (threat). Security risk: HIGH - knife detected."
-)
+SEED_EXAMPLE = "Items detected: 2 plastic bottles, 1 laptop, 1 knife (threat). Security risk: HIGH - knife detected."
 
 
 def counts_of(text: str) -> dict[str, int]:

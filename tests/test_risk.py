@@ -33,9 +33,7 @@ def boxed(label: str, confidence: float | None) -> Box:
     return TAXONOMY.box("b", "model", label, (0, 0, 9, 9), confidence)
 
 
-def judge(
-    report: Report, *boxes: Box, opaque: float = 0.0, validated: bool = True, policy: Policy = POLICY
-) -> Risk:
+def judge(report: Report, *boxes: Box, opaque: float = 0.0, validated: bool = True, policy: Policy = POLICY) -> Risk:
     return assess(report, boxes, opaque, validated, policy)
 
 
@@ -152,9 +150,7 @@ def test_reasons_name_both_models_and_all_doubts() -> None:
 
 
 def test_a_reason_stays_short() -> None:
-    risk = judge(
-        Report(items=tuple(TAXONOMY.item(n, 1, 0.9) for n in TAXONOMY.names), text="", complete=True)
-    )
+    risk = judge(Report(items=tuple(TAXONOMY.item(n, 1, 0.9) for n in TAXONOMY.names), text="", complete=True))
     assert risk.reason.endswith("and 21 more detected")
     assert len(risk.reason) < 200
 

@@ -129,9 +129,7 @@ def test_a_deep_tiff_where_white_is_zero_is_turned_round() -> None:
 
 def test_float_pictures_are_read_unless_they_hold_no_numbers() -> None:
     values = np.tile(np.linspace(0, 1, 64, dtype=np.float32), (64, 1))
-    assert (
-        read_scan(encoded(Image.fromarray(values), "TIFF"), "a", LIMITS).image.getpixel((63, 0)) == (255,) * 3
-    )
+    assert read_scan(encoded(Image.fromarray(values), "TIFF"), "a", LIMITS).image.getpixel((63, 0)) == (255,) * 3
     values[3, 3] = np.nan
     with pytest.raises(BadScan, match="not numbers"):
         read_scan(encoded(Image.fromarray(values), "TIFF"), "a", LIMITS)
@@ -139,9 +137,7 @@ def test_float_pictures_are_read_unless_they_hold_no_numbers() -> None:
 
 @pytest.mark.parametrize("picture_format", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
-def test_a_truncated_file_is_refused(
-    picture_format: str, share: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_truncated_file_is_refused(picture_format: str, share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (80, 120, 3), np.uint8)
     content = encoded(Image.fromarray(noise), picture_format)
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)  # as some libraries leave it

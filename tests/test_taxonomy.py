@@ -119,12 +119,7 @@ def test_an_unknown_label_is_named(taxonomy: Taxonomy) -> None:
 def test_rank_puts_prohibited_first_then_restricted_then_allowed(tmp_path: Path) -> None:
     taxonomy = load(tmp_path, SMALL)
     assert taxonomy.names == ("knife", "lighter", "laptop")
-    assert (
-        taxonomy.rank("penknife")
-        == taxonomy.rank("knife")
-        < taxonomy.rank("lighter")
-        < taxonomy.rank("laptop")
-    )
+    assert taxonomy.rank("penknife") == taxonomy.rank("knife") < taxonomy.rank("lighter") < taxonomy.rank("laptop")
     assert [c.name for c in taxonomy.drawn] == ["knife", "laptop"]
 
 
@@ -213,9 +208,7 @@ def wrong(old: str, new: str) -> str:
         ("[" * 100_000, 1, "not valid YAML"),
     ],
 )
-def test_a_wrong_line_is_refused_with_its_number(
-    tmp_path: Path, text: str | bytes, line: int, says: str
-) -> None:
+def test_a_wrong_line_is_refused_with_its_number(tmp_path: Path, text: str | bytes, line: int, says: str) -> None:
     with pytest.raises(BadTaxonomy, match=re.escape(says)) as caught:
         load(tmp_path, text)
     assert f"site.yaml, line {line}:" in caught.value.message

@@ -99,9 +99,7 @@ def build_processor(taxonomy: Taxonomy, pixels: int) -> Qwen2_5_VLProcessor:
     """The processor; every picture is scaled to about `pixels` pixels, its aspect ratio kept."""
     size = {"shortest_edge": pixels * 3 // 4, "longest_edge": pixels}
     return Qwen2_5_VLProcessor(
-        image_processor=Qwen2VLImageProcessor(
-            size=size, patch_size=PATCH, merge_size=MERGE, temporal_patch_size=2
-        ),
+        image_processor=Qwen2VLImageProcessor(size=size, patch_size=PATCH, merge_size=MERGE, temporal_patch_size=2),
         tokenizer=build_tokenizer(taxonomy),
         video_processor=Qwen2VLVideoProcessor(patch_size=PATCH, merge_size=MERGE),
         chat_template=CHAT_TEMPLATE,

@@ -51,9 +51,7 @@ class Collator:
         Raises:
             BadDataset: an example is longer than `max_tokens`.
         """
-        encoded = encode(
-            self.processor, [one.image for one in examples], [one.instruction for one in examples]
-        )
+        encoded = encode(self.processor, [one.image for one in examples], [one.instruction for one in examples])
         responses = [self.response_ids(one.response) for one in examples]
         for example, prompt, tail in zip(examples, encoded.ids, responses, strict=True):
             if len(prompt) + len(tail) > self.max_tokens:

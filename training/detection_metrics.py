@@ -36,9 +36,7 @@ class Labelled(Protocol):
     def xyxy(self) -> tuple[float, float, float, float]: ...
 
 
-def map50(
-    predictions: Sequence[Sequence[Predicted]], truths: Sequence[Sequence[Labelled]]
-) -> tuple[float, float]:
+def map50(predictions: Sequence[Sequence[Predicted]], truths: Sequence[Sequence[Labelled]]) -> tuple[float, float]:
     """mAP at IoU 0.5, and its mean over 0.5, 0.55 … 0.95.
 
     The mean is over the classes that occur in `truths`; a scan's prediction of a class that occurs nowhere

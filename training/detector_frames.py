@@ -125,9 +125,7 @@ def _pixels(samples: Sequence[Sample], size: int, folder: Path) -> NDArray[np.ui
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        pixels = np.lib.format.open_memmap(
-            part, mode="w+", dtype=np.uint8, shape=(len(samples), size, size, 3)
-        )
+        pixels = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(samples), size, size, 3))
 
         def fill(row: int) -> None:
             pixels[row] = letterbox(samples[row].open(), size).pixels

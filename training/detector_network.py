@@ -40,9 +40,7 @@ class DetectorNetwork:
         self.model.head.initialize_biases(0.01)
         self.model.to(memory_format=torch.channels_last)
 
-    def loss(
-        self, images: torch.Tensor, targets: torch.Tensor, unlabelled: torch.Tensor, bf16: bool
-    ) -> torch.Tensor:
+    def loss(self, images: torch.Tensor, targets: torch.Tensor, unlabelled: torch.Tensor, bf16: bool) -> torch.Tensor:
         """LibreYOLO's YOLOX loss (SimOTA assignment), one number.
 
         Only the convolutions run in bfloat16: box coordinates of a few hundred pixels need more than its
@@ -73,16 +71,12 @@ class DetectorNetwork:
             x_shifts.append(grid[:, :, 0])
             y_shifts.append(grid[:, :, 1])
             strides.append(torch.full((1, grid.shape[1]), float(stride), device=images.device))
-        unmoved = (
-            [boxes.float().flatten(2).permute(0, 2, 1) for boxes in raw_boxes] if head.use_l1 else []
-        )
+        unmoved = [boxes.float().flatten(2).permute(0, 2, 1) for boxes in raw_boxes] if head.use_l1 else []
         predicted = torch.cat(outputs, 1)
         if unlabelled.any():
             centres = torch.stack([torch.cat(x_shifts, 1)[0], torch.cat(y_shifts, 1)[0]], 1) + 0.5
             predicted = _without_unlabelled(predicted, targets, unlabelled, centres, torch.cat(strides, 1)[0])
-        losses = head.get_losses(
-            images, x_shifts, y_shifts, strides, targets, predicted, unmoved, dtype=torch.float32
-        )
+        losses = head.get_losses(images, x_shifts, y_shifts, strides, targets, predicted, unmoved, dtype=torch.float32)
         total: torch.Tensor = losses["total_loss"]
         return total
 

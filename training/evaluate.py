@@ -101,9 +101,7 @@ def evaluate_detector(
             if box.confidence >= DETECTOR_ITEM_CONFIDENCE:
                 said[box.label] = said.get(box.label, 0) + 1
         outcomes.append(
-            ScanOutcome.scoped(
-                sample.bag_id, sample.labelled_classes, sample.counts(taxonomy), said, confidence
-            )
+            ScanOutcome.scoped(sample.bag_id, sample.labelled_classes, sample.counts(taxonomy), said, confidence)
         )
         found.append(tuple(detections))
         progress(len(outcomes), len(samples))
@@ -120,10 +118,7 @@ def fused(vlm: Sequence[ScanOutcome], detector: Sequence[ScanOutcome]) -> tuple[
                 one.bag_id,
                 one.true,
                 {label: max(one.said.get(label, 0), other.said.get(label, 0)) for label in labels},
-                {
-                    label: max(one.confidence.get(label, 0.0), other.confidence.get(label, 0.0))
-                    for label in labels
-                },
+                {label: max(one.confidence.get(label, 0.0), other.confidence.get(label, 0.0)) for label in labels},
             )
         )
     return tuple(both)

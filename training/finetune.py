@@ -71,9 +71,7 @@ def split_for_stopping(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sa
 def wrap(model: Any, recipe: Recipe, method: Method) -> Any:
     """Puts the recipe's fresh LoRA on a base model, in place."""
     if method == "qlora":
-        model = prepare_model_for_kbit_training(
-            model, use_gradient_checkpointing=recipe.gradient_checkpointing
-        )
+        model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=recipe.gradient_checkpointing)
     config = LoraConfig(
         r=recipe.lora_rank,
         lora_alpha=recipe.lora_alpha,

@@ -146,9 +146,7 @@ def _false_alarms(name: str, active: BagTable, candidate: BagTable, policy: Poli
     clear = ~candidate.threat
     count = int(clear.sum())
     if count == 0:
-        return GateCheck(
-            name=title, passed=True, detail="Insufficient: no bag without a prohibited item is held out."
-        )
+        return GateCheck(name=title, passed=True, detail="Insufficient: no bag without a prohibited item is held out.")
     was, now = int((active.flagged & clear).sum()), int((candidate.flagged & clear).sum())
     rise = (now - was) / count
     return GateCheck(

@@ -45,9 +45,7 @@ class Holdout:
     site_sha256: str
 
     @classmethod
-    def of(
-        cls, simulated: Sequence[Sample], site: Sequence[Sample], taxonomy: Taxonomy, policy: Policy
-    ) -> Holdout:
+    def of(cls, simulated: Sequence[Sample], site: Sequence[Sample], taxonomy: Taxonomy, policy: Policy) -> Holdout:
         """The hashes cover pictures, labels, and what decides whether a bag counts as flagged."""
 
         def key(samples: Sequence[Sample]) -> str:
@@ -169,6 +167,4 @@ def answers_differ(vlm: Vlm, adapter: Path, samples: Sequence[Sample], batch: in
 def _differ(one: Answer, other: Answer) -> bool:
     if one.text != other.text or len(one.spans) != len(other.spans):
         return True
-    return any(
-        abs(p - q) > SAME_PROBABILITY for (_, _, p), (_, _, q) in zip(one.spans, other.spans, strict=True)
-    )
+    return any(abs(p - q) > SAME_PROBABILITY for (_, _, p), (_, _, q) in zip(one.spans, other.spans, strict=True))

@@ -96,9 +96,7 @@ def register(db: Database, folder: Path, manifest: Manifest) -> Adapter:
     try:
         shutil.copytree(folder, part, ignore=shutil.ignore_patterns("checkpoint*", MANIFEST))
         files = {
-            path.relative_to(part).as_posix(): file_sha256(path)
-            for path in sorted(part.rglob("*"))
-            if path.is_file()
+            path.relative_to(part).as_posix(): file_sha256(path) for path in sorted(part.rglob("*")) if path.is_file()
         }
         complete = manifest.model_copy(update={"files": files})
         (part / MANIFEST).write_text(complete.model_dump_json(indent=1) + "\n", encoding="utf-8")
@@ -133,8 +131,7 @@ def check_files(folder: Path, kind: AdapterKind) -> None:
     pickles = [path.name for path in folder.rglob("*") if path.suffix in PICKLES]
     if pickles:
         raise BadModel(
-            f"{folder} holds {', '.join(sorted(pickles))}: pickles are not taken. "
-            "Save the adapter as safetensors."
+            f"{folder} holds {', '.join(sorted(pickles))}: pickles are not taken. Save the adapter as safetensors."
         )
 
 
@@ -150,9 +147,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise BadModel(f"{folder / MANIFEST} cannot be read: {error}") from error
 
 
-def promote(
-    db: Database, adapter_id: str, by: str, force: bool = False, reason: str | None = None
-) -> Adapter:
+def promote(db: Database, adapter_id: str, by: str, force: bool = False, reason: str | None = None) -> Adapter:
     """Lets an adapter answer from the next scan on.
 
     Args:

@@ -51,9 +51,7 @@ class _BadLine(Exception):
     """A scan that cannot be used; the message names file and line."""
 
 
-def read_yolo(
-    folder: Path, taxonomy: Taxonomy, skip_bad: bool = False, skip_unknown: bool = False
-) -> YoloData:
+def read_yolo(folder: Path, taxonomy: Taxonomy, skip_bad: bool = False, skip_unknown: bool = False) -> YoloData:
     """Reads a YOLO data set; a bag is a file stem.
 
     An empty label file is a scan with nothing in it; a missing one is an error, since a forgotten file would
@@ -201,9 +199,7 @@ def _images(config: dict[str, Any], config_path: Path, split: str, problems: lis
             folder = root / str(entry)[3:]  # Roboflow's exports write ../train/images
         if not folder.is_dir():
             raise BadDataset(f"{config_path}: `{split}` names {entry}, which is no folder")
-        here = sorted(
-            path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
-        )
+        here = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
         images += here
         stems = {path.stem for path in here}
         labels = _labels_folder(folder)

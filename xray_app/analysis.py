@@ -148,9 +148,7 @@ class Analyser:
             opaque_fraction=scan.opaque_fraction,
             models=ModelFacts(
                 vlm=VlmFacts(name=self.vlm.name, adapter=adapter, validated=validated),
-                detector=DetectorFacts(
-                    name=self.detector.name, sha256=self.detector.sha256, validated=validated
-                ),
+                detector=DetectorFacts(name=self.detector.name, sha256=self.detector.sha256, validated=validated),
             ),
             taxonomy_sha256=self.taxonomy.sha256,
             timings_ms=Timings(

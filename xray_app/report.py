@@ -21,9 +21,7 @@ from xray_app.errors import BadInput
 from xray_app.taxonomy import ItemClass, Taxonomy, normalise
 from xray_app.types import Item, Level, Report, Status
 
-INSTRUCTION = (
-    "Analyze this X-ray baggage scan. List all items detected and identify any potential security threats."
-)
+INSTRUCTION = "Analyze this X-ray baggage scan. List all items detected and identify any potential security threats."
 
 MAX_COUNT = 99
 # A looping model can answer with a megabyte of nonsense. The text is kept whole; of the parts, this many.

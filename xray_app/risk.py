@@ -46,9 +46,7 @@ def agree(report: Report, boxes: Sequence[Box], policy: Policy) -> Agreement:
     Boxes below the policy's lower threshold are left out; labels come in the order of report, then boxes.
     """
     vlm = list(dict.fromkeys(item.label for item in report.items))
-    detector = list(
-        dict.fromkeys(box.label for box in boxes if _certain(box.confidence) >= policy.lower_threshold)
-    )
+    detector = list(dict.fromkeys(box.label for box in boxes if _certain(box.confidence) >= policy.lower_threshold))
     return Agreement(
         both=tuple(label for label in vlm if label in detector),
         vlm_only=tuple(label for label in vlm if label not in detector),
@@ -56,9 +54,7 @@ def agree(report: Report, boxes: Sequence[Box], policy: Policy) -> Agreement:
     )
 
 
-def assess(
-    report: Report, boxes: Sequence[Box], opaque_fraction: float, validated: bool, policy: Policy
-) -> Risk:
+def assess(report: Report, boxes: Sequence[Box], opaque_fraction: float, validated: bool, policy: Policy) -> Risk:
     """The desk's risk for one scan, by the table above.
 
     Args:
@@ -99,8 +95,7 @@ def _doubts(report: Report, seen: Sequence[_Sighting], opaque_fraction: float, p
     restricted = [
         one
         for one in seen
-        if one.status is Status.RESTRICTED
-        and (one.vlm is not None or one.confidence >= policy.lower_threshold)
+        if one.status is Status.RESTRICTED and (one.vlm is not None or one.confidence >= policy.lower_threshold)
     ]
     if restricted:
         doubts.append(_named(restricted, "detected"))
@@ -137,9 +132,7 @@ def _sightings(report: Report, boxes: Sequence[Box]) -> list[_Sighting]:
     for label, its_status in status.items():
         by_vlm, by_detector = _surest(vlm.get(label)), _surest(detector.get(label))
         said = [_said("VLM", vlm.get(label)), _said("detector", detector.get(label))]
-        sightings.append(
-            _Sighting(label, its_status, by_vlm, by_detector, ", ".join(part for part in said if part))
-        )
+        sightings.append(_Sighting(label, its_status, by_vlm, by_detector, ", ".join(part for part in said if part)))
     return sightings
 
 

@@ -177,9 +177,7 @@ def clean_filename(filename: str) -> str:
     name = filename[-4096:].replace("\\", "/").rsplit("/", 1)[-1]
     name = unicodedata.normalize("NFC", name)
     # Categories C* are controls, formats (bidi overrides among them), surrogates; Zl and Zp are line ends.
-    name = "".join(
-        c for c in name if unicodedata.category(c)[0] != "C" and unicodedata.category(c) not in ("Zl", "Zp")
-    )
+    name = "".join(c for c in name if unicodedata.category(c)[0] != "C" and unicodedata.category(c) not in ("Zl", "Zp"))
     name = " ".join(name.split()).strip(". ")
     if len(name) > MAX_FILENAME:
         stem, dot, ending = name.rpartition(".")
@@ -212,8 +210,7 @@ def _decode(content: bytes, limits: Limits) -> tuple[Image.Image, str]:
             _check_size(opened.width, opened.height, limits)
             if picture_format != "MPO" and getattr(opened, "is_animated", False):
                 raise BadScan(
-                    "The file holds several pictures (animation or pages). "
-                    "Upload each view as a file of its own."
+                    "The file holds several pictures (animation or pages). Upload each view as a file of its own."
                 )
             opened.load()
             if opened.mode in _DEEP_GREY:
@@ -245,15 +242,11 @@ def _refuse_known_others(content: bytes) -> None:
 
 def _check_size(width: int, height: int, limits: Limits) -> None:
     if width * height > limits.max_pixels:
-        raise BadScan(
-            f"The picture has {width}×{height} pixels; at most {limits.max_pixels:,} pixels are allowed."
-        )
+        raise BadScan(f"The picture has {width}×{height} pixels; at most {limits.max_pixels:,} pixels are allowed.")
     if min(width, height) < MIN_SIDE:
         raise BadScan(f"The picture has {width}×{height} pixels; each side must have at least {MIN_SIDE}.")
     if max(width, height) > MAX_ASPECT * min(width, height):
-        raise BadScan(
-            f"The picture has {width}×{height} pixels; no side may be over {MAX_ASPECT} times the other."
-        )
+        raise BadScan(f"The picture has {width}×{height} pixels; no side may be over {MAX_ASPECT} times the other.")
 
 
 def _upright(image: Image.Image) -> Image.Image:

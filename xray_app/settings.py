@@ -19,9 +19,7 @@ BUNDLED_DETECTOR = ASSETS / "models" / "detector" / "detector.onnx"
 class Settings(BaseSettings):
     """The settings of one desk. Defaults run on a laptop without GPU or network."""
 
-    model_config = SettingsConfigDict(
-        env_prefix="XRAY_", env_file=".env", extra="ignore", populate_by_name=True
-    )
+    model_config = SettingsConfigDict(env_prefix="XRAY_", env_file=".env", extra="ignore", populate_by_name=True)
 
     data_dir: Path = Path("data")
     database_url: str = Field(default="", description="empty: SQLite in the data folder")

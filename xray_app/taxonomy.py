@@ -230,9 +230,7 @@ class _Reader:
         default = self._text(top["default_policy"], "default_policy")
         if default not in policies:
             known = ", ".join(policies)
-            raise self._wrong(
-                top["default_policy"], f"default_policy {default!r} is not one of the policies: {known}"
-            )
+            raise self._wrong(top["default_policy"], f"default_policy {default!r} is not one of the policies: {known}")
         return Taxonomy(
             classes=self._classes(top["classes"]),
             # A plain dict: taxonomies go to worker processes, and a mapping proxy cannot be pickled.
@@ -253,9 +251,7 @@ class _Reader:
             values = {key: self._fraction(value, key) for key, value in given.items()}
             for lower, upper in (("lower_threshold", "prohibited_threshold"), ("opaque_soft", "opaque_hard")):
                 if values[lower] > values[upper]:
-                    raise self._wrong(
-                        given[lower], f"{lower} {values[lower]:g} is above {upper} {values[upper]:g}"
-                    )
+                    raise self._wrong(given[lower], f"{lower} {values[lower]:g} is above {upper} {values[upper]:g}")
             policies[name] = Policy(name=name, **values)
         return policies
 
@@ -309,9 +305,7 @@ class _Reader:
             mine.setdefault(key, (item_class.name, _line(node)))
         owners.update(mine)
 
-    def _check_replacements(
-        self, classes: list[ItemClass], replacements: list[tuple[ItemClass, yaml.Node]]
-    ) -> None:
+    def _check_replacements(self, classes: list[ItemClass], replacements: list[tuple[ItemClass, yaml.Node]]) -> None:
         by_name = {c.name: c for c in classes}
         for item_class, node in replacements:
             seen = {item_class.name}
@@ -324,9 +318,7 @@ class _Reader:
                     raise self._wrong(node, f"{item_class.name!r} is replaced by itself, in a circle")
                 seen.add(current.name)
             if current.retired:
-                raise self._wrong(
-                    node, f"{item_class.name!r} is replaced by {current.name!r}, which is retired too"
-                )
+                raise self._wrong(node, f"{item_class.name!r} is replaced by {current.name!r}, which is retired too")
 
     def _mapping(
         self, node: yaml.Node, what: str, required: tuple[str, ...] = (), optional: tuple[str, ...] = ()

@@ -61,6 +61,7 @@ def boxes(page: Any) -> list[dict[str, Any]]:
 def draw(page: Any, label: str, start: tuple[float, float], end: tuple[float, float]) -> None:
     drag(page, start, end)
     page.wait_for_selector(".relabel:not([hidden])")
+    page.mouse.move(*at(page, 0.5, 0.5))  # a hand on the mouse does not keep still while the other types
     page.keyboard.type(label)
     page.keyboard.press("Enter")
 

@@ -155,9 +155,7 @@ class ScriptedDetector:
         return [box for box in self.boxes if box.confidence >= threshold]
 
 
-def test_answers_are_asked_in_batches_and_the_progress_told(
-    samples: list[Sample], taxonomy: Taxonomy
-) -> None:
+def test_answers_are_asked_in_batches_and_the_progress_told(samples: list[Sample], taxonomy: Taxonomy) -> None:
     vlm = ScriptedVlm(lambda number, _: report_of(taxonomy, knife=1) if number != 1 else "gibberish")
     told: list[tuple[int, int]] = []
     result = evaluate_vlm(vlm, samples, taxonomy, batch=2, progress=lambda *at: told.append(at))
@@ -184,9 +182,7 @@ def test_report_json_has_the_contracts_keys(samples: list[Sample], taxonomy: Tax
     silent = ScriptedVlm(lambda *_: report_of(taxonomy))
     vlm = evaluate_vlm(silent, samples, taxonomy)
     detector = evaluate_detector(ScriptedDetector(Detection("knife", 0.9, (2, 2, 12, 12))), samples, taxonomy)
-    result = report(
-        samples, taxonomy, taxonomy.policy(), vlm, detector, lambda: detector_map(samples, detector)
-    )
+    result = report(samples, taxonomy, taxonomy.policy(), vlm, detector, lambda: detector_map(samples, detector))
     assert result["n"] == 5
     rates = {
         "vlm": {
@@ -217,9 +213,7 @@ def test_one_model_alone_gives_a_report_without_the_other(samples: list[Sample],
 
 
 def test_fusion_takes_the_larger_count_and_confidence() -> None:
-    (both,) = fused(
-        [outcome({"knife": 2}, {"knife": 1}, 0.3)], [outcome({"knife": 2}, {"knife": 2, "gun": 1}, 0.6)]
-    )
+    (both,) = fused([outcome({"knife": 2}, {"knife": 1}, 0.3)], [outcome({"knife": 2}, {"knife": 2, "gun": 1}, 0.6)])
     assert dict(both.said) == {"knife": 2, "gun": 1}
     assert dict(both.confidence) == {"knife": 0.6, "gun": 0.6}
 

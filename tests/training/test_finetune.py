@@ -137,7 +137,9 @@ def test_full_fine_tuning_changes_every_weight_it_should_and_loads_plainly(
     folder = finetune(data, recipe, "full", tmp_path / "out", base=str(base), epochs=1)
     before, after = (LocalVlm.load(str(one)).model.state_dict() for one in (base, folder))
     assert before.keys() == after.keys()
-    assert not torch.equal(before["model.visual.patch_embed.proj.weight"], after["model.visual.patch_embed.proj.weight"])
+    assert not torch.equal(
+        before["model.visual.patch_embed.proj.weight"], after["model.visual.patch_embed.proj.weight"]
+    )
 
 
 def test_one_bag_in_ten_is_kept_for_stopping_and_never_trained_on(data: Path) -> None:

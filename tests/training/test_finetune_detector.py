@@ -145,9 +145,7 @@ def test_a_stopped_run_resumed_is_the_run_never_stopped(data: Path, taxonomy: Ta
 
 
 def test_another_recipe_does_not_resume(data: Path, taxonomy: Taxonomy, tmp_path: Path) -> None:
-    finetune_detector(
-        data, tmp_path, taxonomy, weights=None, recipe=QUICK, on_progress=lambda done, row: True
-    )
+    finetune_detector(data, tmp_path, taxonomy, weights=None, recipe=QUICK, on_progress=lambda done, row: True)
     other = QUICK.model_copy(update={"learning_rate": 1e-2})
     with pytest.raises(BadModel, match="another training"):
         finetune_detector(data, tmp_path, taxonomy, weights=None, recipe=other, resume=True)

@@ -30,9 +30,7 @@ def gate_of(
 ) -> Gate:
     nothing = BagTable.of([], taxonomy, taxonomy.policy())
     before, after = site or (nothing, nothing)
-    return run_gate(
-        HoldoutResult(active, before), HoldoutResult(candidate, after), taxonomy.policy(), differ, problem
-    )
+    return run_gate(HoldoutResult(active, before), HoldoutResult(candidate, after), taxonomy.policy(), differ, problem)
 
 
 def detail(gate: Gate, name: str) -> str:
@@ -88,9 +86,7 @@ def test_false_alarms_over_budget_are_refused(taxonomy: Taxonomy, make_table: Ma
     assert "12 of 150 clear bags flagged, 3 by the active model: +0.060" in detail(gate, failed(gate)[0])
 
 
-def test_an_adapter_that_changes_nothing_or_does_not_load_is_refused(
-    taxonomy: Taxonomy, make_table: MakeTable
-) -> None:
+def test_an_adapter_that_changes_nothing_or_does_not_load_is_refused(taxonomy: Taxonomy, make_table: MakeTable) -> None:
     same = make_table()
     assert failed(gate_of(taxonomy, same, same, differ=False)) == ["answers differ"]
     gate = run_gate(HoldoutResult(same, same), None, taxonomy.policy(), False, "3 keys do not match")
@@ -163,9 +159,7 @@ def test_tangos_bound_solves_his_equation() -> None:
         # The nuisance share by brute force instead of by the closed form.
         shares = np.linspace(max(0.0, -bound) + 1e-9, (1 - bound) / 2 - 1e-9, 400_001)
         agree = count - gained - lost
-        likelihood = (
-            gained * np.log(shares + bound) + lost * np.log(shares) + agree * np.log(1 - 2 * shares - bound)
-        )
+        likelihood = gained * np.log(shares + bound) + lost * np.log(shares) + agree * np.log(1 - 2 * shares - bound)
         share = shares[int(np.argmax(likelihood))]
         statistic = (gained - lost - count * bound) / math.sqrt(count * (2 * share + bound * (1 - bound)))
         assert statistic == pytest.approx(1.6448536, abs=2e-3)

@@ -31,18 +31,14 @@ from xray_app.types import CorrectionBox, CorrectionIn, ItemCount
 BOX = "0.5 0.5 0.5 0.5"
 
 
-def test_a_yolo_scan_becomes_pixels_canonical_names_and_a_scoped_answer(
-    yolo: YoloFolder, taxonomy: Taxonomy
-) -> None:
+def test_a_yolo_scan_becomes_pixels_canonical_names_and_a_scoped_answer(yolo: YoloFolder, taxonomy: Taxonomy) -> None:
     yolo.add("train", {"bag7": f"1 {BOX}\n1 0.25 0.5 0.5 1.0\n0 {BOX}\n"}).names("zippooil", "SwissArmyKnife")
     (sample,) = read_yolo(yolo.root, taxonomy).splits["train"]
     assert sample.bag_id == "bag7"
     assert (sample.width, sample.height) == (40, 20)
     assert sample.labelled_classes == ("Swiss army knife", "lighter fuel")
     assert sample.instruction == f"{INSTRUCTION} Report only: Swiss army knife, lighter fuel."
-    assert sample.response.startswith(
-        "Items detected: 2 Swiss army knives (threat), 1 lighter fuel (threat)."
-    )
+    assert sample.response.startswith("Items detected: 2 Swiss army knives (threat), 1 lighter fuel (threat).")
     assert [box.label for box in sample.boxes] == ["Swiss army knife", "Swiss army knife", "lighter fuel"]
     assert sample.boxes[0].xyxy == pytest.approx((10, 5, 30, 15))
     assert sample.counts(taxonomy) == {"Swiss army knife": 2, "lighter fuel": 1}
@@ -73,9 +69,7 @@ def test_names_may_be_a_mapping_and_all_drawn_classes_make_a_full_instruction(
         ("0 a 0.5 0.1 0.1", "not numbers"),
     ],
 )
-def test_a_bad_row_is_named_by_file_and_line(
-    yolo: YoloFolder, taxonomy: Taxonomy, row: str, reason: str
-) -> None:
+def test_a_bad_row_is_named_by_file_and_line(yolo: YoloFolder, taxonomy: Taxonomy, row: str, reason: str) -> None:
     yolo.add("train", {"good": f"0 {BOX}", "bad": f"0 {BOX}\n{row}\n"}).names("knife", "scissors")
     with pytest.raises(BadDataset) as caught:
         read_yolo(yolo.root, taxonomy)
@@ -86,9 +80,7 @@ def test_a_bad_row_is_named_by_file_and_line(
     assert "bad.txt:2" in data.left_out[0]
 
 
-def test_missing_files_broken_pictures_and_leaks_are_each_reported(
-    yolo: YoloFolder, taxonomy: Taxonomy
-) -> None:
+def test_missing_files_broken_pictures_and_leaks_are_each_reported(yolo: YoloFolder, taxonomy: Taxonomy) -> None:
     yolo.add("train", {"a": "", "b": "", "c": "", "leak": ""}).add("val", {"v": ""}, start=3).names("knife")
     (yolo.root / "labels/train/a.txt").unlink()
     (yolo.root / "images/train/b.png").unlink()
@@ -105,9 +97,7 @@ def test_missing_files_broken_pictures_and_leaks_are_each_reported(
         read_yolo(yolo.root, taxonomy, skip_bad=True)
 
 
-def test_a_bag_in_both_splits_is_a_leak_and_the_training_copy_goes(
-    yolo: YoloFolder, taxonomy: Taxonomy
-) -> None:
+def test_a_bag_in_both_splits_is_a_leak_and_the_training_copy_goes(yolo: YoloFolder, taxonomy: Taxonomy) -> None:
     yolo.add("train", {"a": "", "b": ""}).add("val", {"a": ""}, start=9).names("knife")
     with pytest.raises(BadDataset, match=r"images/train/a\.png: the bag a is in val too"):
         read_yolo(yolo.root, taxonomy)
@@ -159,9 +149,7 @@ def test_prepare_keeps_an_own_split_and_else_splits_one_in_five_by_bag(
     assert (done.train, done.val) == (20, 1)
 
 
-def test_a_line_has_the_contracts_fields_and_reads_back(
-    yolo: YoloFolder, taxonomy: Taxonomy, tmp_path: Path
-) -> None:
+def test_a_line_has_the_contracts_fields_and_reads_back(yolo: YoloFolder, taxonomy: Taxonomy, tmp_path: Path) -> None:
     yolo.add("train", {"a": f"0 {BOX}"}).names("knife")
     samples = read_yolo(yolo.root, taxonomy).splits["train"]
     path = tmp_path / "deep" / "train.jsonl"
@@ -214,9 +202,7 @@ def correct(
     corrections.add(db, analysis_id, sent, "anna", taxonomy, review)
 
 
-def test_corrections_become_samples_by_split_and_scope(
-    db: Database, stored: MakeAnalysis, taxonomy: Taxonomy
-) -> None:
+def test_corrections_become_samples_by_split_and_scope(db: Database, stored: MakeAnalysis, taxonomy: Taxonomy) -> None:
     for number in range(12):
         analysis = stored(shade=number, bag_id=f"bag {number}")
         correct(

@@ -63,9 +63,7 @@ def test_an_adapter_changes_the_answer_and_none_restores_the_base(vlm: LocalVlm,
     assert ask(vlm) == before
 
 
-def test_an_adapter_with_foreign_keys_is_refused_and_the_base_answers_on(
-    vlm: LocalVlm, adapter: Path
-) -> None:
+def test_an_adapter_with_foreign_keys_is_refused_and_the_base_answers_on(vlm: LocalVlm, adapter: Path) -> None:
     before = ask(vlm)
     file = adapter / "adapter_model.safetensors"
     renamed = {key.replace("language_model", "language_modal"): t for key, t in load_file(file).items()}
@@ -102,7 +100,7 @@ def test_a_model_that_is_nowhere_says_so() -> None:
 
 def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
-    with pytest.raises(BadModel, match="no .safetensors"):
+    with pytest.raises(BadModel, match=r"no \.safetensors"):
         LocalVlm.load(str(tmp_path))
 
 

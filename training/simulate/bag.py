@@ -67,17 +67,13 @@ class _Layer:
         self.draw = ImageDraw.Draw(self.image)
 
     def line(self, points: list[Point], width: float, level: int = 255) -> None:
-        self.draw.line(
-            [(x * 2, y * 2) for x, y in points], fill=level, width=max(1, round(width * 2)), joint="curve"
-        )
+        self.draw.line([(x * 2, y * 2) for x, y in points], fill=level, width=max(1, round(width * 2)), joint="curve")
 
     def fill(self, points: list[Point], level: int = 255) -> None:
         self.draw.polygon([(x * 2, y * 2) for x, y in points], fill=level)
 
     def done(self) -> None:
-        self.scene.add(
-            np.asarray(self.image.reduce(2), np.float32) * np.float32(self.cm / 255), self.material
-        )
+        self.scene.add(np.asarray(self.image.reduce(2), np.float32) * np.float32(self.cm / 255), self.material)
 
 
 def _texture(rng: np.random.Generator, size: tuple[int, int], cells: tuple[int, int]) -> Floats:
@@ -119,10 +115,7 @@ def draw_bag(scene: Scene, bag: Bag, rng: random.Random, noise: np.random.Genera
     if rng.random() < 0.5:
         y = rng.uniform(-0.4, 0.4)
         handle = bag.points(
-            [
-                (x, yy * 0.3 + y)
-                for x, yy in arc(1.0, 0, rng.uniform(0.12, 0.35), 1, -math.pi / 2, math.pi / 2)
-            ]
+            [(x, yy * 0.3 + y) for x, yy in arc(1.0, 0, rng.uniform(0.12, 0.35), 1, -math.pi / 2, math.pi / 2)]
         )
         seams.line(handle, rng.uniform(3, 7), 150)
     for _ in range(rng.randint(0, 3)):

@@ -95,9 +95,7 @@ def detonator(c: Canvas) -> None:
             (x + r * math.cos(t) * (1 - t / 40), s * 0.02 + r * math.sin(t) * (1 - t / 40))
             for t in [math.pi + i * 0.45 for i in range(30)]
         ]
-        c.rod(
-            [(-0.05, s * 0.012), (0.06, s * 0.03), *loops, (0.5, s * c.u(0.05, 0.16))], 0.009, "copper", 0.28
-        )
+        c.rod([(-0.05, s * 0.012), (0.06, s * 0.03), *loops, (0.5, s * c.u(0.05, 0.16))], 0.009, "copper", 0.28)
 
 
 def firecracker(c: Canvas) -> None:
@@ -183,9 +181,7 @@ def pepper_spray(c: Canvas) -> None:
     w = c.u(0.11, 0.13)
     c.turned([(-0.28, w * 0.95), (-0.26, w), (0.2, w), (0.26, w * 0.7)], "aluminium", 3.6, w * 0.14)
     c.tube(-0.24, c.u(0.0, 0.18), w * 0.85, "water", 2.4)
-    c.poly(
-        [(0.2, -w), (0.44, -w), (0.5, -w * 0.4), (0.5, w * 0.4), (0.4, w * 1.3), (0.2, w * 1.3)], "pet", 1.8
-    )
+    c.poly([(0.2, -w), (0.44, -w), (0.5, -w * 0.4), (0.5, w * 0.4), (0.4, w * 1.3), (0.2, w * 1.3)], "pet", 1.8)
     c.rod([(-0.15, w * 1.25), (0.35, w * 1.25)], 0.016, "steel", 0.4)
     c.ball(0.3, 0, w * 0.4, "steel", 0.7)
     c.disc(-0.4, 0, 0.11, 0.11, "steel", 0.3, 0.8)
@@ -219,9 +215,7 @@ def power_bank(c: Canvas) -> None:
             c.rect(0.28, y - r * 0.4, 0.31, y + r * 0.4, "steel", 0.25)
     else:
         for s in (-1.0, 1.0):
-            c.rect(
-                -0.46, min(0.02 * s, 0.92 * w * s), 0.29, max(0.02 * s, 0.92 * w * s), "lithium", 0.8, 0.02
-            )
+            c.rect(-0.46, min(0.02 * s, 0.92 * w * s), 0.29, max(0.02 * s, 0.92 * w * s), "lithium", 0.8, 0.02)
     board(c, 0.34, -w * 0.9, 0.46, w * 0.9, 6)
     for socket in (-0.5, 0.45):
         c.frame(0.38, socket * w - 0.07, 0.5, socket * w + 0.07, 0.018, "steel", 0.35)

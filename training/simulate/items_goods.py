@@ -153,9 +153,7 @@ def tin(c: Canvas) -> None:
 def vacuum_cup(c: Canvas) -> None:
     """Two steel walls with a gap between them, a domed base, a threaded stopper and a cap."""
     w = c.u(0.13, 0.165)
-    c.turned(
-        [(-0.5, w * 0.95), (-0.48, w), (0.18, w), (0.25, w * 0.82), (0.3, w * 0.75)], "steel", 4.0, w * 0.035
-    )
+    c.turned([(-0.5, w * 0.95), (-0.48, w), (0.18, w), (0.25, w * 0.82), (0.3, w * 0.75)], "steel", 4.0, w * 0.035)
     c.turned(
         [(-0.44, w * 0.3), (-0.4, w * 0.6), (-0.36, w * 0.74), (0.2, w * 0.74), (0.3, w * 0.62)],
         "steel",

@@ -40,9 +40,7 @@ class Style:
 
 
 STYLES: tuple[Style, ...] = (
-    Style(
-        "vivid", (240, 92, 20), (70, 185, 70), (14, 72, 214), gain=2.6, sharpen=140, border=True, quality=92
-    ),
+    Style("vivid", (240, 92, 20), (70, 185, 70), (14, 72, 214), gain=2.6, sharpen=140, border=True, quality=92),
     Style(
         "pale",
         (240, 140, 95),
@@ -53,9 +51,7 @@ STYLES: tuple[Style, ...] = (
         blur=0.8,
         sharpen=60,
     ),
-    Style(
-        "dense", (222, 76, 14), (110, 150, 30), (16, 48, 215), gain=3.4, depth=0.28, sharpen=170, border=True
-    ),
+    Style("dense", (222, 76, 14), (110, 150, 30), (16, 48, 215), gain=3.4, depth=0.28, sharpen=170, border=True),
     Style(
         "clean",
         (236, 146, 48),

@@ -94,9 +94,7 @@ def simulate_scan(
     return Simulated(image, tuple(order), clear, style.name, style.quality)
 
 
-def choose_items(
-    rng: random.Random, taxonomy: Taxonomy, items: tuple[int, int], threat_rate: float
-) -> list[str]:
+def choose_items(rng: random.Random, taxonomy: Taxonomy, items: tuple[int, int], threat_rate: float) -> list[str]:
     """What lies in a bag: at least one prohibited item in `threat_rate` of the bags, classes evenly."""
     threats = [c.name for c in taxonomy.drawn if c.status is Status.PROHIBITED]
     others = [c.name for c in taxonomy.drawn if c.status is not Status.PROHIBITED]

@@ -73,9 +73,7 @@ class Canvas:
         self.low[y0:y1, x0:x1] += low * thickness
         self.high[y0:y1, x0:x1] += high * thickness
 
-    def poly(
-        self, points: Sequence[Point], material: str, cm: float, holes: Sequence[Sequence[Point]] = ()
-    ) -> None:
+    def poly(self, points: Sequence[Point], material: str, cm: float, holes: Sequence[Sequence[Point]] = ()) -> None:
         """A flat plate `cm` thick with this outline, less the holes."""
         pixels = self._pixel(points)
         window = x0, y0, x1, y1 = self._window(pixels)
@@ -88,9 +86,7 @@ class Canvas:
             draw.polygon([(x - x0, y - y0) for x, y in self._pixel(hole)], fill=0)
         self._add(window, np.asarray(image, np.float32) * np.float32(cm), material)
 
-    def rect(
-        self, x0: float, y0: float, x1: float, y1: float, material: str, cm: float, radius: float = 0.0
-    ) -> None:
+    def rect(self, x0: float, y0: float, x1: float, y1: float, material: str, cm: float, radius: float = 0.0) -> None:
         """A plate with (rounded) corners."""
         self.poly(box(x0, y0, x1, y1, radius), material, cm)
 
@@ -109,22 +105,16 @@ class Canvas:
         inner = box(x0 + wall, y0 + wall, x1 - wall, y1 - wall, max(0.0, radius - wall))
         self.poly(box(x0, y0, x1, y1, radius), material, cm, [inner])
 
-    def disc(
-        self, cx: float, cy: float, rx: float, ry: float, material: str, cm: float, hole: float = 0.0
-    ) -> None:
+    def disc(self, cx: float, cy: float, rx: float, ry: float, material: str, cm: float, hole: float = 0.0) -> None:
         """A flat (elliptic) disc; `hole` is the relative radius of the hole in its middle."""
         holes = [ellipse(cx, cy, rx * hole, ry * hole)] if hole > 0 else []
         self.poly(ellipse(cx, cy, rx, ry), material, cm, holes)
 
     def ball(self, cx: float, cy: float, radius: float, material: str, cm: float) -> None:
         """A ball, `cm` through its middle."""
-        self.turned(
-            [(cx + radius * math.cos(a), radius * abs(math.sin(a))) for a in _HALF_TURN], material, cm, cy=cy
-        )
+        self.turned([(cx + radius * math.cos(a), radius * abs(math.sin(a))) for a in _HALF_TURN], material, cm, cy=cy)
 
-    def turned(
-        self, outline: Sequence[Point], material: str, cm: float, wall: float = 0.0, cy: float = 0.0
-    ) -> None:
+    def turned(self, outline: Sequence[Point], material: str, cm: float, wall: float = 0.0, cy: float = 0.0) -> None:
         """A body of revolution about the x axis: `outline` is (x, radius), x rising.
 
         `cm` is its thickness where it is widest. With `wall` (item lengths) it is hollow.
@@ -188,9 +178,7 @@ class Canvas:
         )  # fmt: skip
         low, high = (
             np.asarray(
-                Image.fromarray(a).transform(
-                    (out, out), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
-                ),
+                Image.fromarray(a).transform((out, out), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR),
                 np.float32,
             )
             for a in (self.low, self.high)
@@ -208,9 +196,7 @@ _HALF_TURN = [math.pi - i * math.pi / 16 for i in range(17)]
 
 def ellipse(cx: float, cy: float, rx: float, ry: float, n: int = 28) -> list[Point]:
     """The outline of an ellipse."""
-    return [
-        (cx + rx * math.cos(i * 2 * math.pi / n), cy + ry * math.sin(i * 2 * math.pi / n)) for i in range(n)
-    ]
+    return [(cx + rx * math.cos(i * 2 * math.pi / n), cy + ry * math.sin(i * 2 * math.pi / n)) for i in range(n)]
 
 
 def arc(cx: float, cy: float, rx: float, ry: float, start: float, end: float, n: int = 18) -> list[Point]:

@@ -8,6 +8,7 @@ const stage = one(".stage"), svg = one("svg.scan"), picture = svg.querySelector(
 const relabel = one(".relabel"), typed = relabel.querySelector("input"), choices = relabel.querySelector("ul");
 const line = one(".viewer-line"), empty = one(".viewer-empty"), broken = one(".viewer-broken");
 let view = { x: 0, y: 0, w: 1, h: 1 }, selected = null, drag = null, arming = false, spaced = false, hidden = false, lastLabel = null, ghosts = false;
+let proposed = null; // a box that was drawn and waits for its name
 let colour = null, penetration = null, edges = false;
 
 const work = () => desk.work;
@@ -58,6 +59,7 @@ function draw() {
   const nodes = [];
   const boxes = now.boxes.map(box => (drag && drag.box && drag.box.id === box.id ? drag.box : box));
   if (drag && drag.kind === "draw" && drag.box) boxes.push(drag.box);
+  if (proposed) boxes.push(proposed);
   // Small boxes last, so that a knife on a laptop can be picked.
   const sorted = [...boxes].sort((a, b) => area(b) - area(a));
   for (const box of sorted) nodes.push(boxNode(box, unit));
@@ -145,7 +147,7 @@ svg.addEventListener("pointermove", event => {
     keepInSight(work().scan.width, work().scan.height);
   } else if (drag.kind === "draw") {
     const [x, y] = inside(point(event)), [ax, ay] = drag.at;
-    drag.box = { id: "drawing", source: "human", label: "", confidence: null, status: "drawing", threat: false, xyxy: [Math.min(ax, x), Math.min(ay, y), Math.max(ax, x), Math.max(ay, y)] };
+    drag.box = unnamed([Math.min(ax, x), Math.min(ay, y), Math.max(ax, x), Math.max(ay, y)]);
   } else {
     const at = point(event), dx = at[0] - drag.at[0], dy = at[1] - drag.at[1];
     drag.box.xyxy = drag.kind === "move" ? shifted(drag.from.xyxy, dx, dy) : stretched(drag.from.xyxy, drag.handle, dx, dy);
@@ -171,6 +173,7 @@ svg.addEventListener("pointerleave", () => { if (!drag) desk.hover(null); });
 svg.addEventListener("dblclick", () => { if (boxOf(selected)) openRelabel(); });
 svg.addEventListener("wheel", event => { event.preventDefault(); zoom(Math.exp(-event.deltaY * 0.0015), point(event)); }, { passive: false });
 
+const unnamed = xyxy => ({ id: "drawing", source: "human", label: "", confidence: null, status: "drawing", threat: false, xyxy });
 const rounded = xyxy => {
   const [x0, y0, x1, y1] = xyxy.map(value => Math.round(value * 10) / 10);
   return [x0, y0, x1, y1];
@@ -197,10 +200,9 @@ function place(id, xyxy) {
 }
 
 // --- labels: type a few letters, Enter ----------------------------------------------------------------------
-let proposed = null, active = 0;
+let active = 0;
 function propose(xyxy) {
-  proposed = { id: "drawing", source: "human", label: "", confidence: null, status: "drawing", threat: false, xyxy };
-  drag = { kind: "draw", box: proposed };
+  proposed = unnamed(xyxy);
   draw();
   openRelabel();
 }
@@ -259,7 +261,7 @@ function take(entry) {
   const fields = { label: entry.name, status: entry.status, threat: entry.status === "prohibited", source: "human", confidence: null };
   if (proposed) {
     const box = { id: freshId(), xyxy: proposed.xyxy, ...fields };
-    proposed = null; drag = null; selected = box.id;
+    proposed = null; selected = box.id;
     desk.edit(now => now.boxes.push(box));
   } else {
     const id = selected;
@@ -271,7 +273,7 @@ function closeRelabel(refocus) {
   const open = !relabel.hidden;
   relabel.hidden = true;
   active = 0;
-  if (proposed) { proposed = null; drag = null; }
+  proposed = null;
   if (open) { draw(); if (refocus) svg.focus({ preventScroll: true }); }
 }
 typed.addEventListener("input", () => { active = 0; suggest(); });

@@ -91,9 +91,7 @@ class LocalVlm:
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
 
     @classmethod
-    def load(
-        cls, name: str, dtype: Dtype = "auto", *, label: str | None = None, max_new_tokens: int = 192
-    ) -> LocalVlm:
+    def load(cls, name: str, dtype: Dtype = "auto", *, label: str | None = None, max_new_tokens: int = 192) -> LocalVlm:
         """Loads a model by folder or Hub id, onto the GPU where there is one.
 
         Args:
@@ -141,8 +139,7 @@ class LocalVlm:
         logits = torch.stack(out.logits, dim=1).float()
         chosen = torch.softmax(logits, dim=-1).gather(-1, said.unsqueeze(-1)).squeeze(-1)
         return [
-            self._answer(ids, probabilities)
-            for ids, probabilities in zip(said.tolist(), chosen.tolist(), strict=True)
+            self._answer(ids, probabilities) for ids, probabilities in zip(said.tolist(), chosen.tolist(), strict=True)
         ]
 
     def _answer(self, ids: list[int], probabilities: list[float]) -> Answer:

@@ -46,10 +46,7 @@ def encode(processor: Any, images: Sequence[Image], instructions: Sequence[str])
     inputs.pop("attention_mask", None)
     types = inputs.pop("mm_token_type_ids", None)
     token_types = None if types is None else [list(map(int, row)) for row in types]
-    pictures = {
-        key: value if isinstance(value, Tensor) else torch.as_tensor(value)
-        for key, value in inputs.items()
-    }
+    pictures = {key: value if isinstance(value, Tensor) else torch.as_tensor(value) for key, value in inputs.items()}
     return Encoded(ids, token_types, pictures)
 
 
