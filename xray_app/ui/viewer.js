@@ -360,6 +360,7 @@ desk.subscribe(what => {
   const now = work();
   if (what === "load" && now) {
     if (shown !== now.scan.id) {
+      closeRelabel(false);
       shown = now.scan.id; selected = null; hidden = false; arming = false; broken.hidden = true;
       for (const [key, value] of Object.entries({ width: now.scan.width, height: now.scan.height, href: `../v1/scans/${encodeURIComponent(now.scan.id)}/image` })) picture.setAttribute(key, value);
       apply("plain");
