@@ -34,7 +34,7 @@ from training.runs import (
     only_run,
     run_folder,
 )
-from training.samples import Sample, from_corrections
+from training.samples import Sample, from_corrections, training_samples, unscoped
 from training.snapshot import replay, snapshot
 from xray_app.errors import BadInput, BadModel, BadRecipe, Conflict, DeskError
 from xray_app.settings import Settings
@@ -124,8 +124,9 @@ def _train(db: Database, settings: Settings, run: Run, told: Told) -> None:
     policy = taxonomy.policy(settings.policy)
     folder = run_folder(settings, run.id)
     corrected = from_corrections(db, taxonomy)
-    train, site = corrected["train"], corrected["holdout"]
-    snapshot_sha256 = _freeze(db, run, folder, train, len(site), recipe, taxonomy)
+    site = corrected["holdout"]
+    counts = SampleCounts(train=len(corrected["train"]), holdout=len(site))
+    snapshot_sha256 = _freeze(db, run, folder, counts, recipe, taxonomy)
     told(SNAPPED)
     trained = finetune(
         folder / "snapshot",
@@ -167,21 +168,13 @@ def _train(db: Database, settings: Settings, run: Run, told: Told) -> None:
     _tidy(folder)
 
 
-def _freeze(
-    db: Database,
-    run: Run,
-    folder: Path,
-    train: list[Sample],
-    held_out: int,
-    recipe: Recipe,
-    taxonomy: Taxonomy,
-) -> str:
-    if not train:
+def _freeze(db: Database, run: Run, folder: Path, counts: SampleCounts, recipe: Recipe, taxonomy: Taxonomy) -> str:
+    """Snapshot of corrections and replay; the counts in the run's row are scans, each counted once."""
+    if not counts.train:
         raise BadInput("There is no accepted correction to train on yet. Correct a few scans first.")
-    count = max(round(recipe.replay * len(train)), recipe.replay_minimum)
-    replayed = replay(count, folder / "replay", taxonomy)
-    sha256 = snapshot([*train, *replayed], folder / "snapshot")
-    runs.update(db, run.id, samples=SampleCounts(train=len(train), holdout=held_out, replay=count))
+    replayed = replay(max(round(recipe.replay * counts.train), recipe.replay_minimum), folder / "replay", taxonomy)
+    sha256 = snapshot([*training_samples(db, taxonomy), *replayed], folder / "snapshot")
+    runs.update(db, run.id, samples=counts.model_copy(update={"replay": len(replayed)}))
     return sha256
 
 
@@ -237,13 +230,14 @@ def examine(
         vlm: the base model the candidate belongs to.
         candidate: its PEFT folder.
         adapter_id: the id it will be registered under; its figures are kept under it.
-        site: the site's held-out samples.
+        site: the site's held-out samples; they are asked for everything, as the desk asks, and scored on
+            what was looked for.
         taxonomy: reads the answers.
         policy: sets threshold, margin and budget.
         told: told of progress; raises to stop.
     """
     active = adapters.active(db, "vlm-adapter", vlm.weights_sha256)
-    holdout = Holdout.of(simulated_holdout(settings.data_dir.resolve(), taxonomy), site, taxonomy, policy)
+    holdout = Holdout.of(simulated_holdout(settings.data_dir.resolve(), taxonomy), unscoped(site), taxonomy, policy)
 
     def key(adapter: str) -> str:
         return f"{vlm.weights_sha256}:{settings.vlm_dtype}:{adapter}"
@@ -255,7 +249,7 @@ def examine(
     was = measure(vlm, holdout, key(active.id if active else "base"), db, taxonomy, policy, stage(0.0, 0.45))
     problem, differ, now = None, False, None
     try:
-        differ = answers_differ(vlm, candidate, [*site[:16], *holdout.simulated])
+        differ = answers_differ(vlm, candidate, [*holdout.site[:16], *holdout.simulated])
         told(0.5)
         now = measure(vlm, holdout, key(adapter_id), db, taxonomy, policy, stage(0.5, 1.0))
     except BadModel as error:

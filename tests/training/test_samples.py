@@ -16,6 +16,7 @@ from training.samples import (
     read_jsonl,
     scope_of,
     split_by_bag,
+    training_samples,
     unscoped,
     write_jsonl,
 )
@@ -226,6 +227,23 @@ def test_corrections_become_samples_by_split_and_scope(db: Database, stored: Mak
     assert full.instruction == INSTRUCTION
     assert full.counts(taxonomy) == {"knife": 2, "laptop": 1}
     assert full.open().size == (full.width, full.height)
+
+
+def test_a_scoped_correction_also_trains_the_full_question_without_teaching_absence(
+    db: Database, stored: MakeAnalysis, taxonomy: Taxonomy
+) -> None:
+    for number in range(6):  # the model said: 1 knife, 2 plastic bottles
+        analysis = stored(shade=number, bag_id=f"bag {number}")
+        correct(db, taxonomy, analysis.id, {"scissors": 1}, ("scissors", "knife") if number % 2 else None)
+    samples = training_samples(db, taxonomy)
+    made = from_corrections(db, taxonomy)["train"]
+    assert len(samples) == len(made) + sum(sample.labelled_classes is not None for sample in made)
+    full = [s for s in samples if s.labelled_classes is not None and s.instruction == INSTRUCTION]
+    assert full
+    for sample in full:
+        # Scissors are the person's word, the knife is denied by it, and of bottles nobody spoke but the model.
+        assert sample.response.startswith("Items detected: 1 scissors (threat), 2 plastic bottles.")
+        assert sample.counts(taxonomy) == {"scissors": 1}
 
 
 def test_a_scan_analysed_and_corrected_twice_trains_once_with_the_latest_word(
