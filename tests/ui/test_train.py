@@ -1,0 +1,214 @@
+"""The Train and Users tabs' handlers: counts, runs, promotion against and with the gate, users."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import gradio as gr
+import pytest
+
+from tests.conftest import MakeAnalysis
+from training import registry
+from xray_app import auth
+from xray_app.api.services import Services
+from xray_app.auth import Identity
+from xray_app.errors import BadInput, BadRecipe, Conflict, NotFound
+from xray_app.store import adapters, corrections, runs, users
+from xray_app.types import Adapter, CorrectionIn, Gate, GateCheck, Metrics, MetricSet, Role, Run, RunMetrics
+from xray_app.ui.guard import Guard
+from xray_app.ui.train import KIND, TrainTab
+from xray_app.ui.users import UsersTab
+
+pytestmark = pytest.mark.usefixtures("said")
+MEASURED = Metrics(simulated=MetricSet(n=300, item_f1=0.6), site=MetricSet(n=0))
+
+
+@pytest.fixture
+def tab(services: Services) -> TrainTab:
+    with gr.Blocks(), gr.Tab("Train") as holder:
+        return TrainTab(Guard(services), holder)
+
+
+@pytest.fixture
+def people(services: Services) -> UsersTab:
+    auth.ensure_admin(services.db, "an admin's password")
+    with gr.Blocks(), gr.Tab("Users") as holder:
+        return UsersTab(Guard(services), holder)
+
+
+@pytest.fixture
+def correct(services: Services, stored: MakeAnalysis) -> Any:
+    """Stores an analysis of a bag and a correction of it; says whether it trains or tests."""
+
+    def make(shade: int) -> str:
+        analysis = stored(shade=shade)
+        saved = corrections.add(
+            services.db, analysis.id, CorrectionIn(items=(), boxes=()), "ana", services.taxonomy, review_required=False
+        )
+        return saved.split
+
+    return make
+
+
+@pytest.fixture
+def registered(services: Services, tmp_path: Path) -> Any:
+    """Registers an adapter of the served base, passed by the gate or refused."""
+
+    def make(passed: bool) -> Adapter:
+        folder = tmp_path / f"trained-{passed}"
+        folder.mkdir(exist_ok=True)
+        (folder / "adapter_model.safetensors").write_bytes(b"weights")
+        vlm = services.analyser.vlm
+        manifest = registry.new_manifest(
+            id=uuid4().hex,
+            kind=KIND, base=vlm.name, base_sha256=vlm.weights_sha256, taxonomy_sha256=services.taxonomy.sha256,
+            metrics=RunMetrics(active=MEASURED, candidate=MEASURED),
+            gate=Gate(passed=passed, checks=(GateCheck(name="threat recall", passed=passed, detail="bound -0.07"),)),
+        )  # fmt: skip
+        return registry.register(services.db, folder, manifest)
+
+    return make
+
+
+def begun(services: Services) -> Run:
+    """A run at work, as its own process would leave it."""
+    run = runs.create(services.db, KIND, "bundled", "lora", 2.0, "root")
+    runs.claim(services.db, run.id, host="h", boot_id="b", pid=1, pid_started=1.0, lease_seconds=60)
+    return run
+
+
+def test_what_is_new_what_trains_and_what_is_kept_for_testing(
+    tab: TrainTab, admin: Identity, services: Services, correct: Any
+) -> None:
+    splits = [correct(shade) for shade in range(12)]
+    page = tab.refresh(admin, None, None)
+    train, holdout = splits.count("train"), splits.count("holdout")
+    assert f'id="count-new"><b>{len(splits)}</b>' in page[tab.counts]
+    assert f'id="count-train"><b>{train}</b>' in page[tab.counts]
+    assert f'id="count-holdout"><b>{holdout}</b>' in page[tab.counts]
+
+    runs.finish(services.db, begun(services).id, "succeeded")
+    correct(99)
+    assert 'id="count-new"><b>1</b>' in tab.refresh(admin, None, None)[tab.counts]
+
+
+def test_a_run_is_queued_and_launched_never_trained_in_here(
+    tab: TrainTab, admin: Identity, correct: Any, launched: list[Run]
+) -> None:
+    with pytest.raises(Conflict):
+        tab.start_run(admin, "bundled", "lora", 0, None, None)
+    assert launched == []
+    for shade in range(5):
+        correct(shade)
+    page = tab.start_run(admin, "bundled", "lora", 1.5, None, None)
+    (run,) = launched
+    assert (run.recipe, run.method, run.epochs, run.created_by) == ("bundled", "lora", 1.5, "root")
+    assert page[tab.timer]["active"] is True, "the page follows it"
+    assert "queued" in page[tab.status]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "method", "epochs"),
+    [("bundled", "magic", 1), ("bundled", "lora", -1), ("bundled", "lora", float("nan")), ("bundled", "lora", 1e9),
+     ("../../etc/passwd", "lora", 1), (["bundled"], "lora", 1)],
+)  # fmt: skip
+def test_a_run_nobody_could_do_is_refused(
+    tab: TrainTab, admin: Identity, correct: Any, launched: list[Run], recipe: Any, method: Any, epochs: Any
+) -> None:
+    for shade in range(5):
+        correct(shade)
+    with pytest.raises((BadInput, BadRecipe), match=r"Epochs|recipe"):
+        tab.start_run(admin, recipe, method, epochs, None, None)
+    assert launched == []
+
+
+def test_progress_and_loss_come_from_the_runs_own_files(tab: TrainTab, admin: Identity, services: Services) -> None:
+    run = begun(services)
+    folder = services.settings.data_dir / "runs" / run.id
+    folder.mkdir(parents=True)
+    rows = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.5}, {"eval_loss": 3.0}]
+    (folder / "progress.jsonl").write_text("\n".join(map(json.dumps, rows)) + '\n{"step": 3, "lo')
+    runs.heartbeat(services.db, run.id, 0.4, 60)
+    page = tab.refresh(admin, None, None)
+    assert "40 %" in page[tab.status]
+    assert page[tab.curve]["value"].to_dict("list") == {"step": [1.0, 2.0], "loss": [2.0, 1.5]}
+    assert page[tab.cancel]["visible"] is True
+    assert tab.curve not in tab.refresh(admin, None, page[tab.curve_seen]), "an unchanged curve is not drawn again"
+
+
+def test_a_run_is_cancelled_and_its_end_is_shown(tab: TrainTab, admin: Identity, services: Services) -> None:
+    with pytest.raises(NotFound):
+        tab.cancel_run(admin, None, None)
+    run = begun(services)
+    tab.cancel_run(admin, None, None)
+    assert runs.heartbeat(services.db, run.id, 0.5, 60) is True, "the run is told to stop"
+    runs.finish(services.db, run.id, "failed", error="<b>killed</b>")
+    page = tab.refresh(admin, None, None)
+    assert "&lt;b&gt;killed" in page[tab.status]
+    assert "&lt;b&gt;killed" in page[tab.table]
+    assert page[tab.timer]["active"] is False
+
+
+def test_the_gate_decides_unless_an_admin_says_why(
+    tab: TrainTab, admin: Identity, services: Services, registered: Any
+) -> None:
+    sha256 = services.analyser.vlm.weights_sha256
+    refused = registered(False)
+    page = tab.refresh(admin, refused.id, None)
+    assert "The gate refuses it" in page[tab.comparison]
+    assert "bound -0.07" in page[tab.comparison]
+    with pytest.raises(Conflict, match="threat recall"):
+        tab.promote_adapter(admin, refused.id, None)
+    with pytest.raises(BadInput, match="why"):
+        tab.force_adapter(admin, "  ", refused.id, None)
+    assert adapters.active(services.db, KIND, sha256) is None
+
+    good = registered(True)
+    page = tab.promote_adapter(admin, good.id, None)
+    assert good.id[:8] in page[tab.counts]
+    assert page[tab.promote]["interactive"] is False
+    tab.force_adapter(admin, "tried on the lane", refused.id, None)
+    active = adapters.active(services.db, KIND, sha256)
+    assert active is not None
+    assert active.id == refused.id
+    tab.roll_back(admin, refused.id, None)
+    active = adapters.active(services.db, KIND, sha256)
+    assert active is not None
+    assert active.id == good.id
+
+
+@pytest.mark.parametrize("chosen", [None, "", 3, "unknown", ["a"]])
+def test_an_adapter_that_is_none_is_refused(tab: TrainTab, admin: Identity, chosen: Any) -> None:
+    with pytest.raises((BadInput, NotFound)):
+        tab.promote_adapter(admin, chosen, None)
+    with pytest.raises((BadInput, NotFound)):
+        tab.choose(admin, chosen)
+
+
+def test_users_are_added_given_passwords_and_disabled(people: UsersTab, admin: Identity, services: Services) -> None:
+    page = people.add_user(admin, "nora", "annotator", "nora's password")
+    assert "nora" in page[people.table]
+    assert (page[people.name], page[people.password]) == ("", "")
+    token = auth.sign_in(services.db, "nora", "nora's password").token
+    people.set_password(admin, "nora", "another password")
+    with pytest.raises(auth.NotSignedIn):
+        auth.identify(services.db, token)
+    people.disable_user(admin, "nora")
+    assert [user.disabled for user in users.list(services.db) if user.username == "nora"] == [True]
+
+
+def test_users_that_will_not_do_are_refused(people: UsersTab, admin: Identity) -> None:
+    for name, role, password in (
+        ("", "analyst", "long enough"), ("x", "emperor", "long enough"), ("x", None, "long enough"),
+        ("x", "analyst", "short"), (None, "analyst", None),
+    ):  # fmt: skip
+        with pytest.raises(BadInput):
+            people.add_user(admin, name, role, password)
+    for nobody in (None, "", ["admin"]):
+        with pytest.raises(BadInput):
+            people.disable_user(admin, nobody)
+    with pytest.raises(BadInput, match="yourself"):
+        people.disable_user(Identity("admin", Role.ADMIN), "admin")
