@@ -61,9 +61,7 @@ def start_run(desk: Services, asked: RunIn, username: str) -> Run:
         Conflict: there is nothing to train on yet.
     """
     if asked.kind == "detector":
-        raise BadInput(
-            "Runs train the language model so far. For the detector: python -m training finetune-detector."
-        )
+        raise BadInput("Runs train the language model so far. For the detector: python -m training finetune-detector.")
     recipe = asked.recipe if asked.recipe is not None else recipe_of_base(desk.settings.vlm)
     if recipe is None:
         raise BadRecipe(f"No recipe has the served model {desk.settings.vlm!r} as its base. Name one.")
