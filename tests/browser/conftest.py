@@ -63,7 +63,7 @@ def open_desk(chromium: Any) -> Iterator[Open]:
         context = chromium.new_context(viewport={"width": WIDTH, "height": HEIGHT})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(90_000)
+        page.set_default_timeout(240_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda said: errors.append(said.text) if _is_ours(said) else None)
         page.goto(f"{url}/desk/")
