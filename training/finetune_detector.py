@@ -1,7 +1,7 @@
 """Training the detector on a YOLO data set, from the bundled weights or from scratch.
 
-LibreYOLO's model and loss in a loop of our own: LibreYOLO's trainer decodes, mosaics and validates in ways that
-cost more than the network on a CPU, and writes cache files beside the labels. What comes out is a LibreYOLO
+LibreYOLO's model and loss in a loop of our own: LibreYOLO's trainer writes cache files beside the labels, and one
+epoch of it over 400 scans did not end within 500 s on a busy two-core machine (the two were never timed side by side). What comes out is a LibreYOLO
 model all the same (`detector.pt`), and the ONNX file the desk serves (`detector.onnx`).
 """
 

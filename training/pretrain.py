@@ -75,7 +75,8 @@ class SimulatedScans(Dataset[Boxed]):
         files = sorted((folder / "images" / "train").glob("*.jpg"))
         if not files:
             raise BadDataset(f"{folder} holds no images/train/*.jpg. Make some with `simulate`.")
-        # Decoding and scaling release the interpreter's lock.
+        # Decoding and scaling release the interpreter's lock. The training reads them from this process: a
+        # loader process forked from it copies all scans anew each epoch, until the machine swaps.
         with ThreadPoolExecutor() as pool:
             self.scans = list(pool.map(lambda file: self._read(file, processor.image_processor), files))
 
@@ -157,7 +158,7 @@ def dense_target(boxes: Tensor, rows: int, columns: int, classes: int) -> Tensor
 
 
 class PretrainCollator:
-    """Augments, words and encodes simulated scans, half-heartedly scoped: see `scoped_share`."""
+    """Augments, words and encodes simulated scans, a share of them under a scoped instruction."""
 
     def __init__(self, processor: Any, names: Sequence[str], taxonomy: Taxonomy, config: PretrainConfig):
         self.collate = Collator(processor)
