@@ -1,8 +1,9 @@
 """Training the detector on a YOLO data set, from the bundled weights or from scratch.
 
 LibreYOLO's model and loss in a loop of our own: LibreYOLO's trainer writes cache files beside the labels, and one
-epoch of it over 400 scans did not end within 500 s on a busy two-core machine (the two were never timed side by side). What comes out is a LibreYOLO
-model all the same (`detector.pt`), and the ONNX file the desk serves (`detector.onnx`).
+epoch of it over 400 scans did not end within 500 s on a busy two-core machine (the two were never timed side by
+side). What comes out is a LibreYOLO model all the same (`detector.pt`), and the ONNX file the desk serves
+(`detector.onnx`).
 """
 
 from __future__ import annotations
