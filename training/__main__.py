@@ -78,11 +78,19 @@ def prepare(
 
 
 @app.command()
-def pretrain(data: Data, out: Out, resume: Resume = False) -> None:
-    """Train the bundled language model from scratch on simulated scans."""
+def pretrain(
+    data: Data,
+    out: Out,
+    start: Annotated[Path | None, typer.Option(help="A model folder to begin with, instead of random weights.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    resume: Resume = False,
+) -> None:
+    """Train the bundled language model on simulated scans."""
+    from training.pretrain import PretrainConfig
     from training.pretrain import pretrain as train
 
-    _show(model=str(train(data, out, _taxonomy(), resume=resume)))
+    config = PretrainConfig() if steps is None else PretrainConfig(steps=steps)
+    _show(model=str(train(data, out, _taxonomy(), config, start=start, resume=resume)))
 
 
 @app.command()

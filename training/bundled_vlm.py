@@ -52,6 +52,7 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
+IMAGE_PAD = "<|image_pad|>"
 PATCH = 14
 MERGE = 2
 

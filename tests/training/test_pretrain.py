@@ -2,16 +2,22 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from tests.tiny import PIXELS, taxonomy
-from training.bundled_vlm import build_processor
-from training.pretrain import Boxed, PretrainCollator, PretrainConfig, SimulatedScans, dense_target, flip, pretrain
+from training.bundled_vlm import build_model, build_processor
+from training.muon import MuonAdamW
+from training.pretrain import HEADS, PretrainCollator, PretrainConfig, pretrain, prompt_ids
 from training.simulate import write_dataset
-from xray_app.report import parse_entries
+from training.simulated_scans import Boxed, SimulatedScans, dense_target, flip
+from training.vision_tower import BatchedTower
+from xray_app.report import instruction, parse_entries
+from xray_app.vlm.prompt import encode
 
 
 @pytest.fixture(scope="module")
@@ -43,34 +49,89 @@ def test_flips_keep_each_box_on_its_pixels() -> None:
         assert out.boxes[0, 1:].tolist() == pytest.approx([float(x) for x in expected])
 
 
-def test_scoped_and_full_instructions_are_both_taught_and_answers_keep_to_their_scope(scans: Path) -> None:
+@pytest.fixture(scope="module")
+def encoded(scans: Path) -> tuple[Any, SimulatedScans, dict[str, Any]]:
     random.seed(0)
     processor = build_processor(taxonomy(), PIXELS)
     data = SimulatedScans(scans, processor, taxonomy())
-    collate = PretrainCollator(processor, data.names, taxonomy(), PretrainConfig(scoped_share=0.5))
-    kinds = set()
-    for _ in range(20):
-        for scan in data.scans:
-            example = collate._example(scan)
-            scoped = "Report only:" in example.instruction
-            kinds.add(scoped)
-            said = [entry.label for entry in parse_entries(example.response, taxonomy()).entries]
-            if scoped:
-                asked = example.instruction.split("Report only: ")[1].rstrip(".").split(", ")
-                assert set(said) <= set(asked)
-            else:
-                assert len(said) == len({int(kind) for kind in scan.boxes[:, 0]})
-    assert kinds == {True, False}
+    return processor, data, PretrainCollator(processor, data.names, taxonomy())(data.scans)
+
+
+def test_every_scan_gets_the_full_question_and_a_scoped_one_whose_answer_keeps_to_its_scope(scans: Path) -> None:
+    random.seed(0)
+    processor = build_processor(taxonomy(), PIXELS)
+    data = SimulatedScans(scans, processor, taxonomy())
+    collate = PretrainCollator(processor, data.names, taxonomy())
+    for scan in data.scans * 10:
+        asked, answer = collate._question(scan, scoped=False)
+        assert asked == instruction()
+        assert len(parse_entries(answer, taxonomy()).entries) == len({int(kind) for kind in scan.boxes[:, 0]})
+        asked, answer = collate._question(scan, scoped=True)
+        scope = asked.split("Report only: ")[1].rstrip(".").split(", ")
+        assert {entry.label for entry in parse_entries(answer, taxonomy()).entries} <= set(scope)
+
+
+def test_pretraining_asks_with_the_very_tokens_and_pixels_of_serving(
+    encoded: tuple[Any, SimulatedScans, dict[str, Any]],
+) -> None:
+    processor, _, inputs = encoded
+    images = [Image.fromarray(scan.pixels.permute(1, 2, 0).contiguous().numpy()) for scan in inputs["scans"]]
+    served = encode(processor, images, [instruction()] * len(images))
+    torch.testing.assert_close(inputs["pixel_values"], served.pictures["pixel_values"])
+    assert inputs["image_grid_thw"].tolist() == served.pictures["image_grid_thw"].tolist()
+    for ids, types, (_, rows, columns) in zip(
+        served.ids, served.token_types or [], inputs["image_grid_thw"].tolist(), strict=True
+    ):
+        assert prompt_ids(processor, instruction(), rows * columns // 4) == ids
+        assert sum(types) == rows * columns // 4
+    for row, ids in zip(inputs["text"]["input_ids"].tolist(), served.ids, strict=False):
+        assert row[: len(ids)] == ids
+
+
+def test_the_batched_tower_computes_what_the_library_does(encoded: tuple[Any, SimulatedScans, dict[str, Any]]) -> None:
+    processor, _, inputs = encoded
+    visual = build_model(processor).model.visual.eval()
+    tower = BatchedTower(visual, PIXELS // 14**2, torch.float32, compiled=False)
+    with torch.no_grad():
+        ours, _ = tower(inputs["pixel_values"], inputs["image_grid_thw"])
+        theirs = visual(inputs["pixel_values"], inputs["image_grid_thw"]).pooler_output
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_the_two_optimisers_share_a_schedule_and_come_back_from_their_state() -> None:
+    torch.manual_seed(0)
+    model = build_model(build_processor(taxonomy(), PIXELS))
+    optimiser = MuonAdamW(model, 1e-3, 0.05, HEADS)
+    assert sum(len(group["params"]) for group in optimiser.param_groups) == len(list(model.parameters()))
+    matrix = model.model.visual.blocks[0].attn.qkv.weight
+    embedding = model.model.language_model.embed_tokens.weight
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    for group in optimiser.param_groups:
+        group["lr"] = 0.0
+    before = [parameter.clone() for parameter in (matrix, embedding)]
+    optimiser.step()
+    assert all(torch.equal(a, b) for a, b in zip(before, (matrix, embedding), strict=True))
+    other = MuonAdamW(model, 1e-3, 0.05, HEADS)
+    other.load_state_dict(optimiser.state_dict())
+    assert [group["lr"] for group in other.param_groups] == [0.0, 0.0]
+    for group in other.param_groups:
+        group["lr"] = 1e-3
+    other.step()
+    assert not torch.equal(before[0], matrix)
+    assert not torch.equal(before[1], embedding)
 
 
 def test_a_run_saves_a_plain_model_and_resumes_where_it_stopped(scans: Path, tmp_path: Path) -> None:
     def run(out: Path, steps: int, *, resume: bool = False) -> torch.Tensor:
         # Within the warm-up the schedule does not depend on how many steps there will be.
-        config = PretrainConfig(pixels=PIXELS, steps=steps, batch=2, save_every=2, learning_rate=0.05)
+        config = PretrainConfig(
+            pixels=PIXELS, steps=steps, batch=2, save_every=2, learning_rate=0.05, compiled=False, imitation_weight=0
+        )
         folder = pretrain(scans, out, taxonomy(), config, resume=resume)
         AutoProcessor.from_pretrained(folder)
         weights = AutoModelForImageTextToText.from_pretrained(folder).state_dict()
-        assert not any("dense_head" in key for key in weights)
+        assert not any("_head" in key and "lm_head" not in key for key in weights)
         return weights["model.visual.blocks.0.attn.qkv.weight"].float()
 
     stopped = run(tmp_path / "cut", 2)
