@@ -198,11 +198,11 @@ def pretrain(
     model = build_model(processor, config.seed)
     if start is not None:
         model.load_state_dict(type(model).from_pretrained(start, dtype=torch.float32).state_dict())
-    model.dense_head = nn.Linear(model.config.text_config.hidden_size, len(scans.names))
+    model.dense_head = _head(model.config.text_config.hidden_size, len(scans.names))
     teacher = None
     if config.imitation_weight > 0:
         teacher = DetectorTeacher(BUNDLED_DETECTOR, scans.scans[:SCANS_TO_SCALE])
-        model.imitation_head = nn.Linear(model.config.vision_config.hidden_size, teacher.width)
+        model.imitation_head = _head(model.config.vision_config.hidden_size, teacher.width)
     arguments = TrainingArguments(
         output_dir=str(out / "checkpoints"),
         max_steps=config.steps,
@@ -237,6 +237,14 @@ def pretrain(
     out.mkdir(parents=True, exist_ok=True)
     trainer.train(resume_from_checkpoint=resume or None)
     return save(model, processor, out / "model")
+
+
+def _head(width: int, outputs: int) -> nn.Module:
+    """A linear head that begins at zero: random weights would drag a trained tower away before they mean anything."""
+    head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, outputs))
+    nn.init.zeros_(head[1].weight)
+    nn.init.zeros_(head[1].bias)
+    return head
 
 
 def save(model: Any, processor: Any, folder: Path) -> Path:

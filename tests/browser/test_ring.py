@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ MINUTES = 60_000
 
 @pytest.fixture
 def scans(tmp_path: Path) -> list[Path]:
-    """Freshly simulated bags, each with a threat in it."""
+    """Freshly simulated bags, each with a threat in it; or the first of a folder, in XRAY_TEST_SCANS."""
+    if folder := os.environ.get("XRAY_TEST_SCANS"):
+        return sorted(path for path in Path(folder).iterdir() if path.suffix in {".jpg", ".png"})[:SCANS]
     taxonomy = load_taxonomy()
     paths = []
     for seed in range(7_000, 7_000 + SCANS):
