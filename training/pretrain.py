@@ -198,7 +198,7 @@ def pretrain(
     model = build_model(processor, config.seed)
     if start is not None:
         model.load_state_dict(type(model).from_pretrained(start, dtype=torch.float32).state_dict())
-    model.dense_head = _head(model.config.text_config.hidden_size, len(scans.names))
+    model.dense_head = _head(model.config.text_config.hidden_size, len(scans.names), bias=-4.0)
     teacher = None
     if config.imitation_weight > 0:
         teacher = DetectorTeacher(BUNDLED_DETECTOR, scans.scans[:SCANS_TO_SCALE])
@@ -239,11 +239,11 @@ def pretrain(
     return save(model, processor, out / "model")
 
 
-def _head(width: int, outputs: int) -> nn.Module:
+def _head(width: int, outputs: int, bias: float = 0.0) -> nn.Module:
     """A linear head that begins at zero: random weights would drag a trained tower away before they mean anything."""
     head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, outputs))
     nn.init.zeros_(head[1].weight)
-    nn.init.zeros_(head[1].bias)
+    nn.init.constant_(head[1].bias, bias)
     return head
 
 
