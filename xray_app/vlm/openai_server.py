@@ -202,5 +202,7 @@ def _told(text: str) -> str:
 
 
 def _seconds(header: str | None) -> float | None:
-    """Retry-After in seconds; its other form, a date, is taken as not given."""
-    return float(header) if header is not None and header.isascii() and header.isdecimal() else None
+    """Retry-After in seconds, a day at most; its other form, a date, is taken as not given."""
+    if header is None or not (header.isascii() and header.isdecimal()):
+        return None
+    return min(float(header), 86_400.0)
