@@ -79,7 +79,7 @@ def test_what_will_not_pass_is_asked_once(lasting: int) -> None:
         (Reply(400, {"message": "flat", "object": "error"}), KEY, "(400): flat."),
         (Reply(400, {"error": "a word"}), KEY, "(400): a word."),
         (Reply(502, "<html>bad\ngateway</html>"), KEY, "(502): <html>bad gateway</html>. Try again"),
-        (Reply(429, {"error": {"message": "slow down"}}), KEY, "too many requests (429). Try again in 60 seconds"),
+        (Reply(429, headers={"Retry-After": "90"}), KEY, "too many requests (429). Try again in 90 seconds"),
         (Reply(302), KEY, "redirect (302), which is not followed"),
         (Reply(400, f"echo: Bearer {KEY} " + "x" * 5000), KEY, "echo: Bearer … xxx"),
         (Reply(400, "[" * 100_000), KEY, "(400): [[["),
@@ -95,6 +95,17 @@ def test_the_message_says_what_happened_and_what_to_do(
     assert len(failed.message) < 500
     assert KEY not in failed.message + repr(failed) + str(failed.details)
     assert KEY not in caplog.text
+
+
+def test_too_many_requests_are_waited_out_for_as_long_as_there_is_time() -> None:
+    with serving([Reply(429)] * 6 + [OK]) as script:
+        assert call(script.url) == '{"fine": true}'
+    assert len(script.asked) == 7
+    started = time.monotonic()
+    failed, asked = failure([Reply(429, headers={"Retry-After": "0"})], seconds=3)
+    assert time.monotonic() - started < 4.5
+    assert openai_server.ATTEMPTS < asked < 12
+    assert "too many requests (429)" in failed.message
 
 
 def test_a_used_up_quota_does_not_come_back_by_waiting() -> None:

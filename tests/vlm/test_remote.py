@@ -97,6 +97,15 @@ def test_a_key_that_is_none_is_refused_and_not_repeated(key: str) -> None:
     assert key not in raised.value.message
 
 
+@pytest.mark.parametrize(("host", "warned"), [("http://h:1", True), ("https://h:1", False), ("http://[::1]:1", False)])
+def test_a_key_that_would_travel_in_the_open_is_warned_of(
+    host: str, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_vlm(settings(f"openai:m@{host}", vlm_api_key=KEY))
+    assert ("not encrypted" in caplog.text) is warned
+    assert KEY not in caplog.text
+
+
 def test_the_key_comes_from_the_environment_and_shows_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XRAY_VLM_API_KEY", f" {KEY}\n")
     with serving([Reply(200, completion(TEXT))]) as script:

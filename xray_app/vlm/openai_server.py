@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import time
@@ -18,6 +19,7 @@ MAX_ANSWER_BYTES = 1024 * 1024
 """An answer of 512 tokens with their probabilities has about 100 kB."""
 CONNECT_SECONDS = 10.0
 ATTEMPTS = 4
+"""Of a call; one that came too soon (429) is tried again for as long as there is time."""
 FIRST_WAIT = 0.5
 """Seconds before the second attempt; twice as long before each further one."""
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
@@ -84,18 +86,20 @@ class OpenAiServer:
         """
         content = json.dumps(body).encode()
         give_up = time.monotonic() + self.seconds
+        enough = self.seconds / 10  # an attempt with less time would only hide what went wrong before
         wait = self._first_wait
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in itertools.count(1):
             try:
                 return self._once(path, content, give_up)
             except CallFailed as failed:
                 # Spread out, so that the calls of one batch do not come back all at once.
-                pause = failed.retry_after if failed.retry_after is not None else wait * random.uniform(0.75, 1.25)
-                if not failed.passing or attempt == ATTEMPTS or time.monotonic() + pause >= give_up:
+                pause = max(wait * random.uniform(0.75, 1.25), failed.retry_after or 0.0)
+                spent = attempt >= ATTEMPTS and failed.status != HTTPStatus.TOO_MANY_REQUESTS
+                if spent or not failed.passing or time.monotonic() + pause >= give_up - enough:
                     raise
                 time.sleep(pause)
                 wait *= 2
-        raise AssertionError("the last attempt returns or raises")
+        raise AssertionError("the loop ends by returning or raising")
 
     def _once(self, path: str, content: bytes, give_up: float) -> str:
         left = max(give_up - time.monotonic(), 0.001)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ from xray_app.types import Adapter
 from xray_app.vlm.base import Answer
 from xray_app.vlm.openai_server import CallFailed, OpenAiServer
 
+logger = logging.getLogger(__name__)
+
 PREFIX = "openai:"
 MAX_TOKENS = 512
 MAX_PIXELS = 2048 * 2048
@@ -33,6 +36,7 @@ VLLM_GREEDY: Mapping[str, Any] = {**GREEDY, "repetition_penalty": 1.0}
 RENAMED: Mapping[str, str] = {"max_tokens": "max_completion_tokens"}
 """What some models call an option that they refuse; the others are then left out."""
 _NEED_A_KEY = frozenset({"api.openai.com"})
+_THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Address(NamedTuple):
@@ -305,10 +309,13 @@ def load_remote(setting: str, api_key: SecretStr | None, seconds: float, base: t
         BadModel: the address does not have the form, or the key is missing or cannot be sent.
     """
     address = read_address(setting)
+    url = urlsplit(address.base_url)
     key = (api_key.get_secret_value() if api_key else "").strip()
-    if not key and urlsplit(address.base_url).hostname in _NEED_A_KEY:
+    if not key and url.hostname in _NEED_A_KEY:
         raise BadModel(f"{address.base_url} wants an API key. Set XRAY_VLM_API_KEY.")
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise BadModel("XRAY_VLM_API_KEY holds blanks or letters that no key has. Copy it again.")
+    if key and url.scheme == "http" and url.hostname not in _THIS_MACHINE:
+        logger.warning("%s is not encrypted: the API key and the scans can be read on the way.", address.base_url)
     server = OpenAiServer(address.base_url, SecretStr(key) if key else None, seconds)
     return RemoteVlm(address, server, *(base or ()))
