@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -14,7 +15,7 @@ from tests.conftest import png
 from xray_app import __main__ as command_line
 from xray_app import auth
 from xray_app.analysis import Analyser
-from xray_app.errors import NotSignedIn
+from xray_app.errors import ModelUnavailable, NotSignedIn
 from xray_app.settings import Settings
 from xray_app.store import users
 from xray_app.store.database import Database
@@ -53,6 +54,29 @@ def test_a_line_for_each_scan_and_a_broken_one_does_not_stop_it(run: CliRunner, 
     told = [json.loads(line) for line in result.stderr.splitlines()]
     assert [one["file"] for one in told] == [paths[1], paths[3], paths[5], paths[6]]
     assert [one["error"]["code"] for one in told] == ["bad_scan", "bad_scan", "unreadable", "bad_scan"]
+
+
+def test_a_scan_a_remote_model_gives_no_answer_to_does_not_stop_the_rest(
+    run: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = []
+    for number in range(3):
+        paths.append(str(tmp_path / f"{number}.png"))
+        Path(paths[-1]).write_bytes(png(number + 40))
+    answers = iter([None, ModelUnavailable("The model server is away."), None])
+    answer = FixedVlm.answer
+
+    def now_and_then(self: FixedVlm, *asked: Any) -> Any:
+        if problem := next(answers):
+            raise problem
+        return answer(self, *asked)
+
+    monkeypatch.setattr(FixedVlm, "answer", now_and_then)
+    result = run.invoke(command_line.app, ["analyze", *paths])
+    assert result.exit_code == 1
+    assert [json.loads(line)["scan"]["filename"] for line in result.stdout.splitlines()] == ["0.png", "2.png"]
+    told = {"code": "model_unavailable", "message": "The model server is away."}
+    assert json.loads(result.stderr) == {"file": paths[1], "error": told}
 
 
 def test_all_well_ends_with_nothing_to_say(run: CliRunner, tmp_path: Path, data_dir: Path) -> None:

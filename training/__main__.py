@@ -220,7 +220,7 @@ def register(
     from training import registry
     from training.pipeline import examine
     from training.samples import from_corrections
-    from xray_app.vlm.load import load_vlm
+    from xray_app.vlm.load import load_local
 
     settings = Settings().model_copy(update={"vlm": vlm})
     taxonomy = load_taxonomy(settings.taxonomy)
@@ -230,7 +230,7 @@ def register(
     verdict = examine(
         db,
         settings,
-        load_vlm(settings),
+        load_local(vlm, settings.vlm_dtype),
         adapter,
         uuid.uuid4().hex,
         site,
@@ -251,8 +251,12 @@ def promote(
 ) -> None:
     """Let a registered adapter answer from the next scan on."""
     from training import registry
+    from xray_app.vlm.load import load_if_remote
 
-    print(registry.promote(_database(Settings()), adapter_id, by, force, reason).model_dump_json())
+    settings = Settings()
+    remote = load_if_remote(settings)
+    hand_over = remote.receive if remote else None
+    print(registry.promote(_database(settings), adapter_id, by, force, reason, hand_over).model_dump_json())
 
 
 @app.command()
@@ -262,11 +266,9 @@ def rollback(
 ) -> None:
     """Back to the adapter in use before; null is the base model."""
     from training import registry
-    from xray_app.settings import BUNDLED_VLM
-    from xray_app.vlm.local import resolve_folder, weights_hash
+    from xray_app.vlm.load import base_sha256
 
-    folder = BUNDLED_VLM if vlm == "bundled" else resolve_folder(vlm)
-    adapter = registry.rollback(_database(Settings()), "vlm-adapter", weights_hash(folder), by)
+    adapter = registry.rollback(_database(Settings()), "vlm-adapter", base_sha256(vlm), by)
     print("null" if adapter is None else adapter.model_dump_json())
 
 

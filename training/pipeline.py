@@ -42,7 +42,7 @@ from xray_app.store import adapters, runs
 from xray_app.store.database import Database
 from xray_app.taxonomy import Policy, Taxonomy, load_taxonomy
 from xray_app.types import Gate, Run, RunMetrics, SampleCounts
-from xray_app.vlm.load import load_vlm
+from xray_app.vlm.load import load_local
 from xray_app.vlm.local import LocalVlm
 
 logger = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ def _train(db: Database, settings: Settings, run: Run, told: Told) -> None:
         epochs=run.epochs,
         on_progress=_writing_progress(folder, told),
     )
-    vlm = load_vlm(settings) if recipe.base == settings.vlm else LocalVlm.load(recipe.base)
+    vlm = load_local(recipe.base, settings.vlm_dtype if recipe.base == settings.vlm else "auto")
     adapter_id = uuid.uuid4().hex
     verdict = examine(
         db,

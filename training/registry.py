@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -147,7 +147,18 @@ def read_manifest(folder: Path) -> Manifest:
         raise BadModel(f"{folder / MANIFEST} cannot be read: {error}") from error
 
 
-def promote(db: Database, adapter_id: str, by: str, force: bool = False, reason: str | None = None) -> Adapter:
+HandOver = Callable[[Adapter, Path], None]
+"""Gives an adapter and its folder to the server that is to answer with it; raises where it does not take it."""
+
+
+def promote(
+    db: Database,
+    adapter_id: str,
+    by: str,
+    force: bool = False,
+    reason: str | None = None,
+    hand_over: HandOver | None = None,
+) -> Adapter:
     """Lets an adapter answer from the next scan on.
 
     Args:
@@ -156,6 +167,8 @@ def promote(db: Database, adapter_id: str, by: str, force: bool = False, reason:
         by: who decides.
         force: promote although the gate refused; needs a reason and is written to the audit log.
         reason: why.
+        hand_over: called before the pointer moves, so that what no server takes is not promoted; None where
+            this desk's own process answers.
 
     Raises:
         NotFound: there is no such adapter.
@@ -179,6 +192,8 @@ def promote(db: Database, adapter_id: str, by: str, force: bool = False, reason:
     for name, sha256 in read_manifest(folder).files.items():
         if not (folder / name).is_file() or file_sha256(folder / name) != sha256:
             raise BadModel(f"{name} of adapter {adapter_id} is not the file that passed the gate.")
+    if hand_over is not None:
+        hand_over(adapter, folder)
     adapters.activate(db, adapter_id, adapter.kind, adapter.base_sha256, by=by, reason=reason, forced=forced)
     return adapters.get(db, adapter_id)
 

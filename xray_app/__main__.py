@@ -14,7 +14,7 @@ import typer
 from sqlalchemy import make_url
 
 from xray_app import auth
-from xray_app.errors import BadScan, DeskError, ScanTooLarge
+from xray_app.errors import BadScan, DeskError, ModelUnavailable, ScanTooLarge
 from xray_app.settings import Settings
 from xray_app.store import adapters
 from xray_app.store import users as stored_users
@@ -41,7 +41,10 @@ Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 def analyze(
     scans: Annotated[list[Path], typer.Argument(metavar="SCAN...", show_default=False)],
 ) -> None:
-    """Prints one line of JSON a scan; a broken file is reported on stderr, the rest go on, exit 1."""
+    """Prints one line of JSON a scan; a broken file is reported on stderr, the rest go on, exit 1.
+
+    So is a scan that a model on another server gives no answer to.
+    """
     from xray_app.scan import Limits
 
     settings = Settings()
@@ -53,9 +56,13 @@ def analyze(
             scan = _read(path, limits)
         except (DeskError, OSError) as error:
             broken += 1
-            print(json.dumps(_told(path, error), ensure_ascii=False), file=sys.stderr, flush=True)
+            _tell(path, error)
             continue
-        print(analyser.analyse(scan).model_dump_json(), flush=True)
+        try:
+            print(analyser.analyse(scan).model_dump_json(), flush=True)
+        except ModelUnavailable as error:
+            broken += 1
+            _tell(path, error)
     if broken:
         raise typer.Exit(1)
 
@@ -140,10 +147,12 @@ def _read(path: Path, limits: Limits) -> Scan:
     return read_scan(path.read_bytes(), path.name, limits)
 
 
-def _told(path: Path, error: DeskError | OSError) -> dict[str, object]:
+def _tell(path: Path, error: DeskError | OSError) -> None:
     if isinstance(error, DeskError):
-        return {"file": str(path), "error": {"code": error.code, "message": error.message}}
-    return {"file": str(path), "error": {"code": "unreadable", "message": error.strerror or str(error)}}
+        told = {"code": error.code, "message": error.message}
+    else:
+        told = {"code": "unreadable", "message": error.strerror or str(error)}
+    print(json.dumps({"file": str(path), "error": told}, ensure_ascii=False), file=sys.stderr, flush=True)
 
 
 def main() -> None:

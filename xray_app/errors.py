@@ -72,6 +72,13 @@ class BadModel(DeskError):
     code = "bad_model"
 
 
+class ModelUnavailable(DeskError):
+    """A model on another server did not answer, or not with anything that can be used."""
+
+    code = "model_unavailable"
+    http_status = 503
+
+
 class NotSignedIn(DeskError):
     """No token, or one that is unknown, expired or revoked."""
 

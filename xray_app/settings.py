@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     port: int = Field(default=7860, ge=1, le=65535, validation_alias=AliasChoices("XRAY_PORT", "CDSW_APP_PORT"))
     vlm: str = "bundled"
     vlm_dtype: Literal["auto", "bf16", "fp16", "fp32", "nf4"] = "auto"
+    vlm_api_key: SecretStr | None = Field(default=None, description="sent to an openai: server, nowhere else")
+    vlm_timeout: float = Field(default=120, gt=0, le=3600, description="seconds an openai: answer may take, retries in")
+    vlm_base: str = Field(default="", description="base model of an openai: vLLM server that is to load adapters")
     detector: str = "bundled"
     detector_sha256: str | None = None
     taxonomy: Path = ASSETS / "taxonomy.yaml"
@@ -46,6 +49,11 @@ class Settings(BaseSettings):
     def max_upload_bytes(self) -> int:
         return self.max_upload_mb * 1024 * 1024
 
+    @property
+    def served_base(self) -> str:
+        """The base model that answers, as a recipe names it; of a remote server, what XRAY_VLM_BASE says."""
+        return self.vlm_base or self.vlm
+
     def as_environment(self) -> dict[str, str]:
         """The environment a child process needs to see the same settings."""
         own = {
@@ -53,6 +61,7 @@ class Settings(BaseSettings):
             "XRAY_DATABASE_URL": self.sqlalchemy_url,
             "XRAY_VLM": self.vlm,
             "XRAY_VLM_DTYPE": self.vlm_dtype,
+            "XRAY_VLM_BASE": self.vlm_base,
             "XRAY_DETECTOR": self.detector,
             "XRAY_TAXONOMY": str(self.taxonomy.resolve()),
             "XRAY_POLICY": self.policy,

@@ -28,7 +28,7 @@ from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Run
 from xray_app.vlm import load as vlm_load
-from xray_app.vlm.local import LocalVlm
+from xray_app.vlm.local import LocalVlm, weights_hash
 
 
 @pytest.fixture(scope="session")
@@ -149,6 +149,18 @@ def test_an_adapter_without_effect_is_registered_and_refused(
     assert pipeline.run_pipeline(db, settings, run.id) == 0
     gate = adapters.get(db, str(runs.get(db, run.id).adapter_id)).gate
     assert [check.name for check in gate.checks if not check.passed] == ["answers differ"]
+
+
+@pytest.mark.usefixtures("corrected")
+def test_a_desk_another_server_answers_for_trains_the_recipes_base_here(
+    db: Database, settings: Settings, tiny: Path, untrained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "finetune", lambda *_, **__: copy_of(untrained, db))
+    remote = settings.model_copy(update={"vlm": "openai:org/m@http://127.0.0.1:1/v1"})
+    run = queue(db)
+    assert pipeline.run_pipeline(db, remote, run.id) == 0, runs.get(db, run.id).error
+    adapter = adapters.get(db, str(runs.get(db, run.id).adapter_id))
+    assert (adapter.base, adapter.base_sha256) == ("bundled", weights_hash(tiny))
 
 
 def copy_of(folder: Path, db: Database) -> Path:

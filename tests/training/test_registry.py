@@ -134,3 +134,24 @@ def test_files_changed_after_the_gate_are_not_promoted(db: Database, trained: Pa
         registry.promote(db, "one", "root")
     with pytest.raises(NotFound):
         registry.promote(db, "nobody", "root")
+
+
+def test_what_no_server_takes_is_not_promoted(db: Database, trained: Path) -> None:
+    add(db, trained, "one")
+    add(db, trained, "refused", passed=False)
+    given: list[tuple[str, Path]] = []
+
+    def take(adapter: Adapter, folder: Path) -> None:
+        assert not adapters.get(db, adapter.id).active
+        given.append((adapter.id, folder))
+
+    def full(adapter: Adapter, folder: Path) -> None:
+        raise BadModel("no room")
+
+    with pytest.raises(BadModel, match="no room"):
+        registry.promote(db, "one", "boss", hand_over=full)
+    assert not adapters.get(db, "one").active
+    with pytest.raises(Conflict):
+        registry.promote(db, "refused", "boss", hand_over=take)
+    assert registry.promote(db, "one", "boss", hand_over=take).active
+    assert given == [("one", adapters.folder(db, "one"))]

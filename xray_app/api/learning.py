@@ -9,12 +9,13 @@ from fastapi import APIRouter, Body
 from pydantic import BaseModel, ConfigDict, Field
 
 from training import registry
-from training.recipe import load_recipe, recipe_of_base
+from training.recipe import available, load_recipe, recipe_of_base
 from xray_app.api.asking import Admin, After, Desk, Limit, page
 from xray_app.api.services import Services
 from xray_app.errors import BadInput, BadRecipe, Conflict, StorageFailed
 from xray_app.store import adapters, corrections, runs
 from xray_app.types import Adapter, AdapterKind, Method, Run
+from xray_app.vlm.remote import RemoteVlm
 
 router = APIRouter(prefix="/v1")
 
@@ -62,9 +63,12 @@ def start_run(desk: Services, asked: RunIn, username: str) -> Run:
     """
     if asked.kind == "detector":
         raise BadInput("Runs train the language model so far. For the detector: python -m training finetune-detector.")
-    recipe = asked.recipe if asked.recipe is not None else recipe_of_base(desk.settings.vlm)
+    recipe = asked.recipe if asked.recipe is not None else recipe_of_base(desk.settings.served_base)
     if recipe is None:
-        raise BadRecipe(f"No recipe has the served model {desk.settings.vlm!r} as its base. Name one.")
+        raise BadRecipe(
+            f"No recipe has the served model {desk.settings.served_base!r} as its base. "
+            f"Name one as 'recipe': {', '.join(available())}."
+        )
     if not RECIPE_NAME.fullmatch(recipe):
         raise BadRecipe(f"There is no recipe {recipe[:64]!r}.")
     load_recipe(recipe)
@@ -83,6 +87,19 @@ def start_run(desk: Services, asked: RunIn, username: str) -> Run:
 def base_sha256(desk: Services, kind: AdapterKind) -> str:
     """The weights' hash of the served base model that adapters of this kind belong to."""
     return desk.analyser.vlm.weights_sha256 if kind == "vlm-adapter" else desk.analyser.detector.sha256
+
+
+def promote_adapter(
+    desk: Services, adapter_id: str, username: str, force: bool = False, reason: str | None = None
+) -> Adapter:
+    """Makes an adapter the active one; where another server answers, that is told to load it first.
+
+    Raises:
+        DeskError: as `registry.promote` and `RemoteVlm.receive` say; nothing is promoted then.
+    """
+    vlm = desk.analyser.vlm
+    hand_over = vlm.receive if isinstance(vlm, RemoteVlm) else None
+    return registry.promote(desk.db, adapter_id, username, force, reason, hand_over)
 
 
 @router.post("/training/runs", status_code=202)
@@ -130,4 +147,4 @@ def promote(adapter_id: str, who: Admin, desk: Desk, asked: Annotated[PromoteIn 
     reason = (asked.reason or "").strip() or None
     if asked.force and reason is None:
         raise BadInput("To overrule the gate, say why: 'reason' is missing.")
-    return registry.promote(desk.db, adapter_id, who.username, force=asked.force, reason=reason)
+    return promote_adapter(desk, adapter_id, who.username, asked.force, reason)

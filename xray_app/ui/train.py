@@ -14,7 +14,7 @@ import pandas as pd
 from training import registry
 from training.recipe import available, recipe_of_base
 from training.runs import progress
-from xray_app.api.learning import RunIn, base_sha256, start_run
+from xray_app.api.learning import RunIn, base_sha256, promote_adapter, start_run
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, NotFound
 from xray_app.store import adapters, corrections, runs
@@ -99,7 +99,7 @@ class TrainTab:
 
     def open(self, who: Identity, chosen: Any, curve_seen: Any) -> dict[Any, Any]:
         """The tab as it is now, with the served base's recipe chosen."""
-        recipe = recipe_of_base(self.services.settings.vlm)
+        recipe = recipe_of_base(self.services.settings.served_base)
         return self.refresh(who, chosen, None) | {self.recipe: gr.update(choices=available(), value=recipe)}
 
     def refresh(self, who: Identity, chosen: Any, curve_seen: Any) -> dict[Any, Any]:
@@ -182,7 +182,7 @@ class TrainTab:
 
     def promote_adapter(self, who: Identity, chosen: Any, curve_seen: Any) -> dict[Any, Any]:
         """Lets the chosen adapter answer from the next scan on, if the gate agrees."""
-        adapter = registry.promote(self.services.db, self._adapter(chosen).id, who.username)
+        adapter = promote_adapter(self.services, self._adapter(chosen).id, who.username)
         return self._promoted(who, adapter, curve_seen)
 
     def force_adapter(self, who: Identity, reason: Any, chosen: Any, curve_seen: Any) -> dict[Any, Any]:
@@ -190,7 +190,7 @@ class TrainTab:
         words = str(reason or "").strip()
         if not words:
             raise BadInput("To promote against the gate, say why.")
-        adapter = registry.promote(self.services.db, self._adapter(chosen).id, who.username, force=True, reason=words)
+        adapter = promote_adapter(self.services, self._adapter(chosen).id, who.username, force=True, reason=words)
         return self._promoted(who, adapter, curve_seen) | {self.reason: ""}
 
     def _promoted(self, who: Identity, adapter: Adapter, curve_seen: Any) -> dict[Any, Any]:

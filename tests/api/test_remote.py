@@ -1,0 +1,167 @@
+"""The desk while another server answers: analyses, what may be trained, what may be promoted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.api.conftest import ANSWER, PASSWORD, FixedDetector, make_services, png
+from tests.api.test_learning import correct_one
+from tests.vlm.scripted_server import Asked, Reply, Script, completion, serving
+from training import registry
+from xray_app import auth
+from xray_app.analysis import ActiveAdapter, Analyser
+from xray_app.api.app import create_app
+from xray_app.api.services import Services
+from xray_app.store import adapters
+from xray_app.types import Adapter, Gate, Role, Run, RunMetrics
+from xray_app.vlm.load import base_sha256, load_vlm
+
+KEY = "sk-secret-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+def server() -> Iterator[Script]:
+    def fine(asked: Asked) -> Reply:
+        return Reply(200, completion(ANSWER) if asked.path.endswith("completions") else "Success")
+
+    with serving(fine) as script:
+        yield script
+
+
+@dataclass
+class Desk:
+    client: TestClient
+    headers: dict[str, str]
+    services: Services
+    launched: list[Run]
+
+    def analyse(self) -> Any:
+        return self.client.post("/v1/analyze", files={"file": ("bag.png", png())}, headers=self.headers)
+
+    def post(self, path: str, **body: Any) -> Any:
+        return self.client.post(path, json=body, headers=self.headers)
+
+
+def open_desk(data_dir: Path, server: Script, **settings: Any) -> Desk:
+    """The wiring of app.py, over a model on `server`."""
+    launched: list[Run] = []
+    vlm = f"openai:org/m@{server.url}"
+    made = make_services(data_dir, launched, vlm=vlm, vlm_api_key=KEY, vlm_timeout=2, **settings)
+    model = load_vlm(made.settings)
+
+    def active() -> ActiveAdapter | None:
+        adapter = adapters.active(made.db, "vlm-adapter", model.weights_sha256)
+        return ActiveAdapter(adapter.id, adapters.folder(made.db, adapter.id)) if adapter else None
+
+    analyser = Analyser(model, FixedDetector(), made.taxonomy, made.policy, active)
+    services = replace(made, analyser=analyser)
+    auth.add_user(services.db, "boss", PASSWORD, Role.ADMIN)
+    headers = {"Authorization": f"Bearer {auth.sign_in(services.db, 'boss', PASSWORD).token}"}
+    return Desk(TestClient(create_app(services)), headers, services, launched)
+
+
+def registered(desk: Desk, folder: Path, sha256: str) -> Adapter:
+    folder.mkdir()
+    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    (folder / "adapter_config.json").write_text(json.dumps({}))
+    manifest = registry.new_manifest(
+        id="a" * 32, kind="vlm-adapter", base="bundled", base_sha256=sha256, metrics=RunMetrics(),
+        taxonomy_sha256=desk.services.taxonomy.sha256, gate=Gate(passed=True, checks=()),
+    )  # fmt: skip
+    return registry.register(desk.services.db, folder, manifest)
+
+
+def test_an_analysis_by_another_server_is_like_any_other(tmp_path: Path, server: Script) -> None:
+    desk = open_desk(tmp_path, server)
+    assert desk.client.get("/health").json() == {"status": "ok"}
+    analysis = desk.analyse().json()
+    assert analysis["models"]["vlm"] == {"name": f"openai:org/m@{server.url}", "adapter": None, "validated": False}
+    assert analysis["report"]["complete"] is True
+    assert [(item["label"], item["confidence"]) for item in analysis["report"]["items"]] == [
+        ("knife", None),
+        ("plastic bottle", None),
+    ]
+    assert analysis["risk"]["level"] == "HIGH"
+
+
+def test_a_server_that_fails_is_a_503_that_says_so_and_not_with_the_key(tmp_path: Path, server: Script) -> None:
+    desk = open_desk(tmp_path, server)
+    for reply, retry_after, words in (
+        (Reply(401, f"bad {KEY}"), "5", "Check XRAY_VLM_API_KEY"),
+        (Reply(429, headers={"Retry-After": "77"}), "77", "Try again in 77 seconds"),
+        (Reply(200, "<html>"), "5", "not a chat completion"),
+    ):
+        server.replies = [reply]
+        answer = desk.analyse()
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, retry_after)
+        assert answer.json()["error"]["code"] == "model_unavailable"
+        assert words in answer.json()["error"]["message"]
+        assert KEY not in answer.text
+    assert desk.client.get("/health").status_code == 200
+    assert desk.client.get("/v1/analyses", headers=desk.headers).json()["items"] == []
+    server.replies = [Reply(200, completion(ANSWER))]
+    assert desk.analyse().status_code == 200
+    for file in tmp_path.rglob("*"):
+        assert not file.is_file() or KEY.encode() not in file.read_bytes()
+
+
+def test_training_needs_a_recipe_named(tmp_path: Path, server: Script) -> None:
+    desk = open_desk(tmp_path, server)
+    correct_one(desk.client, desk.headers, "train")
+    answer = desk.post("/v1/training/runs")
+    assert answer.status_code == 422
+    assert answer.json()["error"]["code"] == "bad_recipe"
+    assert "Name one as 'recipe': bundled, " in answer.json()["error"]["message"]
+    assert desk.launched == []
+    assert desk.post("/v1/training/runs", recipe="bundled").status_code == 202
+    assert [run.recipe for run in desk.launched] == ["bundled"]
+
+
+def test_the_recipe_of_the_base_a_vllm_server_serves_is_known(tmp_path: Path, server: Script) -> None:
+    desk = open_desk(tmp_path, server, vlm_base="bundled")
+    correct_one(desk.client, desk.headers, "train")
+    assert desk.post("/v1/training/runs").json()["recipe"] == "bundled"
+
+
+def test_an_adapter_no_server_was_told_of_is_not_promoted(tmp_path: Path, server: Script) -> None:
+    desk = open_desk(tmp_path, server)
+    adapter = registered(desk, tmp_path / "trained", base_sha256("bundled"))
+    answer = desk.post(f"/v1/adapters/{adapter.id}/promote")
+    assert answer.status_code == 409
+    assert "XRAY_VLM_BASE" in answer.json()["error"]["message"]
+    assert not adapters.get(desk.services.db, adapter.id).active
+    assert server.asked == []
+
+
+def test_promoting_tells_the_vllm_server_and_the_next_analysis_is_the_adapters(tmp_path: Path, server: Script) -> None:
+    desk = open_desk(tmp_path, server, vlm_base="bundled")
+    adapter = registered(desk, tmp_path / "trained", base_sha256("bundled"))
+    fine, server.replies = server.replies, [Reply(500, "CUDA out of memory")]
+    answer = desk.post(f"/v1/adapters/{adapter.id}/promote")
+    assert answer.status_code == 503
+    assert "CUDA out of memory" in answer.json()["error"]["message"]
+    assert not adapters.get(desk.services.db, adapter.id).active
+
+    server.replies = fine
+    assert desk.analyse().json()["models"]["vlm"]["adapter"] is None
+    assert desk.post(f"/v1/adapters/{adapter.id}/promote").json()["active"] is True
+    told = server.asked[-1]
+    assert told.path == "/v1/load_lora_adapter"
+    assert Path(told.body["lora_path"]) == adapters.folder(desk.services.db, adapter.id)
+    assert desk.analyse().json()["models"]["vlm"]["adapter"] == adapter.id
+    assert server.asked[-1].body["model"] == told.body["lora_name"]
+    assert desk.post("/v1/adapters/rollback").json() is None
+    assert desk.analyse().json()["models"]["vlm"]["adapter"] is None
+    assert server.asked[-1].body["model"] == "org/m"
