@@ -101,6 +101,24 @@ def test_two_lora_steps_saved_and_loaded_in_a_new_process_give_identical_logits_
         assert not report.complete, "a random model babbles, and its babble is read as such"
 
 
+def test_an_adapter_sees_pictures_at_the_size_it_was_trained_with(trained: Path, base: Path, family: str) -> None:
+    vlm = LocalVlm.load(str(base))
+
+    def prompt() -> list[int]:
+        return encode(vlm.processor, [picture(size=(300, 300))], [instruction()]).ids[0]
+
+    own = prompt()
+    vlm.use_adapter(adapter_of(trained, family))
+    assert prompt() == encode(
+        AutoProcessor.from_pretrained(adapter_of(trained, family) / "processor"),
+        [picture(size=(300, 300))],
+        [instruction()],
+    ).ids[0]  # fmt: skip
+    assert len(prompt()) < len(own)
+    vlm.use_adapter(None)
+    assert prompt() == own
+
+
 def test_training_and_serving_see_identical_prompts(base: Path) -> None:
     processor = AutoProcessor.from_pretrained(base)
     for size in ((300, 100), (90, 200)):

@@ -87,7 +87,8 @@ def limits_of_adapter(folder: Path, base: Limits) -> Limits:
 
 def _within(limit: Any, base: Any) -> bool:
     if isinstance(base, dict):
-        return limit.keys() == base.keys() and all(_within(limit[name], base[name]) for name in base)
+        same = isinstance(limit, dict) and limit.keys() == base.keys()
+        return same and all(_within(limit[name], base[name]) for name in base)
     if isinstance(base, list):
         return bool(limit) and all(grid in base for grid in limit)
     return isinstance(limit, int) and 0 < limit <= base
