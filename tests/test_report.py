@@ -275,7 +275,7 @@ def test_the_instruction() -> None:
         instruction([])
 
 
-FAMILIES = ["qwen2-vl", "qwen3-vl", "qwen2.5-vl"]
+FAMILIES = ["qwen2-vl", "qwen3-vl", "qwen2.5-vl", "internvl"]
 
 
 @settings(max_examples=100, deadline=None)
@@ -301,6 +301,7 @@ def test_each_family_writes_its_own_numbers() -> None:
     box, size = (100.0, 50.0, 200.0, 100.0), (400, 200)
     assert to_model_coordinates(box, size, "qwen2-vl") == (250, 250, 500, 500)
     assert to_model_coordinates(box, size, "qwen3-vl") == (250, 250, 500, 500)
+    assert to_model_coordinates(box, size, "internvl") == (250, 250, 500, 500)
     assert to_model_coordinates(box, size, "qwen2.5-vl", (392, 196)) == (98, 49, 196, 98)
     assert from_model_coordinates((-5, 0, 2000, 1000), size, "qwen2-vl") == (0, 0, 400, 200)
     for family, resized in (("qwen2.5-vl", None), ("llava", (10, 10))):

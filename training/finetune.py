@@ -22,7 +22,8 @@ from training.recipe import Recipe
 from training.samples import Sample, read_jsonl
 from xray_app.errors import BadDataset, BadRecipe
 from xray_app.types import Method
-from xray_app.vlm.local import Dtype, LocalVlm
+from xray_app.vlm.local import Dtype, LocalVlm, write_base
+from xray_app.vlm.pictures import lowered, set_picture_limits
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ def wrap(model: Any, recipe: Recipe, method: Method) -> Any:
         r=recipe.lora_rank,
         lora_alpha=recipe.lora_alpha,
         lora_dropout=recipe.lora_dropout,
-        target_modules=recipe.target_modules,
+        target_modules=recipe.target_modules(model.config.model_type),
         task_type=TaskType.CAUSAL_LM,
     )
     return get_peft_model(model, config)
@@ -91,9 +92,7 @@ def load_base(recipe: Recipe, method: Method, base: str | None = None) -> LocalV
     folder, label = (str(BUNDLED_VLM), "bundled") if name == "bundled" else (name, name)
     vlm = LocalVlm.load(folder, dtype, label=label)
     if recipe.max_pixels is not None:
-        size = dict(vlm.processor.image_processor.size)
-        size["longest_edge"] = min(recipe.max_pixels, size["longest_edge"])
-        vlm.processor.image_processor.size = size
+        set_picture_limits(vlm.model, vlm.processor, lowered(vlm.processor, recipe.max_pixels))
     return vlm
 
 
@@ -187,7 +186,11 @@ def finetune(
         raise Stopped
     folder = out / "adapter"
     model.save_pretrained(folder)
-    vlm.processor.save_pretrained(folder if method == "full" else folder / "processor")
+    if method == "full":
+        vlm.processor.save_pretrained(folder)
+    else:
+        vlm.processor.save_pretrained(folder / "processor")
+        write_base(folder, vlm)
     return folder
 
 
@@ -211,7 +214,7 @@ def _trainer(
         per_device_eval_batch_size=recipe.batch,
         gradient_accumulation_steps=recipe.accumulation,
         learning_rate=recipe.learning_rate,
-        lr_scheduler_type="cosine",
+        lr_scheduler_type=recipe.schedule,
         warmup_steps=max(1, round(recipe.warmup_fraction * steps)),
         weight_decay=recipe.weight_decay,
         max_grad_norm=1.0,

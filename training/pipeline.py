@@ -44,6 +44,7 @@ from xray_app.taxonomy import Policy, Taxonomy, load_taxonomy
 from xray_app.types import Gate, Run, RunMetrics, SampleCounts
 from xray_app.vlm.load import load_local
 from xray_app.vlm.local import LocalVlm
+from xray_app.vlm.pictures import picture_limits
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ def _train(db: Database, settings: Settings, run: Run, told: Told) -> None:
         epochs=run.epochs,
         on_progress=_writing_progress(folder, told),
     )
-    vlm = load_local(recipe.base, settings.vlm_dtype if recipe.base == settings.vlm else "auto")
+    vlm = load_local(recipe.base, settings.vlm_dtype)
     adapter_id = uuid.uuid4().hex
     verdict = examine(
         db,
@@ -262,7 +263,7 @@ def examine(
         base=vlm.name,
         base_sha256=vlm.weights_sha256,
         taxonomy_sha256=taxonomy.sha256,
-        image_size=dict(vlm.processor.image_processor.size),
+        image_size=picture_limits(vlm.processor),
         holdouts={"simulated": holdout.simulated_sha256, "site": holdout.site_sha256},
         metrics=metrics,
         gate=gate,

@@ -14,8 +14,16 @@ FOLDER = Path(__file__).parent / "recipes"
 
 # The linear layers of a decoder block, of the language model alone.
 LANGUAGE = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-# The same of the vision tower's blocks, and the merger that hands its tokens over.
-VISION = r".*visual\.(blocks\..*\.(qkv|proj|gate_proj|up_proj|down_proj)|merger\.mlp\.[02])"
+# The same of the vision tower's blocks and of what hands its tokens over, by `model_type` of the configuration.
+VISION = {
+    "qwen2_vl": r".*visual\.(blocks\..*\.(qkv|proj|fc1|fc2)|merger\.mlp\.[02])",
+    "qwen2_5_vl": r".*visual\.(blocks\..*\.(qkv|proj|gate_proj|up_proj|down_proj)|merger\.mlp\.[02])",
+    "qwen3_vl": r".*visual\.(blocks\..*\.(qkv|proj|linear_fc1|linear_fc2)"
+    r"|(merger|deepstack_merger_list\.\d+)\.linear_fc[12])",
+    "llava_next": r".*(vision_tower\..*\.(q_proj|k_proj|v_proj|out_proj|fc1|fc2)|multi_modal_projector\.linear_[12])",
+    "internvl": r".*(vision_tower\..*\.(q_proj|k_proj|v_proj|projection_layer|fc1|fc2)"
+    r"|multi_modal_projector\.linear_[12])",
+}
 
 
 class Recipe(BaseModel):
@@ -26,13 +34,14 @@ class Recipe(BaseModel):
         base: `bundled`, a Hub id or a folder.
         lora_rank, lora_alpha, lora_dropout: of the adapter.
         lora_scope: which parts of the model get one; `language+vision` where measured to help.
-        learning_rate, warmup_fraction, weight_decay: of AdamW with cosine decay.
+        learning_rate, warmup_fraction, weight_decay: of AdamW.
+        schedule: how the learning rate falls to 0 after the warm-up.
         epochs: passes over corrections and replay.
         batch, accumulation: samples a step are their product.
         replay: replayed simulated scans for each correction.
         replay_minimum: never fewer than this many, so that few corrections forget nothing.
         turns: whether scans are mirrored and transposed at random.
-        max_pixels: pixels a picture is scaled down to; None keeps the base's own limit.
+        max_pixels: pixels a picture is scaled down or cut into tiles to; None keeps the base's own limit.
         max_tokens: a longer sample is refused.
         gradient_checkpointing: slower, but much less memory.
     """
@@ -48,6 +57,7 @@ class Recipe(BaseModel):
     learning_rate: float = Field(default=2e-4, gt=0, lt=1)
     warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0)
+    schedule: Literal["cosine", "linear"] = "cosine"
     epochs: float = Field(default=3, gt=0, le=1000)
     batch: int = Field(default=4, ge=1)
     accumulation: int = Field(default=4, ge=1)
@@ -59,10 +69,20 @@ class Recipe(BaseModel):
     gradient_checkpointing: bool = False
     seed: int = 0
 
-    @property
-    def target_modules(self) -> str:
-        """The path pattern of the modules LoRA wraps."""
-        return LANGUAGE if self.lora_scope == "language" else f"({LANGUAGE}|{VISION})"
+    def target_modules(self, model_type: str) -> str:
+        """The path pattern of the modules LoRA wraps in a model of this architecture.
+
+        Raises:
+            BadRecipe: the scope takes in the vision tower of an architecture whose layers are not known.
+        """
+        if self.lora_scope == "language":
+            return LANGUAGE
+        if model_type not in VISION:
+            raise BadRecipe(
+                f"lora_scope {self.lora_scope} is known for {', '.join(VISION)}, not for {model_type}. "
+                "Use lora_scope: language."
+            )
+        return f"({LANGUAGE}|{VISION[model_type]})"
 
 
 def available() -> list[str]:

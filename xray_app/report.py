@@ -386,8 +386,9 @@ def to_model_coordinates(
     Args:
         xyxy: pixels of the uploaded (upright) picture.
         size: width and height of that picture.
-        family: "qwen2-vl" and "qwen3-vl" write thousandths of the picture, "qwen2.5-vl" (RolmOCR
-            too) pixels of the picture as resized for the model. (QwenLM/Qwen3-VL issues 721, 866.)
+        family: "qwen2-vl", "qwen3-vl" and "internvl" write thousandths of the picture, "qwen2.5-vl"
+            (RolmOCR too) pixels of the picture as resized for the model. (QwenLM/Qwen3-VL issues 721, 866.)
+            LLaVA-1.6 was not trained to write boxes in one way, so it has none.
         resized: width and height after resizing; needed for "qwen2.5-vl" only.
 
     Raises:
@@ -408,7 +409,7 @@ def from_model_coordinates(
 
 
 def _frame(family: str, resized: tuple[int, int] | None) -> tuple[int, int]:
-    if family in ("qwen2-vl", "qwen3-vl"):
+    if family in ("qwen2-vl", "qwen3-vl", "internvl"):
         return 1000, 1000
     if family != "qwen2.5-vl":
         raise BadInput(f"No box coordinates are known for the model family {family!r}.")

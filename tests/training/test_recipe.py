@@ -9,7 +9,7 @@ from transformers import AutoModelForImageTextToText
 
 from tests.tiny import save_tiny_vlm
 from training.finetune import wrap
-from training.recipe import available, load_recipe, recipe_of_base
+from training.recipe import VISION, available, load_recipe, recipe_of_base
 from xray_app.errors import BadRecipe
 
 
@@ -17,7 +17,7 @@ from xray_app.errors import BadRecipe
 def test_every_recipe_loads(name: str) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name
-    re.compile(recipe.target_modules)
+    assert all(re.compile(recipe.target_modules(family)) for family in VISION)
 
 
 def test_an_unknown_recipe_is_refused_with_the_known_ones() -> None:
@@ -40,6 +40,16 @@ def test_a_wrong_recipe_is_refused_by_name(tmp_path: Path, line: str, complaint:
     file.write_text(f"base: bundled\n{line}\n" if line.startswith(("lora", "learn")) else line)
     with pytest.raises(BadRecipe, match=complaint):
         load_recipe(str(file))
+
+
+def test_the_seed_recipe_repeats_its_phase_3_with_the_slips_mended() -> None:
+    seed = load_recipe("seed")
+    assert (seed.lora_rank, seed.lora_alpha, seed.lora_dropout) == (16, 32, 0.1)
+    assert (seed.epochs, seed.batch, seed.accumulation, seed.learning_rate) == (3, 4, 4, 2e-4)
+    steps = 3 * -(-612 // 16)  # of its 612 scans; warm-up over 100 of them would leave 17 to learn in
+    assert 0 < seed.warmup_fraction * steps < 0.1 * steps
+    # transformers' own defaults, where the document sets nothing
+    assert (seed.schedule, seed.weight_decay, seed.replay) == ("linear", 0, 0)
 
 
 def test_the_recipe_of_the_served_base_is_found() -> None:

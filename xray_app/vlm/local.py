@@ -14,18 +14,23 @@ import torch
 from peft import PeftConfig, get_peft_model
 from peft.utils import load_peft_weights, set_peft_model_state_dict
 from PIL.Image import Image
-from transformers import AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
 
 from xray_app.errors import BadModel
 from xray_app.vlm.base import Answer
+from xray_app.vlm.pictures import limits_of_adapter, picture_limits, set_picture_limits
 from xray_app.vlm.prompt import batch, encode
 
 logger = logging.getLogger(__name__)
 
 Dtype = Literal["auto", "bf16", "fp16", "fp32", "nf4"]
 
-# Above this many bytes of weights their hash is taken over names, sizes and headers instead.
+# Above this many bytes of weights their hash is taken over names, sizes, headers and samples instead.
 _HASH_IN_FULL = 2 * 1024**3
+_HASH_SAMPLES = 64
+_HASH_SAMPLE = 1 << 16
+BASE_FILE = "base.json"
+
 # On a CPU, models larger than this keep the precision they were saved in: fp32 would not fit.
 _BIG = 4 * 1024**3
 
@@ -33,8 +38,8 @@ _BIG = 4 * 1024**3
 def weights_hash(folder: Path) -> str:
     """SHA-256 that tells one base model's weights from another's.
 
-    Covers every safetensors file (whole, or name, size and header for very large models) and the
-    config, so that an adapter is never put on a foreign base.
+    Covers every safetensors file: whole, or for very large models its name, size, header and samples of
+    its bytes all along it. RolmOCR differs from the Qwen2.5-VL it was made of in these bytes alone.
     """
     digest = hashlib.sha256()
     files = sorted(folder.glob("*.safetensors"))
@@ -50,6 +55,10 @@ def weights_hash(folder: Path) -> str:
             else:
                 length = int.from_bytes(handle.read(8), "little")
                 digest.update(handle.read(min(length, 1 << 26)))
+                size = file.stat().st_size
+                for place in range(handle.tell(), size, max(size // _HASH_SAMPLES, _HASH_SAMPLE)):
+                    handle.seek(place)
+                    digest.update(handle.read(_HASH_SAMPLE))
     return digest.hexdigest()
 
 
@@ -85,9 +94,11 @@ class LocalVlm:
         self.max_new_tokens = max_new_tokens
         self.lock = threading.RLock()
         self._base = self.model
+        self._limits = picture_limits(processor)
         tokenizer = processor.tokenizer
         ends = self.model.generation_config.eos_token_id
         self._ends = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
+        self._ends.discard(None)
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
 
     @classmethod
@@ -117,9 +128,9 @@ class LocalVlm:
         """Answers each (picture, instruction) pair, greedily and in one batch."""
         if not images:
             return []
-        encoded = encode(self.processor, images, instructions)
-        inputs = batch(encoded, self._pad, side="left")
         with self.lock, torch.inference_mode():
+            # Within the lock: the picture size limits change with the adapter.
+            inputs = batch(encode(self.processor, images, instructions), self._pad, side="left")
             device = self.model.device
             out = self.model.generate(
                 **{key: value.to(device) for key, value in inputs.items()},
@@ -130,6 +141,7 @@ class LocalVlm:
                 top_p=None,
                 top_k=None,
                 repetition_penalty=1.0,
+                eos_token_id=sorted(self._ends),
                 pad_token_id=self._pad,
                 return_dict_in_generate=True,
                 output_logits=True,
@@ -155,17 +167,55 @@ class LocalVlm:
     def use_adapter(self, folder: Path | None) -> None:
         """Answers with the adapter in `folder` from now on; None is the base model.
 
+        Pictures are then shown at the size the adapter was trained with.
+
         Raises:
-            BadModel: a key of the adapter is missing or unexpected, or it does not load at all.
-                The base model is in use then: a half-loaded adapter never answers.
+            BadModel: the adapter was trained on another base, a key of it is missing or unexpected, or it
+                does not load at all. The base model is in use then: a half-loaded adapter never answers.
         """
         with self.lock:
             if self.model is not self._base:
                 self._base = self.model.unload()
                 self.model = self._base
+                set_picture_limits(self._base, self.processor, self._limits)
             if folder is None:
                 return
+            check_base(folder, self.name, self.weights_sha256)
+            limits = limits_of_adapter(folder, self._limits)
             self.model = attach(self._base, folder).eval()
+            set_picture_limits(self._base, self.processor, limits)
+
+
+def write_base(folder: Path, vlm: LocalVlm) -> None:
+    """Notes beside an adapter which base model it belongs to."""
+    told = {"base": vlm.name, "base_sha256": vlm.weights_sha256}
+    (folder / BASE_FILE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
+def check_base(folder: Path, name: str, weights_sha256: str) -> None:
+    """Refuses an adapter of another base model, even one of the same shape, on which it would load.
+
+    An adapter trained here says its base's weights; of one trained elsewhere PEFT's note of the base's
+    Hub id is compared, where both are Hub ids.
+
+    Raises:
+        BadModel: naming both bases.
+    """
+    try:
+        if (folder / BASE_FILE).is_file():
+            told = json.loads((folder / BASE_FILE).read_text(encoding="utf-8"))
+            base, foreign = told["base"], told["base_sha256"] != weights_sha256
+        else:
+            base = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
+            hub_ids = all(one and one.count("/") == 1 and not Path(one).exists() for one in (base, name))
+            foreign = hub_ids and base.casefold() != name.casefold()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BadModel(f"The adapter in {folder} does not fit this model: {error}") from error
+    if foreign:
+        raise BadModel(
+            f"The adapter in {folder} was trained on {base}, not on the {name} in use here. "
+            "Set XRAY_VLM to its base, or train one on this base."
+        )
 
 
 def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
@@ -206,6 +256,7 @@ def _precision(folder: Path, dtype: Dtype) -> dict[str, Any]:
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=compute,
+            llm_int8_skip_modules=None if gpu else ["lm_head", *_not_for_nf4(folder)],
         )
         return {**placed, "quantization_config": quantised}
     named = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -218,3 +269,17 @@ def _precision(folder: Path, dtype: Dtype) -> dict[str, Any]:
     if saved == "bfloat16" and not torch.cuda.is_bf16_supported():
         return {**placed, "dtype": torch.float16}
     return {**placed, "dtype": "auto"}
+
+
+def _not_for_nf4(folder: Path) -> list[str]:
+    """Linear layers bitsandbytes cannot hold in 4 bits on a CPU: it packs rows by 32 and blocks of 64 values.
+
+    They are a few of some vision towers', RolmOCR's among them, and stay at 16 bits.
+    """
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(folder))
+    return [
+        name
+        for name, layer in model.named_modules()
+        if isinstance(layer, torch.nn.Linear) and (layer.in_features % 64 or layer.out_features % 32)
+    ]

@@ -41,13 +41,24 @@ def encode(processor: Any, images: Sequence[Image], instructions: Sequence[str])
         processor.apply_chat_template(build_messages(text), tokenize=False, add_generation_prompt=True)
         for text in instructions
     ]
-    inputs = dict(processor(images=list(images), text=texts, padding=False))
+    # A template that writes the beginning-of-text token itself must not be given a second one.
+    bos = processor.tokenizer.bos_token
+    written = bos is not None and any(text.startswith(bos) for text in texts)
+    inputs = dict(processor(images=list(images), text=texts, padding=False, add_special_tokens=not written))
     ids = [list(map(int, row)) for row in inputs.pop("input_ids")]
     inputs.pop("attention_mask", None)
     types = inputs.pop("mm_token_type_ids", None)
     token_types = None if types is None else [list(map(int, row)) for row in types]
-    pictures = {key: value if isinstance(value, Tensor) else torch.as_tensor(value) for key, value in inputs.items()}
-    return Encoded(ids, token_types, pictures)
+    return Encoded(ids, token_types, {key: _tensor(value) for key, value in inputs.items()})
+
+
+def _tensor(value: Any) -> Tensor:
+    """One tensor of what a processor answers: a tensor, a list of equal ones, or nested numbers."""
+    if isinstance(value, Tensor):
+        return value
+    if len(value) and isinstance(value[0], Tensor):
+        return torch.stack(list(value))
+    return torch.as_tensor(value)
 
 
 def batch(
