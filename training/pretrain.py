@@ -241,10 +241,10 @@ def pretrain(
 
 def _head(width: int, outputs: int, bias: float = 0.0) -> nn.Module:
     """A linear head that begins at zero: random weights would drag a trained tower away before they mean anything."""
-    head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, outputs))
-    nn.init.zeros_(head[1].weight)
-    nn.init.constant_(head[1].bias, bias)
-    return head
+    linear = nn.Linear(width, outputs)
+    nn.init.zeros_(linear.weight)
+    nn.init.constant_(linear.bias, bias)
+    return nn.Sequential(nn.LayerNorm(width), linear)
 
 
 def save(model: Any, processor: Any, folder: Path) -> Path:
