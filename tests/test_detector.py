@@ -19,7 +19,8 @@ from PIL import Image
 
 from training.simulate import simulate_scan
 from xray_app.detector.boxes import PAD_VALUE, keep_best, letterbox, overlaps
-from xray_app.detector.onnx import OnnxDetector, load_detector
+from xray_app.detector.load import load_detector
+from xray_app.detector.onnx import OnnxDetector
 from xray_app.errors import BadModel
 from xray_app.settings import BUNDLED_DETECTOR, Settings
 from xray_app.taxonomy import Taxonomy, load_taxonomy
@@ -161,7 +162,7 @@ def test_files_that_are_no_model_are_refused(tmp_path: Path, taxonomy: Taxonomy)
     ("name", "sha256", "said"),
     [
         ("yolov8n.pt", None, "XRAY_DETECTOR_SHA256"),
-        ("yolov8n.pt", "0" * 64, "Ultralytics"),
+        ("yolov8n.pt", "0" * 64, "not the file XRAY_DETECTOR_SHA256 trusts"),
         ("weights.bin", None, "bundled"),
     ],
 )

@@ -11,7 +11,7 @@ from training.detection_intervals import map_rates
 from training.evaluate import DetectorEvaluated, evaluate_detector, evaluate_vlm, report
 from training.outcomes import BagTable, Rate
 from training.samples import Sample
-from xray_app.detector.onnx import load_detector
+from xray_app.detector.load import load_detector
 from xray_app.errors import BadInput
 from xray_app.settings import Settings
 from xray_app.taxonomy import Taxonomy
