@@ -119,6 +119,9 @@ def finetune_detector(
     out: Out,
     resume: Resume = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad scans out.")] = False,
+    skip_unknown: Annotated[
+        bool, typer.Option("--skip-unknown", help="Leave out boxes of labels the taxonomy does not know.")
+    ] = False,
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="From random weights instead of the bundled detector.")
     ] = False,
@@ -148,6 +151,7 @@ def finetune_detector(
         recipe=recipe,
         resume=resume,
         skip_bad=skip_bad,
+        skip_unknown=skip_unknown,
         on_progress=_Shown(),
     )
     _show(detector=str(result))

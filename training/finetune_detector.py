@@ -92,6 +92,7 @@ def finetune_detector(
     recipe: DetectorRecipe | None = None,
     resume: bool = False,
     skip_bad: bool = False,
+    skip_unknown: bool = False,
     name: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Path:
@@ -108,6 +109,7 @@ def finetune_detector(
         recipe: FROM_BUNDLED with weights and FROM_SCRATCH without, where left out.
         resume: go on from the checkpoint in `out`, if there is one.
         skip_bad: leave unreadable scans out instead of refusing the data set.
+        skip_unknown: leave out boxes of classes the taxonomy does not know instead of refusing the data set.
         name: what the desk calls the model; left out, the name of `out`.
         on_progress: told how it goes; returns True to stop.
 
@@ -116,12 +118,17 @@ def finetune_detector(
 
     Raises:
         BadDataset: the data set is wrong; the message names file and line.
+        UnknownLabel: the taxonomy does not know a class, which is named.
         BadModel: `weights` are not ours, or the training diverged.
     """
     if (data / "train.jsonl").is_file():
-        splits = {"train": read_jsonl(data / "train.jsonl")}
+        # A language model may be asked about one scan in two ways; its boxes are the same.
+        splits = {"train": list({sample.image: sample for sample in read_jsonl(data / "train.jsonl")}.values())}
     else:
-        splits = {split: list(samples) for split, samples in read_yolo(data, taxonomy, skip_bad).splits.items()}
+        found = read_yolo(data, taxonomy, skip_bad, skip_unknown)
+        for problem in found.left_out:
+            logger.warning("left out: %s", problem)
+        splits = {split: list(samples) for split, samples in found.splits.items()}
     if splits.get("val"):
         train, val = splits["train"], splits["val"]
     else:

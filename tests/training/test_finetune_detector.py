@@ -21,7 +21,7 @@ from training.samples import Sample, SampleBox, make_sample
 from training.yolo import prepare, read_yolo
 from xray_app.detector.base import Detection
 from xray_app.detector.onnx import OnnxDetector
-from xray_app.errors import BadDataset, BadModel
+from xray_app.errors import BadDataset, BadModel, UnknownLabel
 from xray_app.taxonomy import Taxonomy, load_taxonomy
 
 LABELS = ("gun", "laptop")
@@ -237,7 +237,7 @@ def test_a_data_set_with_a_class_the_taxonomy_does_not_know_is_refused_by_name(
     for folder in ("images", "labels"):
         (tmp_path / folder).symlink_to(data / folder)
     (tmp_path / "data.yaml").write_text("path: .\ntrain: images/train\nnames: [gun, flux capacitor]\n")
-    with pytest.raises(BadDataset, match="flux capacitor"):
+    with pytest.raises(UnknownLabel, match="flux capacitor"):
         finetune_detector(tmp_path, tmp_path / "out", taxonomy, weights=None, recipe=QUICK)
 
 
