@@ -27,12 +27,13 @@ from xray_app import auth
 from xray_app.analysis import ActiveAdapter, Analyser
 from xray_app.api.app import create_app
 from xray_app.api.services import Services
-from xray_app.detector.onnx import load_detector
+from xray_app.detector.load import load_detector
 from xray_app.errors import DeskError
 from xray_app.settings import Settings
 from xray_app.store import adapters
 from xray_app.store.database import Database
 from xray_app.taxonomy import load_taxonomy
+from xray_app.types import AdapterKind
 from xray_app.ui import desk
 from xray_app.vlm.load import load_vlm
 
@@ -52,11 +53,19 @@ def wire(settings: Settings) -> Services:
     if password:
         print(f"First start: user 'admin', password '{password}'. It is not shown again.", flush=True)
 
-    def active_adapter() -> ActiveAdapter | None:
-        adapter = adapters.active(db, "vlm-adapter", vlm.weights_sha256)
+    def active(kind: AdapterKind, base_sha256: str) -> ActiveAdapter | None:
+        adapter = adapters.active(db, kind, base_sha256)
         return ActiveAdapter(adapter.id, adapters.folder(db, adapter.id)) if adapter else None
 
-    analyser = Analyser(vlm, detector, taxonomy, policy, active_adapter, settings.max_queue)
+    analyser = Analyser(
+        vlm,
+        detector,
+        taxonomy,
+        policy,
+        lambda: active("vlm-adapter", vlm.weights_sha256),
+        settings.max_queue,
+        active_detector=lambda: active("detector", detector.sha256),
+    )
     return Services(
         settings=settings,
         db=db,

@@ -9,17 +9,21 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import onnx
 import pytest
+import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from training.simulate import simulate_scan
 from xray_app.detector.boxes import PAD_VALUE, keep_best, letterbox, overlaps
-from xray_app.detector.onnx import OnnxDetector, load_detector
+from xray_app.detector.load import load_detector
+from xray_app.detector.onnx import OnnxDetector
 from xray_app.errors import BadModel
 from xray_app.settings import BUNDLED_DETECTOR, Settings
 from xray_app.taxonomy import Taxonomy, load_taxonomy
@@ -161,7 +165,7 @@ def test_files_that_are_no_model_are_refused(tmp_path: Path, taxonomy: Taxonomy)
     ("name", "sha256", "said"),
     [
         ("yolov8n.pt", None, "XRAY_DETECTOR_SHA256"),
-        ("yolov8n.pt", "0" * 64, "Ultralytics"),
+        ("yolov8n.pt", "0" * 64, "not the file XRAY_DETECTOR_SHA256 trusts"),
         ("weights.bin", None, "bundled"),
     ],
 )
@@ -170,6 +174,144 @@ def test_a_pickle_is_never_opened(tmp_path: Path, taxonomy: Taxonomy, name: str,
     settings = Settings(detector=str(tmp_path / name), detector_sha256=sha256)
     with pytest.raises(BadModel, match=said):
         load_detector(settings, taxonomy)
+
+
+class Pickled:
+    """What Ultralytics' `YOLO` gives for a file: it answers two rows whatever it sees."""
+
+    task = "detect"
+    names: ClassVar = {0: "Knife", 1: "cans"}
+    overrides: ClassVar = {"imgsz": 60}
+    opened: ClassVar[list[bytes]] = []
+
+    def __init__(self, path: str) -> None:
+        self.opened.append(Path(path).read_bytes())
+        self.model = Network(self.ranked)
+
+    ranked = False
+
+
+class Network(torch.nn.Module):
+    """YOLOv8's answer (1, 4 + classes, N) or, with `ranked`, YOLO26's (1, N, 6), each beside its raw maps."""
+
+    def __init__(self, ranked: bool) -> None:
+        super().__init__()
+        head = torch.nn.Identity()
+        head.end2end = ranked  # type: ignore[assignment]
+        self.model = torch.nn.Sequential(head)
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, None]:
+        assert pixels.shape == (1, 3, 64, 64)
+        level = pixels.max()
+        if self.model[-1].end2end:
+            return torch.tensor([[[8.0, 20, 24, 28, 0.8, 0], [0, 0, 9, 9, 0.7, 7]]]) * level, None
+        return torch.tensor([[[16.0, 24, 16, 8, 0.8, 0.1], [40, 40, 8, 8, 0.0, 0.6]]]).permute(0, 2, 1) * level, None
+
+
+@pytest.fixture
+def pickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Weights of 128 × 96 scans into 64, and an Ultralytics to open them."""
+    monkeypatch.setitem(sys.modules, "ultralytics", SimpleNamespace(YOLO=Pickled))
+    monkeypatch.setattr(Pickled, "opened", [])
+    path = tmp_path / "yolov8x.pt"
+    path.write_bytes(b"\x80\x04 weights")
+    return path
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_ultralytics_weights_are_opened_when_their_hash_is_trusted(pickled: Path, taxonomy: Taxonomy) -> None:
+    settings = Settings(detector=str(pickled), detector_sha256=sha256_of(pickled).upper())
+    detector = load_detector(settings, taxonomy)
+    assert Pickled.opened == [pickled.read_bytes()]
+    assert (detector.name, detector.labels, detector.size) == ("yolov8x", ("knife", "can"), 64)
+    assert (detector.sha256, detector.trainable) == (sha256_of(pickled), False)
+    found = detector.detect(white(128, 96))
+    assert [(box.label, round(box.confidence, 3)) for box in found] == [("knife", 0.8), ("can", 0.6)]
+    assert found[0].xyxy == pytest.approx((16, 24, 48, 40), abs=1e-3)
+
+
+def test_newer_networks_that_rank_their_boxes_are_read_too(
+    pickled: Path, taxonomy: Taxonomy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pickled, "ranked", True)
+    detector = load_detector(Settings(detector=str(pickled), detector_sha256=sha256_of(pickled)), taxonomy)
+    (found,) = detector.detect(white(128, 96))
+    assert (found.label, round(found.confidence, 3)) == ("knife", 0.8)
+    assert found.xyxy == pytest.approx((16, 24, 48, 40), abs=1e-3)
+
+    # `write` turns an Ultralytics answer; turned before, it comes out as (1, N, 6).
+    rows = np.array([[8, 20, 24, 28, 0.8, 0], [0, 0, 9, 9, 0.1, 1]]).T
+    exported = write(tmp_path / "m.onnx", rows.tolist(), ULTRALYTICS | {"end2end": "True"})
+    assert OnnxDetector.load(exported, taxonomy).detect(white(128, 96), 0.5)[0].xyxy == pytest.approx(
+        (16, 24, 48, 40), abs=1e-3
+    )
+
+
+def test_other_bytes_than_those_trusted_are_never_opened(pickled: Path, taxonomy: Taxonomy) -> None:
+    settings = Settings(detector=str(pickled), detector_sha256=sha256_of(pickled))
+    pickled.write_bytes(b"\x80\x04 exchanged")
+    with pytest.raises(BadModel, match=sha256_of(pickled)):
+        load_detector(settings, taxonomy)
+    assert Pickled.opened == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"names": {0: "knife", 1: "flux capacitor"}}, "flux capacitor"),
+        ({"names": {1: "knife"}}, "numbered from 0"),
+        ({"task": "segment"}, "not for detection"),
+        ({"__init__": lambda self, path: [][1]}, "can be opened"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_by_name(
+    pickled: Path, taxonomy: Taxonomy, monkeypatch: pytest.MonkeyPatch, change: dict[str, object], said: str
+) -> None:
+    for name, value in change.items():
+        monkeypatch.setattr(Pickled, name, value)
+    with pytest.raises(BadModel, match=said):
+        load_detector(Settings(detector=str(pickled), detector_sha256=sha256_of(pickled)), taxonomy)
+
+
+def test_without_ultralytics_the_error_says_what_to_install(
+    pickled: Path, taxonomy: Taxonomy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ultralytics", None)
+    with pytest.raises(BadModel, match="pip install 'ultralytics"):
+        load_detector(Settings(detector=str(pickled), detector_sha256=sha256_of(pickled)), taxonomy)
+
+
+@pytest.mark.parametrize("config", ["yolov8n.yaml", "yolo26n.yaml"])
+def test_the_real_library_answers_as_its_own_export(
+    tmp_path: Path, taxonomy: Taxonomy, monkeypatch: pytest.MonkeyPatch, config: str
+) -> None:
+    monkeypatch.setenv("YOLO_AUTOINSTALL", "false")
+    monkeypatch.setenv("YOLO_OFFLINE", "true")
+    library = pytest.importorskip("ultralytics", reason="optional, AGPL-3.0", exc_type=ImportError)
+    tasks = pytest.importorskip("ultralytics.nn.tasks")
+    torch.manual_seed(0)
+    network = tasks.DetectionModel(config, nc=2, verbose=False)
+    network.names = {0: "Knife", 1: "cans"}
+    path = tmp_path / "own.pt"
+    torch.save({"model": network, "train_args": {"imgsz": 128, "task": "detect"}}, path)
+    weights = load_detector(Settings(detector=str(path), detector_sha256=sha256_of(path)), taxonomy)
+    exported = OnnxDetector.load(Path(library.YOLO(str(path)).export(format="onnx", imgsz=128)), taxonomy)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 200, 3), np.uint8))
+    ours, theirs = weights.detect(picture, 1e-6), exported.detect(picture, 1e-6)
+    assert len(ours) == len(theirs) > 0
+    for one, other in zip(ours[:5], theirs, strict=False):
+        assert (one.label, one.confidence) == (other.label, pytest.approx(other.confidence, rel=1e-3))
+        assert one.xyxy == pytest.approx(other.xyxy, abs=0.1)
+
+
+def test_two_classes_of_a_model_that_are_one_of_the_taxonomy_are_one_item(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    names = ULTRALYTICS | {"names": "{0: 'can', 1: 'Cans'}"}
+    path = write(tmp_path / "m.onnx", [[16, 24, 16, 8, 0.8, 0.1], [17, 24, 16, 8, 0.1, 0.7]], names)
+    found = OnnxDetector.load(path, taxonomy).detect(white(128, 96))
+    assert [(box.label, round(box.confidence, 3)) for box in found] == [("can", 0.8)]
 
 
 def test_the_setting_takes_a_path(tmp_path: Path, taxonomy: Taxonomy) -> None:

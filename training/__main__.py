@@ -7,7 +7,7 @@ import logging
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated, Any, cast, get_args
 
 import typer
 from pydantic import ValidationError
@@ -16,7 +16,7 @@ from xray_app.errors import BadInput, DeskError
 from xray_app.settings import Settings
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy, load_taxonomy
-from xray_app.types import Method
+from xray_app.types import AdapterKind, Method
 
 # The heavy rooms (torch, transformers) are imported inside the commands: --help answers at once.
 
@@ -127,17 +127,68 @@ def finetune_detector(
     out: Out,
     resume: Resume = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad scans out.")] = False,
+    skip_unknown: Annotated[
+        bool, typer.Option("--skip-unknown", help="Leave out boxes of labels the taxonomy does not know.")
+    ] = False,
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="From random weights instead of the bundled detector.")
     ] = False,
+    weights: Annotated[Path | None, typer.Option(help="Start from this .onnx of an earlier training.")] = None,
+    epochs: Annotated[float | None, typer.Option(min=0.01)] = None,
+    size: Annotated[int | None, typer.Option(min=64, max=1280, help="Side of the square, pixels.")] = None,
 ) -> None:
-    """Train the box detector on a YOLO data set and export it to ONNX."""
+    """Train the box detector on a YOLO data set or train.jsonl and export it to ONNX."""
+    from training.finetune_detector import FROM_BUNDLED, FROM_SCRATCH
     from training.finetune_detector import finetune_detector as train
     from xray_app.settings import BUNDLED_DETECTOR
 
-    weights = None if from_scratch else BUNDLED_DETECTOR
-    result = train(data, out, _taxonomy(), weights=weights, resume=resume, skip_bad=skip_bad)
+    if from_scratch and weights:
+        raise BadInput("--from-scratch and --weights contradict each other; give one.")
+    if size and size % 32:
+        raise BadInput(f"--size is a multiple of 32, not {size}.")
+    changes = {"epochs": epochs, "sizes": (size,) if size else None}
+    recipe = (FROM_SCRATCH if from_scratch else FROM_BUNDLED).model_copy(
+        update={name: value for name, value in changes.items() if value}
+    )
+    start = None if from_scratch else weights or BUNDLED_DETECTOR
+    result = train(
+        data,
+        out,
+        _taxonomy(),
+        weights=start,
+        recipe=recipe,
+        resume=resume,
+        skip_bad=skip_bad,
+        skip_unknown=skip_unknown,
+        on_progress=_Shown(),
+    )
     _show(detector=str(result))
+
+
+class _Shown:
+    """A line on stderr every few seconds, and one at the end of every epoch."""
+
+    SECONDS = 5.0
+
+    def __init__(self) -> None:
+        self.last = 0.0
+        self.losses: list[float] = []
+        self.began: tuple[float, float] | None = None  # a resumed training does not begin at nothing
+
+    def __call__(self, done: float, figures: dict[str, Any]) -> bool:
+        self.losses.append(figures["loss"])
+        self.began = self.began or (done, figures["seconds"])
+        if "epoch" in figures or figures["seconds"] - self.last >= self.SECONDS:
+            line = f"{done:6.1%} step {figures['step']}, loss {sum(self.losses) / len(self.losses):.3f}"
+            if "map50" in figures:
+                line += f", mAP50 {figures['map50']:.3f}"
+            gained, spent = done - self.began[0], figures["seconds"] - self.began[1]
+            if done < 1 and gained > 0:
+                line += f", {spent * (1 - done) / gained:.0f} s to go"
+            print(line, file=sys.stderr, flush=True)
+            self.last = figures["seconds"]
+            self.losses.clear()
+        return False
 
 
 @app.command()
@@ -209,37 +260,47 @@ def plan(
     print(as_table(estimate(load_recipe(recipe), _method(method), images, epochs=epochs)))
 
 
+Kind = Annotated[str, typer.Option(help="vlm-adapter or detector")]
+
+
 @app.command()
 def register(
-    adapter: Annotated[Path, typer.Option(help="A PEFT folder trained elsewhere.")],
+    adapter: Annotated[Path, typer.Option(help="A PEFT folder trained elsewhere, or one with detector.onnx.")],
     vlm: Annotated[str, typer.Option(help="Its base model, as XRAY_VLM takes it.")] = "bundled",
+    kind: Kind = "vlm-adapter",
 ) -> None:
-    """Send an adapter trained elsewhere through the gate and record it."""
+    """Send an adapter or a detector trained elsewhere through the gate and record it."""
     import uuid
 
     from training import registry
+    from training.detector_run import examine_detector
     from training.pipeline import examine
     from training.samples import from_corrections
     from xray_app.vlm.load import load_local
 
     settings = Settings().model_copy(update={"vlm": vlm})
     taxonomy = load_taxonomy(settings.taxonomy)
-    registry.check_files(adapter, "vlm-adapter")
+    policy, chosen, adapter_id = taxonomy.policy(settings.policy), _kind(kind), uuid.uuid4().hex
+    registry.check_files(adapter, chosen)
     db = _database(settings)
     site = from_corrections(db, taxonomy)["holdout"]
-    verdict = examine(
-        db,
-        settings,
-        load_local(vlm, settings.vlm_dtype),
-        adapter,
-        uuid.uuid4().hex,
-        site,
-        taxonomy,
-        taxonomy.policy(settings.policy),
-        lambda done: None,
-    )
-    recorded = registry.register(db, adapter, verdict.manifest)
-    print(recorded.model_dump_json())
+
+    def told(done: float) -> None:
+        pass
+
+    if chosen == "detector":
+        manifest = examine_detector(db, settings, adapter, adapter_id, site, taxonomy, told)
+    else:
+        manifest = examine(
+            db, settings, load_local(vlm, settings.vlm_dtype), adapter, adapter_id, site, taxonomy, policy, told
+        ).manifest
+    print(registry.register(db, adapter, manifest).model_dump_json())
+
+
+def _kind(name: str) -> AdapterKind:
+    if name not in get_args(AdapterKind):
+        raise BadInput(f"--kind is vlm-adapter or detector, not {name!r}.")
+    return cast(AdapterKind, name)
 
 
 @app.command()
@@ -263,12 +324,17 @@ def promote(
 def rollback(
     vlm: Annotated[str, typer.Option(help="The base model, as XRAY_VLM takes it.")] = "bundled",
     by: Annotated[str, typer.Option(help="Who decides; goes into the audit log.")] = "command line",
+    kind: Kind = "vlm-adapter",
 ) -> None:
-    """Back to the adapter in use before; null is the base model."""
+    """Back to the adapter or detector in use before; null is the base model."""
     from training import registry
+    from training.samples import file_sha256
+    from xray_app.detector.load import detector_file
     from xray_app.vlm.load import base_sha256
 
-    adapter = registry.rollback(_database(Settings()), "vlm-adapter", base_sha256(vlm), by)
+    settings, chosen = Settings(), _kind(kind)
+    base = file_sha256(detector_file(settings)) if chosen == "detector" else base_sha256(vlm)
+    adapter = registry.rollback(_database(settings), chosen, base, by)
     print("null" if adapter is None else adapter.model_dump_json())
 
 

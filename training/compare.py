@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from training.detection_intervals import map_rates
+from training.detection_metrics import scored
 from training.evaluate import DetectorEvaluated, evaluate_detector, evaluate_vlm, report
 from training.outcomes import BagTable, Rate
 from training.samples import Sample
-from xray_app.detector.onnx import load_detector
+from xray_app.detector.load import load_detector
 from xray_app.errors import BadInput
 from xray_app.settings import Settings
 from xray_app.taxonomy import Taxonomy
@@ -52,11 +53,8 @@ def detector_map(samples: Sequence[Sample], found: DetectorEvaluated | None) -> 
     """mAP50 and mAP50-95 over the labelled classes of each scan."""
     if found is None:
         return Rate(None, None), Rate(None, None)
-    predictions = []
-    for sample, boxes in zip(samples, found.detections, strict=True):
-        scope = None if sample.labelled_classes is None else set(sample.labelled_classes)
-        predictions.append([box for box in boxes if scope is None or box.label in scope])
-    return map_rates(predictions, [sample.boxes for sample in samples], [sample.bag_id for sample in samples])
+    predictions, truths = scored(samples, found.detections)
+    return map_rates(predictions, truths, [sample.bag_id for sample in samples])
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,9 +34,57 @@ def map_rates(
     Returns:
         Two rates; both None where there is no true box.
     """
+    means = _means(predictions, truths, bags)
+    if means is None:
+        return Rate(None, None), Rate(None, None)
+    rates = []
+    for value, of_all in zip(map50(predictions, truths), (means[:, 0], means.mean(1)), strict=True):
+        low, high = np.percentile(of_all[1:], [2.5, 97.5]) + (value - of_all[0])
+        rates.append(Rate(value, (float(max(low, 0.0)), float(min(high, 1.0)))))
+    return rates[0], rates[1]
+
+
+@dataclass(frozen=True, eq=False)
+class MapDraws:
+    """mAP50 of one model on labelled scans, and of every resample of their bags.
+
+    Two models on the same scans have the same resamples, so their draws may be subtracted.
+
+    Attributes:
+        boxes: true boxes it rests on.
+        map50: by COCO's definition; None without a true box.
+        draws: (1 + resamples,) exact areas: of the whole set, then of each resample that holds a box.
+    """
+
+    boxes: int
+    map50: float | None
+    draws: Floats
+
+    @classmethod
+    def of(
+        cls,
+        predictions: Sequence[Sequence[Predicted]],
+        truths: Sequence[Sequence[Labelled]],
+        bags: Sequence[str],
+    ) -> MapDraws:
+        """Arguments as of `map_rates`."""
+        means = _means(predictions, truths, bags)
+        if means is None:
+            return cls(0, None, np.zeros(0))
+        return cls(sum(map(len, truths)), map50(predictions, truths)[0], means[:, 0])
+
+    def gain_of(self, other: MapDraws) -> float:
+        """Lower bound (one-sided 95 %) of the other's mAP50 minus this one's, on the same scans."""
+        return float(np.percentile(other.draws[1:] - self.draws[1:], 5))
+
+
+def _means(
+    predictions: Sequence[Sequence[Predicted]], truths: Sequence[Sequence[Labelled]], bags: Sequence[str]
+) -> Floats | None:
+    """Mean over the classes of the areas at each overlap, (1 + resamples, 10); None without a true box."""
     labels = sorted({box.label for scan in truths for box in scan})
     if not labels:
-        return Rate(None, None), Rate(None, None)
+        return None
     names = sorted(set(bags))
     row = {bag: place for place, bag in enumerate(names)}
     bag_of = np.array([row[bag] for bag in bags], dtype=np.int64)
@@ -43,12 +92,8 @@ def map_rates(
     areas = np.stack([_areas(label, predictions, truths, bag_of, weights) for label in labels])
     # A class that a resample lost says nothing there, and a resample without any box nothing at all.
     areas = areas[:, ~np.isnan(areas[:, :, 0]).all(0)]
-    means = np.nanmean(areas, axis=0)  # (1 + resamples, 10)
-    rates = []
-    for value, of_all in zip(map50(predictions, truths), (means[:, 0], means.mean(1)), strict=True):
-        low, high = np.percentile(of_all[1:], [2.5, 97.5]) + (value - of_all[0])
-        rates.append(Rate(value, (float(max(low, 0.0)), float(min(high, 1.0)))))
-    return rates[0], rates[1]
+    means: Floats = np.nanmean(areas, axis=0)
+    return means
 
 
 def _areas(

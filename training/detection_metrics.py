@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training.samples import Sample, SampleBox
 from xray_app.detector.boxes import overlaps
 
 IOU_STEPS = np.linspace(0.5, 0.95, 10)
@@ -34,6 +35,22 @@ class Labelled(Protocol):
     def label(self) -> str: ...
     @property
     def xyxy(self) -> tuple[float, float, float, float]: ...
+
+
+Found = TypeVar("Found", bound=Predicted)
+
+
+def scored(
+    samples: Sequence[Sample], predictions: Sequence[Sequence[Found]]
+) -> tuple[list[list[Found]], list[list[SampleBox]]]:
+    """Predictions and true boxes of each scan without the classes nobody looked for in it."""
+    kept: list[list[Found]] = []
+    truths: list[list[SampleBox]] = []
+    for sample, found in zip(samples, predictions, strict=True):
+        scope = None if sample.labelled_classes is None else set(sample.labelled_classes)
+        kept.append([box for box in found if scope is None or box.label in scope])
+        truths.append([box for box in sample.boxes if scope is None or box.label in scope])
+    return kept, truths
 
 
 def map50(predictions: Sequence[Sequence[Predicted]], truths: Sequence[Sequence[Labelled]]) -> tuple[float, float]:

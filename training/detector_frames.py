@@ -18,6 +18,26 @@ from numpy.typing import NDArray
 from training.samples import Sample
 from xray_app.detector.boxes import letterbox
 from xray_app.errors import BadDataset
+from xray_app.taxonomy import Taxonomy
+
+
+def placed(samples: Sequence[Sample], taxonomy: Taxonomy) -> list[Sample]:
+    """The same scans, where an item that is listed without its box makes its class one nobody looked for.
+
+    A knife somebody saw but did not draw must not teach, or be scored, as no knife. What boxes there are stay.
+    """
+    result = []
+    for sample in samples:
+        drawn = Counter(box.label for box in sample.boxes)
+        unplaced = {label for label, count in sample.counts(taxonomy).items() if count > drawn[label]}
+        if unplaced:
+            scope = sample.labelled_classes
+            if scope is None:
+                scope = tuple(dict.fromkeys([*(item.name for item in taxonomy.drawn), *drawn]))
+            kept = tuple(label for label in scope if label not in unplaced)
+            sample = sample.model_copy(update={"labelled_classes": kept})
+        result.append(sample)
+    return result
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from training.detection_metrics import map50
-from training.detector_frames import Frames
+from training.detection_metrics import map50, scored
+from training.detector_frames import Frames, placed
 from training.detector_network import DetectorNetwork
-from training.samples import Sample, split_by_bag
+from training.samples import Sample, read_jsonl, split_by_bag
 from training.yolo import read_yolo
 from xray_app.detector.onnx import OnnxDetector
 from xray_app.errors import BadDataset, BadModel
@@ -41,7 +41,7 @@ CHECKPOINT_SECONDS = 120.0
 CLIPPED_NORM = 10.0
 
 OnProgress = Callable[[float, dict[str, Any]], bool]
-"""Told the share done (0 to 1) and facts of the last steps; returns True to stop the training."""
+"""Told after every step the share done (0 to 1) and the step's loss and seconds; returns True to stop the training."""
 
 
 class DetectorRecipe(Value):
@@ -77,6 +77,8 @@ class DetectorRecipe(Value):
 
 
 FROM_BUNDLED = DetectorRecipe()
+FROM_CORRECTIONS = DetectorRecipe(epochs=10)
+"""Of a run of the desk: few new scans, beside replayed ones so that nothing is forgotten."""
 FROM_SCRATCH = DetectorRecipe(sizes=(224, 224, 224, 320), epochs=6, learning_rate=2e-3)
 """The recipe of the bundled detector, with 14,000 simulated scans."""
 
@@ -90,21 +92,24 @@ def finetune_detector(
     recipe: DetectorRecipe | None = None,
     resume: bool = False,
     skip_bad: bool = False,
+    skip_unknown: bool = False,
     name: str | None = None,
     on_progress: OnProgress | None = None,
 ) -> Path:
-    """Trains on a YOLO folder; nothing is ever written into it.
+    """Trains on a YOLO folder or on samples; nothing is ever written into either.
 
-    A `data.yaml` without `val` has one bag in ten split off by hash, for picking the best checkpoint.
+    A `data.yaml` without `val`, and a `train.jsonl` always, has one bag in ten split off by hash, for picking the
+    best checkpoint. `val.jsonl` is never opened.
 
     Args:
-        data: folder with `data.yaml`.
+        data: folder with `data.yaml`, or with `train.jsonl`: what `prepare` wrote, or a run's snapshot.
         out: gets `detector.onnx`, `detector.pt` and, until it has finished, a checkpoint and the scans' pixels.
         taxonomy: gives canonical names to the data set's labels.
         weights: an ONNX file written by this function; None trains from scratch.
         recipe: FROM_BUNDLED with weights and FROM_SCRATCH without, where left out.
         resume: go on from the checkpoint in `out`, if there is one.
         skip_bad: leave unreadable scans out instead of refusing the data set.
+        skip_unknown: leave out boxes of classes the taxonomy does not know instead of refusing the data set.
         name: what the desk calls the model; left out, the name of `out`.
         on_progress: told how it goes; returns True to stop.
 
@@ -113,13 +118,21 @@ def finetune_detector(
 
     Raises:
         BadDataset: the data set is wrong; the message names file and line.
+        UnknownLabel: the taxonomy does not know a class, which is named.
         BadModel: `weights` are not ours, or the training diverged.
     """
-    found = read_yolo(data, taxonomy, skip_bad)
-    if found.splits.get("val"):
-        train, val = list(found.splits["train"]), list(found.splits["val"])
+    if (data / "train.jsonl").is_file():
+        # A language model may be asked about one scan in two ways; its boxes are the same.
+        splits = {"train": list({sample.image: sample for sample in read_jsonl(data / "train.jsonl")}.values())}
     else:
-        train, val = split_by_bag(found.splits["train"], VALIDATION_SHARE, 0)
+        found = read_yolo(data, taxonomy, skip_bad, skip_unknown)
+        for problem in found.left_out:
+            logger.warning("left out: %s", problem)
+        splits = {split: list(samples) for split, samples in found.splits.items()}
+    if splits.get("val"):
+        train, val = splits["train"], splits["val"]
+    else:
+        train, val = split_by_bag(splits["train"], VALIDATION_SHARE, 0)
     recipe = recipe or (FROM_BUNDLED if weights else FROM_SCRATCH)
     return train_detector(
         train, val, out, taxonomy, weights=weights, recipe=recipe, resume=resume, name=name, on_progress=on_progress
@@ -139,9 +152,9 @@ def train_detector(
     on_progress: OnProgress | None = None,
 ) -> Path:
     """Trains on samples; see `finetune_detector`. Without `val` the last weights are the best."""
-    if not train:
-        raise BadDataset("There is no scan to train the detector on.")
-    val = val[:MOST_VALIDATED]
+    train, val = placed(train, taxonomy), placed(val[:MOST_VALIDATED], taxonomy)
+    if not any(sample.boxes for sample in train):
+        raise BadDataset("There is no scan with a box to train the detector on.")
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     labels = _labels([*train, *val], taxonomy)
@@ -153,29 +166,27 @@ def train_detector(
     best, onnx_path = out / "best.json", out / "detector.onnx"
     best_map = json.loads(best.read_text())["map50"] if resume and best.exists() else -1.0
     serving_size = recipe.sizes[-1]
-    started, saved, losses = time.monotonic(), time.monotonic(), list[float]()
+    logger.info(
+        "%d scans to train on, %d to pick the best by, %d classes, %d steps of %d scans at %d pixels",
+        len(train), len(val), len(network.labels), run.steps, run.batch, serving_size,
+    )  # fmt: skip
+    started = saved = time.monotonic()
     while run.step < run.steps:
-        losses.append(run.advance())
-        if not math.isfinite(losses[-1]):
+        row: dict[str, Any] = {"loss": run.advance()}
+        if not math.isfinite(row["loss"]):
             raise BadModel(f"The training diverged at step {run.step}; try a lower learning rate.")
-        row: dict[str, Any] | None = None
-        if run.step % 20 == 0 or run.step == run.steps:
-            row = {"step": run.step, "loss": float(np.mean(losses)), "seconds": time.monotonic() - started}
-            losses.clear()
         if run.step % run.per_epoch == 0 or run.step == run.steps:
             run.average.export(out / "last.onnx", serving_size, name or out.name)
             score, finer = validate(OnnxDetector.load(out / "last.onnx", taxonomy), val) if val else (0.0, 0.0)
-            row = {"step": run.step, "seconds": time.monotonic() - started, **(row or {})}
+            row |= {"epoch": run.step / run.per_epoch}
             row |= {"map50": score, "map50_95": finer} if val else {}
             if score >= best_map or not val:
                 best_map = score
                 (out / "last.onnx").replace(onnx_path)
                 run.average.save_for_libreyolo(out / "detector.pt", serving_size)
                 best.write_text(json.dumps({"step": run.step, "map50": score, "map50_95": finer}))
-        stop = False
-        if row is not None:
-            logger.info("%s", json.dumps(row))
-            stop = bool(on_progress and on_progress(run.step / run.steps, row))
+        row = {"step": run.step, "seconds": time.monotonic() - started, **row}
+        stop = bool(on_progress and on_progress(run.step / run.steps, row))
         if stop or time.monotonic() - saved > CHECKPOINT_SECONDS:
             run.save(checkpoint)
             saved = time.monotonic()
@@ -191,12 +202,8 @@ def train_detector(
 
 def validate(detector: OnnxDetector, samples: Sequence[Sample]) -> tuple[float, float]:
     """(mAP50, mAP50-95) of the served detector; boxes of classes nobody looked for in a scan do not count."""
-    predictions = []
-    for sample in samples:
-        looked_for = None if sample.labelled_classes is None else set(sample.labelled_classes)
-        found = detector.detect(sample.open(), VALIDATION_CONFIDENCE)
-        predictions.append([box for box in found if looked_for is None or box.label in looked_for])
-    return map50(predictions, [sample.boxes for sample in samples])
+    found = [detector.detect(sample.open(), VALIDATION_CONFIDENCE) for sample in samples]
+    return map50(*scored(samples, found))
 
 
 class _Run:

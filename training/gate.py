@@ -14,14 +14,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training.detection_intervals import MapDraws
 from training.outcomes import BagTable, bootstrap_difference
 from xray_app.taxonomy import Policy
-from xray_app.types import Gate, GateCheck, Metrics
+from xray_app.types import Gate, GateCheck, Metrics, MetricSet
 
 SITE_BAGS_NEEDED = 50
 """The contract's: below this the site's own hold-out is reported, but decides nothing."""
 CLASS_SUPPORT = 30
 """Items of a class below which nothing is said about it."""
+BOXES_NEEDED = 50
+"""True boxes below which nothing is said about mean average precision."""
 COLLAPSE_LEVEL = 0.05
 """Family-wise error of the check that no single class was forgotten."""
 Z95 = 1.6448536269514722
@@ -30,13 +33,25 @@ Z95 = 1.6448536269514722
 
 @dataclass(frozen=True, eq=False)
 class HoldoutResult:
-    """One model on both hold-outs; `site` has no rows where the site has no held-out bags yet."""
+    """One model on both hold-outs; `site` has no rows where the site has no held-out bags yet.
+
+    A detector has the average precision of its boxes besides.
+    """
 
     simulated: BagTable
     site: BagTable
+    simulated_map: MapDraws | None = None
+    site_map: MapDraws | None = None
 
     def metrics(self) -> Metrics:
-        return Metrics(simulated=self.simulated.metric_set(), site=self.site.metric_set())
+        return Metrics(
+            simulated=_with_map(self.simulated.metric_set(), self.simulated_map),
+            site=_with_map(self.site.metric_set(), self.site_map),
+        )
+
+
+def _with_map(figures: MetricSet, boxes: MapDraws | None) -> MetricSet:
+    return figures if boxes is None else figures.model_copy(update={"map50": boxes.map50})
 
 
 def run_gate(
@@ -63,7 +78,7 @@ def run_gate(
         GateCheck(
             name="loads",
             passed=load_problem is None,
-            detail=load_problem or "Every key of the adapter matches the base model.",
+            detail=load_problem or "It loads whole: nothing is missing, nothing is left over.",
         ),
         GateCheck(
             name="answers differ",
@@ -73,7 +88,8 @@ def run_gate(
             else "It gives the base model's very answers on every hold-out bag: the training had no effect.",
         ),
         *_holdout_checks("simulated", active.simulated, candidate.simulated, policy),
-        *_site_checks(active.site, candidate.site, policy),
+        *_map_check("simulated", active.simulated_map, candidate.simulated_map, policy),
+        *_site_checks(active, candidate, policy),
     ]
     return _gate(checks)
 
@@ -82,8 +98,8 @@ def _gate(checks: list[GateCheck]) -> Gate:
     return Gate(passed=all(check.passed for check in checks), checks=tuple(checks))
 
 
-def _site_checks(active: BagTable, candidate: BagTable, policy: Policy) -> Iterator[GateCheck]:
-    bags = len(candidate.bags)
+def _site_checks(active: HoldoutResult, candidate: HoldoutResult, policy: Policy) -> Iterator[GateCheck]:
+    bags = len(candidate.site.bags)
     if bags < SITE_BAGS_NEEDED:
         yield GateCheck(
             name="site evidence",
@@ -92,7 +108,8 @@ def _site_checks(active: BagTable, candidate: BagTable, policy: Policy) -> Itera
             f"{SITE_BAGS_NEEDED} needed. The simulated hold-out alone decided.",
         )
         return
-    yield from _holdout_checks("site", active, candidate, policy)
+    yield from _holdout_checks("site", active.site, candidate.site, policy)
+    yield from _map_check("site", active.site_map, candidate.site_map, policy)
 
 
 def _holdout_checks(name: str, active: BagTable, candidate: BagTable, policy: Policy) -> Iterator[GateCheck]:
@@ -102,6 +119,27 @@ def _holdout_checks(name: str, active: BagTable, candidate: BagTable, policy: Po
     yield _false_alarms(name, active, candidate, policy)
     yield _item_f1(name, active, candidate, policy)
     yield from _classes(name, active, candidate)
+
+
+def _map_check(name: str, active: MapDraws | None, candidate: MapDraws | None, policy: Policy) -> Iterator[GateCheck]:
+    """Boxes in the right place, over all classes. Nothing for a model that draws none."""
+    if active is None or candidate is None:
+        return
+    title = f"{name}: mAP50"
+    if candidate.boxes < BOXES_NEEDED:
+        yield GateCheck(
+            name=title,
+            passed=True,
+            detail=f"Insufficient: {candidate.boxes} of the {BOXES_NEEDED} boxes needed are held out.",
+        )
+        return
+    bound = active.gain_of(candidate)
+    yield GateCheck(
+        name=title,
+        passed=bound > -policy.margin,
+        detail=f"{candidate.map50:.3f} over {candidate.boxes} boxes, {active.map50:.3f} by the active model. The "
+        f"difference is at least {bound:+.3f} (one-sided 95 %); more than {-policy.margin:+.2f} is needed.",
+    )
 
 
 def threats_needed(margin: float) -> int:

@@ -10,14 +10,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from training import simulate
-from training.evaluate import BATCH, Progress, evaluate_vlm
+from training.detection_intervals import MapDraws
+from training.detection_metrics import scored
+from training.detector_frames import placed
+from training.evaluate import BATCH, Progress, evaluate_detector, evaluate_vlm
 from training.gate import HoldoutResult
 from training.outcomes import BagTable
 from training.samples import Sample
 from training.simulate.dataset import write_dataset
 from training.snapshot import samples_sha256
 from training.yolo import read_yolo
+from xray_app.detector.base import Detection, Detector
 from xray_app.store import holdout_figures
 from xray_app.store.database import Database
 from xray_app.taxonomy import Policy, Taxonomy
@@ -32,7 +38,8 @@ MEASURED_AS = 1
 PROBE = 32
 """Scans whose answers are compared with the base model's."""
 SAME_PROBABILITY = 1e-4
-"""Token probabilities nearer than this are rounding, not learning."""
+"""Probabilities nearer than this are rounding, not learning."""
+SAME_PIXELS = 0.1
 
 
 @dataclass(frozen=True)
@@ -128,7 +135,7 @@ def measure(
         done += len(samples)
         progress(done, total)
         tables.append(table)
-    return HoldoutResult(*tables)
+    return HoldoutResult(simulated=tables[0], site=tables[1])
 
 
 def _kept(db: Database, sha256: str, model_key: str) -> BagTable | None:
@@ -139,6 +146,80 @@ def _kept(db: Database, sha256: str, model_key: str) -> BagTable | None:
         return BagTable.from_json(json.loads(document))
     except (KeyError, TypeError, ValueError):
         return None  # kept by another version: measured again
+
+
+def measure_detector(
+    detector: Detector,
+    holdout: Holdout,
+    db: Database,
+    taxonomy: Taxonomy,
+    policy: Policy,
+    progress: Progress,
+) -> HoldoutResult:
+    """Measures a detector on the same bags, or gives the figures kept for its file from the last time.
+
+    An item listed without a box is not scored as one the detector should have found; as an item it counts.
+    """
+    key = f"detector:{detector.sha256}"
+    total = len(holdout.simulated) + len(holdout.site)
+    found: list[tuple[BagTable, MapDraws]] = []
+    done = 0
+    for samples, sha256 in (
+        (holdout.simulated, holdout.simulated_sha256),
+        (holdout.site, holdout.site_sha256),
+    ):
+        kept = _kept_boxes(db, sha256, key)
+        if kept is None:
+            before = done
+
+            def tell(finished: int, _: int, before: int = before) -> None:
+                progress(before + finished, total)
+
+            seen = evaluate_detector(detector, samples, taxonomy, tell)
+            drawn = scored(placed(samples, taxonomy), seen.detections)
+            boxes = MapDraws.of(*drawn, [sample.bag_id for sample in samples])
+            kept = BagTable.of(seen.outcomes, taxonomy, policy), boxes
+            if samples:
+                document = {
+                    "table": kept[0].to_json(),
+                    "boxes": boxes.boxes,
+                    "map50": boxes.map50,
+                    "draws": boxes.draws.tolist(),
+                }
+                holdout_figures.put(db, sha256, key, json.dumps(document))
+        done += len(samples)
+        progress(done, total)
+        found.append(kept)
+    (simulated, simulated_map), (site, site_map) = found
+    return HoldoutResult(simulated, site, simulated_map, site_map)
+
+
+def _kept_boxes(db: Database, sha256: str, key: str) -> tuple[BagTable, MapDraws] | None:
+    document = holdout_figures.get(db, sha256, key)
+    if document is None:
+        return None
+    try:
+        read = json.loads(document)
+        boxes = MapDraws(int(read["boxes"]), read["map50"], np.asarray(read["draws"], np.float64))
+        return BagTable.from_json(read["table"]), boxes
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def detections_differ(one: Detector, other: Detector, samples: Sequence[Sample]) -> bool:
+    """Whether two detectors draw any box differently, or with another confidence, on a few scans."""
+    images = [sample.open() for sample in samples[:PROBE]]
+    return any(
+        len(first := one.detect(image)) != len(second := other.detect(image))
+        or any(_box_differs(a, b) for a, b in zip(first, second, strict=True))
+        for image in images
+    )
+
+
+def _box_differs(one: Detection, other: Detection) -> bool:
+    if one.label != other.label or abs(one.confidence - other.confidence) > SAME_PROBABILITY:
+        return True
+    return any(abs(a - b) > SAME_PIXELS for a, b in zip(one.xyxy, other.xyxy, strict=True))
 
 
 def answers_differ(vlm: Vlm, adapter: Path, samples: Sequence[Sample], batch: int = BATCH) -> bool:

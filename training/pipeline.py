@@ -19,6 +19,7 @@ from types import FrameType
 
 import torch
 
+from training.detector_run import run_on_detector
 from training.finetune import Stopped, finetune
 from training.gate import run_gate
 from training.holdout import Holdout, answers_differ, measure, simulated_holdout
@@ -113,8 +114,14 @@ def _work(db: Database, settings: Settings, run: Run) -> int:
 
 
 def _train(db: Database, settings: Settings, run: Run, told: Told) -> None:
-    if run.kind != "vlm-adapter":
-        raise BadInput("Runs train the language model so far. For the detector: python -m training finetune-detector.")
+    def measuring(done: float) -> None:
+        told(TRAINED + (0.99 - TRAINED) * done)
+
+    if run.kind == "detector":
+        folder = run_folder(settings, run.id)
+        adapter_id = run_on_detector(db, settings, run, folder, _writing_progress(folder, told), measuring)
+        runs.update(db, run.id, adapter_id=adapter_id)
+        return
     recipe = load_recipe(run.recipe)
     if run.method == "full":
         raise BadRecipe(
@@ -148,7 +155,7 @@ def _train(db: Database, settings: Settings, run: Run, told: Told) -> None:
         site,
         taxonomy,
         policy,
-        lambda done: told(TRAINED + (0.99 - TRAINED) * done),
+        measuring,
     )
     runs.update(db, run.id, metrics=verdict.metrics)
     register(

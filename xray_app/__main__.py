@@ -19,7 +19,7 @@ from xray_app.settings import Settings
 from xray_app.store import adapters
 from xray_app.store import users as stored_users
 from xray_app.store.database import Database
-from xray_app.types import Role
+from xray_app.types import AdapterKind, Role
 
 if TYPE_CHECKING:
     from xray_app.analysis import Analyser
@@ -116,19 +116,28 @@ def _load_analyser(settings: Settings) -> Analyser:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     from xray_app.analysis import ActiveAdapter, Analyser
-    from xray_app.detector.onnx import load_detector
+    from xray_app.detector.load import load_detector
     from xray_app.taxonomy import load_taxonomy
     from xray_app.vlm.load import load_vlm
 
     taxonomy = load_taxonomy(settings.taxonomy)
-    vlm = load_vlm(settings)
-    active = None
-    if _has_database(settings):
-        db = _open(settings)
-        adapter = adapters.active(db, "vlm-adapter", vlm.weights_sha256)
-        active = ActiveAdapter(adapter.id, adapters.folder(db, adapter.id)) if adapter else None
-    # One adapter for the whole list, though another be promoted meanwhile: its lines can be compared.
-    return Analyser(vlm, load_detector(settings, taxonomy), taxonomy, taxonomy.policy(settings.policy), lambda: active)
+    vlm, detector = load_vlm(settings), load_detector(settings, taxonomy)
+    db = _open(settings) if _has_database(settings) else None
+
+    def active(kind: AdapterKind, base_sha256: str) -> ActiveAdapter | None:
+        adapter = adapters.active(db, kind, base_sha256) if db else None
+        return ActiveAdapter(adapter.id, adapters.folder(db, adapter.id)) if db and adapter else None
+
+    # The same for the whole list, though another be promoted meanwhile: its lines can be compared.
+    adapter, promoted = active("vlm-adapter", vlm.weights_sha256), active("detector", detector.sha256)
+    return Analyser(
+        vlm,
+        detector,
+        taxonomy,
+        taxonomy.policy(settings.policy),
+        lambda: adapter,
+        active_detector=lambda: promoted,
+    )
 
 
 def _has_database(settings: Settings) -> bool:

@@ -16,6 +16,7 @@ from typing import Protocol
 from PIL.Image import Image
 
 from xray_app.detector.base import Detection, Detector
+from xray_app.detector.onnx import OnnxDetector
 from xray_app.errors import Busy
 from xray_app.report import instruction
 from xray_app.risk import agree, assess
@@ -38,11 +39,13 @@ logger = logging.getLogger(__name__)
 # Boxes of allowed and restricted classes below this are noise on the screen; prohibited ones are
 # kept down to the policy's lower threshold, because a missed knife costs more than a spare box.
 DISPLAY_CONFIDENCE = 0.25
+DETECTOR_FILE = "detector.onnx"
+"""In the folder of a registered detector."""
 
 
 @dataclass(frozen=True)
 class ActiveAdapter:
-    """The adapter the next answer is to be given with."""
+    """The adapter (or detector) the next answer is to be given with."""
 
     id: str
     folder: Path
@@ -77,7 +80,7 @@ class Analyser:
     """Both models over one scan, one scan at a time, with a bounded queue before them.
 
     Attributes:
-        vlm, detector: the models; loaded once, shared by all threads.
+        vlm, detector: the base models; loaded once, shared by all threads.
         taxonomy, policy: what the words mean and where the thresholds lie.
     """
 
@@ -90,16 +93,19 @@ class Analyser:
         active_adapter: Callable[[], ActiveAdapter | None] = lambda: None,
         max_queue: int = 64,
         validated: Validated = never_validated,
+        active_detector: Callable[[], ActiveAdapter | None] = lambda: None,
     ) -> None:
         self.vlm = vlm
         self.detector = detector
         self.taxonomy = taxonomy
         self.policy = policy
         self._active_adapter = active_adapter
+        self._active_detector = active_detector
         self._validated = validated
         self._slots = threading.BoundedSemaphore(max_queue + 1)
         self._turn = threading.Lock()
         self._adapter: ActiveAdapter | None = None
+        self._promoted: tuple[ActiveAdapter, OnnxDetector] | None = None
 
     @contextmanager
     def _queued(self) -> Iterator[None]:
@@ -121,19 +127,31 @@ class Analyser:
             logger.info("now answering with adapter %s", wanted.id if wanted else "none (base)")
         return wanted.id if wanted else None
 
+    def _detector_in_use(self) -> Detector:
+        """The promoted detector, opened when it was promoted, or the base one."""
+        wanted = self._active_detector()
+        if wanted is None:
+            self._promoted = None
+            return self.detector
+        if self._promoted is None or self._promoted[0] != wanted:
+            self._promoted = (wanted, OnnxDetector.load(wanted.folder / DETECTOR_FILE, self.taxonomy))
+            logger.info("now drawing boxes with detector %s", wanted.id)
+        return self._promoted[1]
+
     def analyse(self, scan: Scan) -> Analysis:
         """Reads a scan with both models. Blocks until it is this scan's turn.
 
         Raises:
             Busy: too many scans are waiting already.
-            BadModel: the active adapter does not load; nothing is answered with another in its place.
+            BadModel: the active adapter or detector does not load; nothing is answered with another in its place.
         """
         with self._queued():
             started = time.perf_counter()
             adapter = self._follow_promotion()
+            detector = self._detector_in_use()
             answer = self.vlm.answer([scan.image], [instruction()])[0]
             answered = time.perf_counter()
-            boxes = self._boxes(scan.image)
+            boxes = self._boxes(detector, scan.image)
             detected = time.perf_counter()
         report = read_answer(answer, self.taxonomy)
         validated = self._validated(scan.scanner_id, adapter)
@@ -148,7 +166,7 @@ class Analyser:
             opaque_fraction=scan.opaque_fraction,
             models=ModelFacts(
                 vlm=VlmFacts(name=self.vlm.name, adapter=adapter, validated=validated),
-                detector=DetectorFacts(name=self.detector.name, sha256=self.detector.sha256, validated=validated),
+                detector=DetectorFacts(name=detector.name, sha256=detector.sha256, validated=validated),
             ),
             taxonomy_sha256=self.taxonomy.sha256,
             timings_ms=Timings(
@@ -163,13 +181,14 @@ class Analyser:
 
         Raises:
             Busy: too many scans are waiting already.
+            BadModel: the active detector does not load.
         """
         with self._queued():
-            return self._boxes(scan.image)
+            return self._boxes(self._detector_in_use(), scan.image)
 
-    def _boxes(self, image: Image) -> list[Box]:
+    def _boxes(self, detector: Detector, image: Image) -> list[Box]:
         floor = min(self.policy.lower_threshold, DISPLAY_CONFIDENCE)
-        return boxes_of(self.detector.detect(image, floor), self.taxonomy, self.policy)
+        return boxes_of(detector.detect(image, floor), self.taxonomy, self.policy)
 
 
 def boxes_of(detections: Sequence[Detection], taxonomy: Taxonomy, policy: Policy) -> list[Box]:

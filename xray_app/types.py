@@ -237,13 +237,14 @@ class Outcome(Value):
 
 
 class MetricSet(Value):
-    """Figures on one hold-out; None where nothing could be measured."""
+    """Figures on one hold-out; None where nothing could be measured. `map50` is of a detector's boxes."""
 
     n: int
     item_f1: Fraction | None = None
     exact_list: Fraction | None = None
     threat_bag_recall: Fraction | None = None
     false_alarm_rate: Fraction | None = None
+    map50: Fraction | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class Metrics(Value):

@@ -46,6 +46,7 @@ class FixedDetector:
 
     name = "fixed"
     sha256 = "1" * 64
+    trainable = True
 
     def detect(self, image: Image.Image, threshold: float = 0.05) -> list[Detection]:
         return [Detection("knife", 0.9, (4.0, 5.0, 20.0, 30.0))]

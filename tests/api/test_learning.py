@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,25 @@ from tests.api.conftest import PASSWORD, make_services, png
 from training import registry
 from xray_app import auth
 from xray_app.api.app import create_app
+from xray_app.api.learning import base_sha256
 from xray_app.api.services import Services
 from xray_app.store import runs
 from xray_app.store.revision import split_of
-from xray_app.types import Adapter, Gate, GateCheck, Role, Run, RunMetrics
+from xray_app.types import Adapter, AdapterKind, Gate, GateCheck, Role, Run, RunMetrics
 
 KNIFE = {"label": "knife", "count": 1}
 
 
-def correct_one(client: TestClient, headers: dict[str, str], split: str) -> None:
+BOX = {"label": "knife", "xyxy": [4, 5, 20, 30]}
+
+
+def correct_one(client: TestClient, headers: dict[str, str], split: str, boxes: Sequence[dict[str, Any]] = ()) -> None:
     """Corrects fresh scans until one falls into this split."""
     for _ in range(200):
         scan = {"file": ("bag.png", png())}
         analysis = client.post("/v1/analyze", files=scan, headers=headers).json()
         path = f"/v1/analyses/{analysis['id']}/corrections"
-        answer = client.post(path, json={"items": [KNIFE], "boxes": []}, headers=headers)
+        answer = client.post(path, json={"items": [KNIFE], "boxes": list(boxes)}, headers=headers)
         assert answer.status_code == 201
         if answer.json()["split"] == split:
             return
@@ -69,6 +73,42 @@ def test_a_run_needs_a_correction_that_may_be_trained_on(tmp_path: Path) -> None
     services.db.close()
 
 
+def test_a_detector_run_needs_a_correction_with_a_box(tmp_path: Path) -> None:
+    launched: list[Run] = []
+    services = make_services(tmp_path, launched)
+    auth.add_user(services.db, "boss", PASSWORD, Role.ADMIN)
+    headers = {"Authorization": f"Bearer {auth.sign_in(services.db, 'boss', PASSWORD).token}"}
+    client = TestClient(create_app(services))
+    correct_one(client, headers, "train")
+    empty = client.post("/v1/training/runs", json={"kind": "detector"}, headers=headers)
+    assert empty.status_code == 409
+    assert "with a box" in empty.json()["error"]["message"]
+
+    correct_one(client, headers, "train", [BOX])
+    answer = client.post("/v1/training/runs", json={"kind": "detector", "epochs": 2}, headers=headers)
+    assert answer.status_code == 202, answer.text
+    run = answer.json()
+    assert (run["kind"], run["recipe"], run["method"], run["epochs"]) == ("detector", "bundled", "full", 2)
+    assert [one.id for one in launched] == [run["id"]]
+
+    services.analyser.detector.trainable = False
+    refused = client.post("/v1/training/runs", json={"kind": "detector"}, headers=headers)
+    assert refused.status_code == 422
+    assert "finetune-detector" in refused.json()["error"]["message"]
+    services.db.close()
+
+
+@pytest.mark.parametrize(("user", "status"), [("anonymous", 401), ("analyst", 403), ("annotator", 403)])
+def test_a_detector_is_trained_and_rolled_back_by_admins_alone(
+    client: TestClient, as_user: Callable[[str], dict[str, str]], launched: list[Run], user: str, status: int
+) -> None:
+    before = list(launched)
+    for path in ("/v1/training/runs", "/v1/adapters/rollback"):
+        answer = client.post(path, json={"kind": "detector"}, headers=as_user(user))
+        assert answer.status_code == status
+    assert launched == before
+
+
 def test_the_hold_out_alone_is_nothing_to_train_on(tmp_path: Path) -> None:
     services = make_services(tmp_path)
     auth.add_user(services.db, "boss", PASSWORD, Role.ADMIN)
@@ -95,7 +135,8 @@ def test_the_hold_out_alone_is_nothing_to_train_on(tmp_path: Path) -> None:
         '{"recipe": ""}',
         '{"method": "magic"}',
         '{"kind": "toaster"}',
-        '{"kind": "detector"}',
+        '{"kind": "detector", "recipe": "rolmocr"}',
+        '{"kind": "detector", "method": "lora"}',
         '{"epochs": 0}',
         '{"epochs": -1}',
         '{"epochs": NaN}',
@@ -125,19 +166,19 @@ def test_a_model_no_recipe_has_as_its_base_needs_one_named(tmp_path: Path) -> No
 
 
 @pytest.fixture
-def registered(services: Services, tmp_path: Path) -> Callable[[bool], Adapter]:
+def registered(services: Services, tmp_path: Path) -> Callable[..., Adapter]:
     """Registers an adapter of the served base model that the gate lets through, or not."""
 
-    def register(passed: bool) -> Adapter:
+    def register(passed: bool, kind: AdapterKind = "vlm-adapter") -> Adapter:
         folder = tmp_path / uuid.uuid4().hex
         folder.mkdir()
-        (folder / "adapter_model.safetensors").write_bytes(uuid.uuid4().bytes)
+        (folder / registry.WEIGHTS[kind]).write_bytes(uuid.uuid4().bytes)
         (folder / "adapter_config.json").write_text(json.dumps({}))
         manifest = registry.new_manifest(
             id=uuid.uuid4().hex,
-            kind="vlm-adapter",
+            kind=kind,
             base="fixed",
-            base_sha256=services.analyser.vlm.weights_sha256,
+            base_sha256=base_sha256(services, kind),
             taxonomy_sha256=services.taxonomy.sha256,
             metrics=RunMetrics(),
             gate=Gate(passed=passed, checks=(GateCheck(name="threat recall", passed=passed, detail="0.8"),)),
@@ -152,9 +193,7 @@ def active(client: TestClient, headers: dict[str, str]) -> list[str]:
     return [adapter["id"] for adapter in adapters if adapter["active"]]
 
 
-def test_promote_and_roll_back(
-    client: TestClient, admin: dict[str, str], registered: Callable[[bool], Adapter]
-) -> None:
+def test_promote_and_roll_back(client: TestClient, admin: dict[str, str], registered: Callable[..., Adapter]) -> None:
     nothing = client.post("/v1/adapters/rollback", headers=admin)
     assert (nothing.status_code, nothing.json()) == (200, None)
 
@@ -173,8 +212,22 @@ def test_promote_and_roll_back(
     assert client.post("/v1/adapters/rollback", json={"kind": "toaster"}, headers=admin).status_code == 422
 
 
+def test_a_detector_is_promoted_and_rolled_back_apart_from_adapters(
+    client: TestClient, admin: dict[str, str], registered: Callable[..., Adapter]
+) -> None:
+    adapter, detector = registered(True), registered(True, "detector")
+    for one in (adapter, detector):
+        answer = client.post(f"/v1/adapters/{one.id}/promote", headers=admin)
+        assert answer.status_code == 200, answer.text
+    assert answer.json()["kind"] == "detector"
+    assert set(active(client, admin)) == {adapter.id, detector.id}
+    assert client.post("/v1/adapters/rollback", json={"kind": "detector"}, headers=admin).json() is None
+    assert active(client, admin) == [adapter.id]
+    client.post("/v1/adapters/rollback", headers=admin)
+
+
 def test_what_the_gate_refuses_needs_force_and_a_reason(
-    client: TestClient, services: Services, admin: dict[str, str], registered: Callable[[bool], Adapter]
+    client: TestClient, services: Services, admin: dict[str, str], registered: Callable[..., Adapter]
 ) -> None:
     refused = registered(False)
     path = f"/v1/adapters/{refused.id}/promote"

@@ -13,12 +13,15 @@ pytest.importorskip("cv2", reason="LibreYOLO needs OpenCV, which needs libGL", e
 
 import torch
 
-from training.detector_frames import Frames
+from training.detection_metrics import map50, scored
+from training.detector_frames import Frames, placed
 from training.detector_network import DetectorNetwork, _without_unlabelled
-from training.finetune_detector import DetectorRecipe, finetune_detector
-from training.yolo import read_yolo
+from training.finetune_detector import DetectorRecipe, finetune_detector, train_detector
+from training.samples import Sample, SampleBox, make_sample
+from training.yolo import prepare, read_yolo
+from xray_app.detector.base import Detection
 from xray_app.detector.onnx import OnnxDetector
-from xray_app.errors import BadModel
+from xray_app.errors import BadDataset, BadModel, UnknownLabel
 from xray_app.taxonomy import Taxonomy, load_taxonomy
 
 LABELS = ("gun", "laptop")
@@ -127,7 +130,7 @@ def test_fine_tuning_starts_where_the_weights_are(
 
 def test_a_stopped_run_resumed_is_the_run_never_stopped(data: Path, taxonomy: Taxonomy, tmp_path: Path) -> None:
     def stop_after_the_first_epoch(done: float, row: dict[str, float]) -> bool:
-        return done <= 0.5
+        return done == 0.5
 
     for out in ("whole", "halves"):
         finetune_detector(
@@ -189,3 +192,56 @@ def test_a_true_box_still_counts_where_the_network_says_something_else() -> None
     freed = _without_unlabelled(predicted, targets, torch.tensor([[False, True]]), centres, strides)
     assert freed[0, 0, 4] == 1.0
     assert freed[0, 1, 4] < -20
+
+
+def knives(taxonomy: Taxonomy, count: int, scope: tuple[str, ...] | None = None) -> Sample:
+    """A scan with this many knives, one of them drawn."""
+    box = SampleBox(label="knife", xyxy=(1, 1, 9, 9))
+    return make_sample(Path("a.png"), (90, 60), {"knife": count, "laptop": 1}, [box], scope, "a", taxonomy)
+
+
+def test_an_item_without_its_box_is_not_scored_and_not_taught_as_absent(taxonomy: Taxonomy) -> None:
+    (two,) = placed([knives(taxonomy, 2)], taxonomy)
+    assert two.labelled_classes is not None
+    assert not {"knife", "laptop"} & set(two.labelled_classes), "neither has all its boxes"
+    assert "gun" in two.labelled_classes, "that no gun is there was seen"
+    assert [box.label for box in two.boxes] == ["knife"], "what is drawn is still taught"
+    (scoped,) = placed([knives(taxonomy, 1, ("knife", "gun"))], taxonomy)
+    assert scoped.labelled_classes == ("knife", "gun")
+
+    said = [[Detection("laptop", 0.9, (1, 1, 9, 9)), Detection("knife", 0.9, (50, 1, 59, 9))]]
+    assert scored([two], said) == ([[]], [[]])
+    found, truths = scored([scoped], said)
+    assert ([box.label for box in found[0]], [box.label for box in truths[0]]) == (["knife"], ["knife"])
+    assert map50(found, truths) == (0.0, 0.0)
+
+
+def test_prepared_samples_and_snapshots_train_too(data: Path, taxonomy: Taxonomy, tmp_path: Path) -> None:
+    prepare(data, tmp_path / "samples", taxonomy, 0.2, 0)
+    (tmp_path / "samples/val.jsonl").write_text("never opened")
+    told: list[float] = []
+
+    def stop_at_once(done: float, row: dict[str, float]) -> bool:
+        told.append(done)
+        return True
+
+    out = tmp_path / "out"
+    onnx = finetune_detector(tmp_path / "samples", out, taxonomy, weights=None, recipe=QUICK, on_progress=stop_at_once)
+    assert OnnxDetector.load(onnx, taxonomy).labels == LABELS
+    assert len(told) == 1, "a wish to stop is heard after every step"
+
+
+def test_a_data_set_with_a_class_the_taxonomy_does_not_know_is_refused_by_name(
+    data: Path, taxonomy: Taxonomy, tmp_path: Path
+) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / folder).symlink_to(data / folder)
+    (tmp_path / "data.yaml").write_text("path: .\ntrain: images/train\nnames: [gun, flux capacitor]\n")
+    with pytest.raises(UnknownLabel, match="flux capacitor"):
+        finetune_detector(tmp_path, tmp_path / "out", taxonomy, weights=None, recipe=QUICK)
+
+
+def test_scans_without_any_box_train_no_detector(data: Path, taxonomy: Taxonomy, tmp_path: Path) -> None:
+    empty = [sample for sample in read_yolo(data, taxonomy).splits["train"] if not sample.boxes]
+    with pytest.raises(BadDataset, match="no scan with a box"):
+        train_detector(empty, [], tmp_path, taxonomy, recipe=QUICK)

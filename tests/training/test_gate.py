@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.training.conftest import MakeTable
+from training.detection_intervals import MapDraws
 from training.gate import (
     HoldoutResult,
     paired_lower_bound,
@@ -16,6 +17,8 @@ from training.gate import (
     threats_needed,
 )
 from training.outcomes import BagTable, ScanOutcome
+from training.samples import SampleBox
+from xray_app.detector.base import Detection
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Gate
 
@@ -171,3 +174,43 @@ def test_small_numbers() -> None:
     assert sign_test(0, 0) == 1
     assert sign_test(5, 0) == pytest.approx(1 / 32)
     assert sign_test(0, 5) == 1
+
+
+Predicted = list[list[Detection]]
+
+
+def boxes(count: int, found: int) -> MapDraws:
+    """A knife in each of `count` bags, the first `found` of them drawn where they are and the rest elsewhere."""
+    there, elsewhere = (10.0, 10.0, 30.0, 30.0), (50.0, 50.0, 60.0, 60.0)
+    drawn: Predicted = [[Detection("knife", 0.9, there if n < found else elsewhere)] for n in range(count)]
+    truths = [[SampleBox(label="knife", xyxy=there)] for _ in range(count)]
+    return MapDraws.of(drawn, truths, [f"bag {n}" for n in range(count)])
+
+
+def test_a_detector_that_draws_worse_is_refused_though_its_lists_are_as_good(
+    taxonomy: Taxonomy, make_table: MakeTable
+) -> None:
+    same, nothing = make_table(), BagTable.of([], taxonomy, taxonomy.policy())
+
+    def gate(before: MapDraws, after: MapDraws) -> Gate:
+        active, candidate = (HoldoutResult(same, nothing, drawn, boxes(0, 0)) for drawn in (before, after))
+        return run_gate(active, candidate, taxonomy.policy(), answers_differ=True)
+
+    assert gate(boxes(300, 240), boxes(300, 240)).passed
+    assert gate(boxes(300, 240), boxes(300, 290)).passed
+    worse = gate(boxes(300, 240), boxes(300, 190))
+    assert failed(worse) == ["simulated: mAP50"]
+    text = detail(worse, "simulated: mAP50")
+    assert "over 300 boxes" in text
+    assert "more than -0.05 is needed" in text
+    few = gate(boxes(20, 20), boxes(20, 1))
+    assert few.passed
+    assert detail(few, "simulated: mAP50") == "Insufficient: 20 of the 50 boxes needed are held out."
+
+
+def test_a_detectors_figures_hold_its_map(taxonomy: Taxonomy, make_table: MakeTable) -> None:
+    table, nothing = make_table(), BagTable.of([], taxonomy, taxonomy.policy())
+    figures = HoldoutResult(table, nothing, boxes(100, 100), boxes(0, 0)).metrics()
+    assert figures.simulated.map50 == pytest.approx(1.0)
+    assert figures.site.map50 is None
+    assert "map50" not in HoldoutResult(table, nothing).metrics().model_dump()["simulated"], "the contract's words"

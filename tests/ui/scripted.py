@@ -43,6 +43,7 @@ class ScriptedDetector:
     )
     name: str = "scripted-detector"
     sha256: str = "1" * 64
+    trainable: bool = True
 
     def detect(self, image: Image, threshold: float = 0.05) -> list[Detection]:
         width, height = image.size

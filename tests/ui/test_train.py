@@ -73,6 +73,23 @@ def registered(services: Services, tmp_path: Path) -> Any:
     return make
 
 
+@pytest.fixture
+def registered_detector(services: Services, tmp_path: Path) -> Adapter:
+    """A detector of the served base that passed the gate."""
+    folder = tmp_path / "trained-detector"
+    folder.mkdir()
+    (folder / "detector.onnx").write_bytes(b"weights")
+    detector = services.analyser.detector
+    figures = Metrics(simulated=MetricSet(n=300, item_f1=0.6, map50=0.71), site=MetricSet(n=0))
+    manifest = registry.new_manifest(
+        id=uuid4().hex,
+        kind="detector", base=detector.name, base_sha256=detector.sha256, taxonomy_sha256=services.taxonomy.sha256,
+        metrics=RunMetrics(active=figures, candidate=figures),
+        gate=Gate(passed=True, checks=(GateCheck(name="simulated: mAP50", passed=True, detail="bound -0.01"),)),
+    )  # fmt: skip
+    return registry.register(services.db, folder, manifest)
+
+
 def begun(services: Services) -> Run:
     """A run at work, as its own process would leave it."""
     run = runs.create(services.db, KIND, "bundled", "lora", 2.0, "root")
@@ -178,6 +195,63 @@ def test_the_gate_decides_unless_an_admin_says_why(
     active = adapters.active(services.db, KIND, sha256)
     assert active is not None
     assert active.id == good.id
+
+
+def test_each_kind_has_its_own_candidates_pointer_and_figures(
+    tab: TrainTab, admin: Identity, services: Services, registered: Any, registered_detector: Adapter
+) -> None:
+    adapter, detector = registered(True), registered_detector
+    sha256 = services.analyser.detector.sha256
+    page = tab.choose_kind(admin, "detector")
+    assert [value for _, value in page[tab.adapter]["choices"]] == [detector.id]
+    assert "Box mAP50" in page[tab.comparison]
+    assert "0.710" in page[tab.comparison]
+    assert (page[tab.recipe]["visible"], page[tab.method]["visible"]) == (False, False)
+    assert services.analyser.detector.name in page[tab.counts]
+    page = tab.promote_adapter(admin, detector.id, None, "detector")
+    assert f"detector {detector.id[:8]}" in page[tab.counts]
+    active = adapters.active(services.db, "detector", sha256)
+    assert active is not None
+    assert active.id == detector.id
+
+    page = tab.choose_kind(admin, KIND)
+    assert [value for _, value in page[tab.adapter]["choices"]] == [adapter.id]
+    assert "Box mAP50" not in page[tab.comparison], "a language model draws no boxes"
+    assert (page[tab.recipe]["visible"], page[tab.method]["visible"]) == (True, True)
+    assert page[tab.rollback]["interactive"] is False
+    tab.roll_back(admin, detector.id, None, "detector")
+    assert adapters.active(services.db, "detector", sha256) is None
+
+
+def test_a_detector_run_is_launched_once_a_box_was_drawn(
+    tab: TrainTab, admin: Identity, services: Services, stored: MakeAnalysis, correct: Any, launched: list[Run]
+) -> None:
+    for shade in range(5):
+        correct(shade)
+    with pytest.raises(Conflict, match="with a box"):
+        tab.start_run(admin, "bundled", "lora", 0, None, None, "detector")
+    box = {"label": "knife", "xyxy": (10, 10, 50, 60)}
+    drawn = CorrectionIn.model_validate({"items": [{"label": "knife", "count": 1}], "boxes": [box]})
+    splits = [
+        corrections.add(services.db, stored(shade=shade).id, drawn, "ana", services.taxonomy, False).split
+        for shade in range(20, 26)
+    ]
+    page = tab.choose_kind(admin, "detector")
+    assert f'id="count-train"><b>{splits.count("train")}</b>' in page[tab.counts]
+    tab.start_run(admin, "bundled", "lora", 2, None, None, "detector")
+    (run,) = launched
+    assert (run.kind, run.recipe, run.method, run.epochs) == ("detector", "bundled", "full", 2)
+
+
+@pytest.mark.parametrize("kind", [None, "", "toaster", 3, ["detector"]])
+def test_a_kind_nobody_offers_is_refused(tab: TrainTab, admin: Identity, kind: Any) -> None:
+    for ask in (
+        lambda: tab.choose_kind(admin, kind),
+        lambda: tab.start_run(admin, "bundled", "lora", 1, None, None, kind),
+        lambda: tab.roll_back(admin, None, None, kind),
+    ):
+        with pytest.raises(BadInput, match="what to train"):
+            ask()
 
 
 @pytest.mark.parametrize("chosen", [None, "", 3, "unknown", ["a"]])

@@ -24,10 +24,17 @@ class Detection:
 
 
 class Detector(Protocol):
-    """A model that draws boxes. Safe to call from several threads."""
+    """A model that draws boxes. Safe to call from several threads.
+
+    Attributes:
+        name: what the desk calls it.
+        sha256: hash of its weights' file.
+        trainable: whether a training run can start from its weights.
+    """
 
     name: str
     sha256: str
+    trainable: bool
 
     def detect(self, image: Image, threshold: float = 0.05) -> list[Detection]:
         """Boxes at or above `threshold`, overlapping ones of a class already merged."""

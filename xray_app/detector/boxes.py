@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from xray_app.detector.base import Detection
+
+OVERLAP = 0.5
+"""Two boxes of a class that share more than this are one item."""
+MOST_BOXES = 100
+MOST_CANDIDATES = 3000
+"""Boxes looked at per scan, the strongest: bounds the time of a scan at a threshold of nearly nothing."""
 PAD_VALUE = 114
 """Grey of the padding, as YOLO models are trained with (both LibreYOLO and Ultralytics)."""
 
@@ -93,3 +101,61 @@ def keep_best(boxes: Floats, scores: Floats, classes: NDArray[np.int64], overlap
         same = classes[rest] == classes[best]
         order = rest[~(same & (overlaps(boxes[best : best + 1], boxes[rest])[0] > overlap))]
     return np.array(kept, np.int64)
+
+
+def ultralytics_rows(output: Floats, classes: int, ranked: bool) -> tuple[Floats, Floats]:
+    """What an Ultralytics network answers for one scan, as corners (N, 4) in the square and scores (N, classes).
+
+    Args:
+        output: YOLOv8, 11 and 12: (4 + classes, N) with centre, sides and a score for each class. With `ranked`
+            (YOLOv10 and 26, which suppress overlaps themselves): (N, 6) with corners, score and class index.
+        classes: how many.
+        ranked: which of the two it is.
+    """
+    if not ranked:
+        rows = output.T
+        middle, half = rows[:, :2], rows[:, 2:4] / 2
+        return np.concatenate([middle - half, middle + half], axis=1), rows[:, 4:]
+    scores = np.zeros((len(output), classes), np.float32)
+    index = output[:, 5].astype(np.int64)
+    known = (index >= 0) & (index < classes)
+    scores[np.flatnonzero(known), index[known]] = output[known, 4]
+    return output[:, :4], scores
+
+
+def detections(
+    boxes: Floats,
+    scores: Floats,
+    labels: Sequence[str],
+    framed: Letterboxed,
+    size: tuple[int, int],
+    threshold: float,
+) -> list[Detection]:
+    """A network's boxes as items of the picture: overlapping ones of a label merged, the surest first.
+
+    Args:
+        boxes: (N, 4) corners in the square.
+        scores: (N, classes).
+        labels: canonical name of each class.
+        framed: how the picture lies in the square.
+        size: width and height of the picture, pixels.
+        threshold: boxes below this score are left out.
+
+    Returns:
+        Boxes in pixels of the picture, within its edges; at most 100.
+    """
+    best = scores.max(axis=1)
+    candidates = np.flatnonzero((best >= threshold) & np.isfinite(boxes).all(axis=1))
+    if candidates.size > MOST_CANDIDATES:
+        candidates = candidates[np.argsort(-best[candidates], kind="stable")[:MOST_CANDIDATES]]
+    boxes, best = boxes[candidates], best[candidates]
+    # By the first class of the same label: two classes of a model may be one of the taxonomy's.
+    first = np.array([labels.index(label) for label in labels], np.int64)
+    classes = first[scores[candidates].argmax(axis=1)]
+    kept = keep_best(boxes, best, classes, OVERLAP)[:MOST_BOXES]
+    placed = framed.to_picture(boxes[kept], size)
+    return [
+        Detection(labels[classes[index]], float(min(best[index], 1.0)), (x0, y0, x1, y1))
+        for index, (x0, y0, x1, y1) in zip(kept, placed.tolist(), strict=True)
+        if x0 < x1 and y0 < y1
+    ]

@@ -20,16 +20,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from xray_app.detector.base import Detection
-from xray_app.detector.boxes import Floats, keep_best, letterbox
+from xray_app.detector.boxes import Floats, detections, letterbox, ultralytics_rows
+from xray_app.detector.classes import canonical_labels
 from xray_app.errors import BadModel
-from xray_app.settings import BUNDLED_DETECTOR, Settings
 from xray_app.taxonomy import Taxonomy
 
-OVERLAP = 0.5
-"""Two boxes of a class that share more than this are one item."""
-MOST_BOXES = 100
-MOST_CANDIDATES = 3000
-"""Boxes looked at per scan, the strongest: bounds the time of a scan at a threshold of nearly nothing."""
 THREADS = 2
 """A detector of a few million parameters gains nothing from more, and the language model needs the rest."""
 
@@ -41,6 +36,7 @@ class _Facts:
     family: Literal["yolox", "ultralytics"]
     labels: tuple[str, ...]  # canonical, by class index
     size: int
+    ranked: bool = False  # an Ultralytics network that suppresses overlapping boxes itself
 
 
 class OnnxDetector:
@@ -51,6 +47,7 @@ class OnnxDetector:
         sha256: hash of the file.
         labels: canonical class names by class index.
         size: side of the square the picture is scaled into, pixels.
+        trainable: a YOLOX, which the desk can fine-tune.
     """
 
     def __init__(self, session: Any, facts: _Facts, name: str, sha256: str) -> None:
@@ -59,6 +56,7 @@ class OnnxDetector:
         self._input = session.get_inputs()[0].name
         self.name = name
         self.sha256 = sha256
+        self.trainable = facts.family == "yolox"
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -110,19 +108,7 @@ class OnnxDetector:
         """
         framed = letterbox(image, self.size, centred=self._facts.family == "ultralytics")
         boxes, scores = self._run(framed.pixels)
-        best = scores.max(axis=1)
-        candidates = np.flatnonzero((best >= threshold) & np.isfinite(boxes).all(axis=1))
-        if candidates.size > MOST_CANDIDATES:
-            candidates = candidates[np.argsort(-best[candidates], kind="stable")[:MOST_CANDIDATES]]
-        boxes, best = boxes[candidates], best[candidates]
-        classes = scores[candidates].argmax(axis=1).astype(np.int64)
-        kept = keep_best(boxes, best, classes, OVERLAP)[:MOST_BOXES]
-        placed = framed.to_picture(boxes[kept], image.size)
-        return [
-            Detection(self.labels[classes[index]], float(min(best[index], 1.0)), (x0, y0, x1, y1))
-            for index, (x0, y0, x1, y1) in zip(kept, placed.tolist(), strict=True)
-            if x0 < x1 and y0 < y1
-        ]
+        return detections(boxes, scores, self.labels, framed, image.size, threshold)
 
     def _run(self, pixels: NDArray[np.uint8]) -> tuple[Floats, Floats]:
         """Boxes (N, 4) as corners in the square, and scores (N, classes)."""
@@ -131,37 +117,11 @@ class OnnxDetector:
             # YOLOX is trained on blue-green-red from 0 to 255 and answers (1, N, 5 + classes):
             # centre, sides, objectness, class probabilities.
             output = self._session.run(None, {self._input: np.ascontiguousarray(channels_first[:, ::-1])})[0][0]
-            middle_and_sides, scores = output[:, :4], output[:, 4:5] * output[:, 5:]
-        else:
-            # Ultralytics: red-green-blue from 0 to 1, answers (1, 4 + classes, N).
-            output = self._session.run(None, {self._input: channels_first / np.float32(255)})[0][0].T
-            middle_and_sides, scores = output[:, :4], output[:, 4:]
-        middle, half = middle_and_sides[:, :2], middle_and_sides[:, 2:] / 2
-        return np.concatenate([middle - half, middle + half], axis=1), scores
-
-
-def load_detector(settings: Settings, taxonomy: Taxonomy) -> OnnxDetector:
-    """The detector `XRAY_DETECTOR` names.
-
-    Raises:
-        BadModel: the weights are missing, cannot be run here, or know a class the taxonomy does not.
-    """
-    if settings.detector == "bundled":
-        return OnnxDetector.load(BUNDLED_DETECTOR, taxonomy)
-    path = Path(settings.detector)
-    if path.suffix.lower() == ".pt":
-        if not settings.detector_sha256:
-            raise BadModel(
-                f"{path} is a pickle, which can run any code when it is opened. Set XRAY_DETECTOR_SHA256 to "
-                "the hash of the file you trust, or export it to .onnx (`yolo export model=... format=onnx`)."
-            )
-        raise BadModel(
-            f"{path}: .pt weights need the optional Ultralytics backend, which this version does not have yet. "
-            "Export them to .onnx (`yolo export model=... format=onnx`) and name that file."
-        )
-    if path.suffix.lower() != ".onnx":
-        raise BadModel(f"XRAY_DETECTOR is {settings.detector!r}: give `bundled` or the path of an .onnx file.")
-    return OnnxDetector.load(path, taxonomy)
+            middle, half = output[:, :2], output[:, 2:4] / 2
+            return np.concatenate([middle - half, middle + half], axis=1), output[:, 4:5] * output[:, 5:]
+        # Ultralytics: red-green-blue from 0 to 1.
+        output = self._session.run(None, {self._input: channels_first / np.float32(255)})[0][0]
+        return ultralytics_rows(output, len(self.labels), self._facts.ranked)
 
 
 def _facts(path: Path, metadata: Mapping[str, str], session: Any, taxonomy: Taxonomy) -> _Facts:
@@ -182,12 +142,13 @@ def _facts(path: Path, metadata: Mapping[str, str], session: Any, taxonomy: Taxo
     size = fixed[0] if fixed else _declared_size(path, metadata)
     if len(shape) != 4 or any(side != size for side in fixed):
         raise BadModel(f"{path}: the input must be a square, not {shape}.")
+    ranked = family == "ultralytics" and metadata.get("end2end", "").lower() == "true"
     outputs = session.get_outputs()[0].shape
-    channels = outputs[2 if family == "yolox" else 1] if len(outputs) == 3 else None
-    wanted = len(labels) + (5 if family == "yolox" else 4)
+    channels = outputs[1 if family == "ultralytics" and not ranked else 2] if len(outputs) == 3 else None
+    wanted = 6 if ranked else len(labels) + (5 if family == "yolox" else 4)
     if channels is None or (isinstance(channels, int) and channels != wanted):
         raise BadModel(f"{path}: the output {outputs} does not fit its {len(labels)} class names.")
-    return _Facts(family, labels, size)
+    return _Facts(family, labels, size, ranked)
 
 
 def _labels(path: Path, names: str, taxonomy: Taxonomy) -> tuple[str, ...]:
@@ -197,17 +158,7 @@ def _labels(path: Path, names: str, taxonomy: Taxonomy) -> tuple[str, ...]:
         by_index = {int(index): str(name) for index, name in parsed.items()}
     except (ValueError, SyntaxError, AttributeError, TypeError) as error:
         raise BadModel(f"{path}: its metadata holds no class names.") from error
-    if not by_index or sorted(by_index) != list(range(len(by_index))):
-        raise BadModel(f"{path}: its class names are not numbered from 0.")
-    found = {index: taxonomy.find(name) for index, name in by_index.items()}
-    unknown = [by_index[index] for index, item in found.items() if item is None]
-    if unknown:
-        raise BadModel(
-            f"{path}: the taxonomy does not know its classes {', '.join(unknown)}. "
-            "Add them to the taxonomy as classes or aliases.",
-            details={"labels": unknown},
-        )
-    return tuple(item.name for _, item in sorted(found.items()) if item)
+    return canonical_labels(path, by_index, taxonomy)
 
 
 def _declared_size(path: Path, metadata: Mapping[str, str]) -> int:

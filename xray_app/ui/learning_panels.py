@@ -16,6 +16,7 @@ _FIGURES = (
     ("exact_list", "Exact list", True),
     ("threat_bag_recall", "Threat-bag recall", True),
     ("false_alarm_rate", "False-alarm rate", False),
+    ("map50", "Box mAP50", True),
 )
 _STATUS = {"queued": "…", "running": "▶", "succeeded": "✓", "failed": "✗", "cancelled": "■"}
 
@@ -34,7 +35,8 @@ def counts(found: CorrectionCounts, active: Adapter | None, base: str) -> str:
     """What there is to train on, and what answers now."""
     serving = "no adapter: the base model"
     if active:
-        serving = f"adapter {escape(active.id[:8])} of {when(active.created_at)}"
+        noun = "detector" if active.kind == "detector" else "adapter"
+        serving = f"{noun} {escape(active.id[:8])} of {when(active.created_at)}"
     hint = ""
     if found.train == 0 and found.holdout:
         hint = '<p class="hint">All corrections so far are of bags kept for testing. Correct some more scans.</p>'
@@ -136,6 +138,8 @@ def _metrics(metrics: RunMetrics) -> str:
         head += f'<th colspan="3">{name}: {measured.n} bags{few}</th>'
     rows = ""
     for field, name, more_is_better in _FIGURES:
+        if field == "map50" and candidate.simulated.map50 is None:
+            continue  # a language model draws no boxes
         cells = "".join(
             _three(before, after, field, more_is_better)
             for before, after in (

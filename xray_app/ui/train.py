@@ -1,4 +1,4 @@
-"""The Train tab, for admins: corrections become an adapter, the gate judges it, an admin promotes it.
+"""The Train tab, for admins: corrections become an adapter or a detector, the gate judges it, an admin promotes it.
 
 Nothing is trained in here. A run is a process of its own; this page starts it, polls the database and shows.
 """
@@ -6,7 +6,7 @@ Nothing is trained in here. A run is a process of its own; this page starts it, 
 from __future__ import annotations
 
 from html import escape
-from typing import Any
+from typing import Any, cast
 
 import gradio as gr
 import pandas as pd
@@ -23,6 +23,7 @@ from xray_app.ui import learning_panels as panels
 from xray_app.ui.guard import Guard
 
 KIND: AdapterKind = "vlm-adapter"
+KINDS = [("Language model (adapter)", "vlm-adapter"), ("Box detector", "detector")]
 POLL_SECONDS = 2.0
 METHODS = [("LoRA", "lora"), ("QLoRA (4-bit)", "qlora"), ("full", "full")]
 CURVE = ("step", "loss")
@@ -45,6 +46,7 @@ class TrainTab:
             with gr.Column(scale=5, min_width=440):
                 gr.HTML("<h2>Corrections</h2>", apply_default_css=False)
                 self.counts = gr.HTML("", elem_id="counts", apply_default_css=False)
+                self.kind = gr.Radio(choices=KINDS, value=KIND, label="What to train", elem_id="train-kind")
                 with gr.Row(elem_id="start-row"):
                     self.recipe = gr.Dropdown(choices=available(), label="Recipe", min_width=120)
                     self.method = gr.Dropdown(choices=METHODS, value="lora", label="Method", min_width=110)
@@ -78,11 +80,12 @@ class TrainTab:
 
     def _attach(self, guard: Guard, tab: gr.Tab) -> None:
         everything = [
-            self.timer, self.counts, self.recipe, self.status, self.curve, self.curve_seen, self.cancel,
+            self.timer, self.counts, self.recipe, self.method, self.status, self.curve, self.curve_seen, self.cancel,
             self.adapter, self.comparison, self.table, self.promote, self.rollback,
         ]  # fmt: skip
-        seen = [self.adapter, self.curve_seen]
+        seen = [self.adapter, self.curve_seen, self.kind]
         guard.on(tab.select, Role.ADMIN, self.open, seen, everything)
+        guard.on(self.kind.input, Role.ADMIN, self.choose_kind, self.kind, everything)
         guard.on(self.timer.tick, Role.ADMIN, self.refresh, seen, everything)
         asked = [self.recipe, self.method, self.epochs, *seen]
         guard.on(self.start.click, Role.ADMIN, self.start_run, asked, everything)
@@ -97,26 +100,39 @@ class TrainTab:
 
     # --- showing ------------------------------------------------------------------------------------------
 
-    def open(self, who: Identity, chosen: Any, curve_seen: Any) -> dict[Any, Any]:
+    def open(self, who: Identity, chosen: Any, curve_seen: Any, kind: Any = KIND) -> dict[Any, Any]:
         """The tab as it is now, with the served base's recipe chosen."""
         recipe = recipe_of_base(self.services.settings.served_base)
-        return self.refresh(who, chosen, None) | {self.recipe: gr.update(choices=available(), value=recipe)}
+        shown = self.refresh(who, chosen, None, kind)
+        return shown | self._asking(kind) | {self.recipe: self._recipes(kind, recipe)}
 
-    def refresh(self, who: Identity, chosen: Any, curve_seen: Any) -> dict[Any, Any]:
-        """What changes by itself: counts, the run in hand, its curve, the adapters."""
-        db, settings = self.services.db, self.services.settings
+    def choose_kind(self, who: Identity, kind: Any) -> dict[Any, Any]:
+        """The other models' candidates; a detector has one recipe and one method, so neither is asked for."""
+        return self.open(who, None, None, kind)
+
+    def _asking(self, kind: Any) -> dict[Any, Any]:
+        return {self.method: gr.update(visible=_kind(kind) == KIND)}
+
+    def _recipes(self, kind: Any, recipe: str | None) -> Any:
+        return gr.update(choices=available(), value=recipe, visible=_kind(kind) == KIND)
+
+    def refresh(self, who: Identity, chosen: Any, curve_seen: Any, kind: Any = KIND) -> dict[Any, Any]:
+        """What changes by itself: counts, the run in hand, its curve, the candidates of this kind."""
+        kind = _kind(kind)
+        db, settings, analyser = self.services.db, self.services.settings, self.services.analyser
         all_runs, _ = runs.page(db, 20)
         run = self._in_hand(all_runs)
         found, _ = adapters.page(db, 50)
-        candidates = [adapter for adapter in found if adapter.kind == KIND]
+        candidates = [adapter for adapter in found if adapter.kind == kind]
         known = {adapter.id: adapter for adapter in candidates}
         # A run that has just ended puts its candidate in front.
         if chosen not in known or (run and run.adapter_id in known and curve_seen and not curve_seen[2]):
             chosen = run.adapter_id if run and run.adapter_id in known else next(iter(known), None)
-        active = adapters.active(db, KIND, base_sha256(self.services, KIND))
+        active = adapters.active(db, kind, base_sha256(self.services, kind))
+        base = analyser.vlm.name if kind == KIND else analyser.detector.name
         shown: dict[Any, Any] = {
             self.timer: gr.update(active=run is not None and run.status in ("queued", "running")),
-            self.counts: panels.counts(self._counts(all_runs), active, self.services.analyser.vlm.name),
+            self.counts: panels.counts(self._counts(all_runs, kind), active, base),
             self.status: panels.run_status(run),
             self.cancel: gr.update(visible=run is not None and run.status in ("queued", "running")),
             self.adapter: gr.update(choices=[(panels.adapter_name(one), one.id) for one in candidates], value=chosen),
@@ -139,9 +155,14 @@ class TrainTab:
         ]
         return at_work[0] if at_work else next(iter(all_runs), None)
 
-    def _counts(self, all_runs: list[Run]) -> panels.CorrectionCounts:
-        accepted = [correction for _, correction in corrections.accepted(self.services.db)]
-        last = next((run for run in all_runs if run.status == "succeeded" and run.kind == KIND), None)
+    def _counts(self, all_runs: list[Run], kind: AdapterKind) -> panels.CorrectionCounts:
+        # A detector learns from boxes alone.
+        accepted = [
+            correction
+            for _, correction in corrections.accepted(self.services.db)
+            if kind == KIND or correction.boxes or correction.split == "holdout"
+        ]
+        last = next((run for run in all_runs if run.status == "succeeded" and run.kind == kind), None)
         since = last.started_at or last.created_at if last else None
         pending, _ = corrections.pending(self.services.db, 500)
         return panels.CorrectionCounts(
@@ -159,18 +180,20 @@ class TrainTab:
     # --- doing --------------------------------------------------------------------------------------------
 
     def start_run(
-        self, who: Identity, recipe: Any, method: Any, epochs: Any, chosen: Any, curve_seen: Any
+        self, who: Identity, recipe: Any, method: Any, epochs: Any, chosen: Any, curve_seen: Any, kind: Any = KIND
     ) -> dict[Any, Any]:
         """Queues a run and launches it as a process of its own."""
+        kind = _kind(kind)
+        how = {"recipe": recipe or None, "method": method} if kind == KIND else {}
         try:
-            asked = RunIn(kind=KIND, recipe=recipe or None, method=method, epochs=epochs or None)
+            asked = RunIn(kind=kind, epochs=epochs or None, **how)
         except ValueError as error:
             raise BadInput("Epochs are a number up to 1000; method and recipe come from the lists.") from error
         start_run(self.services, asked, who.username)
         gr.Info("The run has started. It goes on when you close this page.", duration=5)
-        return self.refresh(who, chosen, None)
+        return self.refresh(who, chosen, None, kind)
 
-    def cancel_run(self, who: Identity, chosen: Any, curve_seen: Any) -> dict[Any, Any]:
+    def cancel_run(self, who: Identity, chosen: Any, curve_seen: Any, kind: Any = KIND) -> dict[Any, Any]:
         """Asks the run in hand to stop."""
         all_runs, _ = runs.page(self.services.db, 20)
         run = self._in_hand(all_runs)
@@ -178,36 +201,51 @@ class TrainTab:
             raise NotFound("There is no run to cancel.")
         runs.request_cancel(self.services.db, run.id)
         gr.Info("It stops after the step it is at.", duration=5)
-        return self.refresh(who, chosen, curve_seen)
+        return self.refresh(who, chosen, curve_seen, kind)
 
-    def promote_adapter(self, who: Identity, chosen: Any, curve_seen: Any) -> dict[Any, Any]:
-        """Lets the chosen adapter answer from the next scan on, if the gate agrees."""
+    def promote_adapter(self, who: Identity, chosen: Any, curve_seen: Any, kind: Any = KIND) -> dict[Any, Any]:
+        """Lets the chosen candidate answer from the next scan on, if the gate agrees."""
         adapter = promote_adapter(self.services, self._adapter(chosen).id, who.username)
-        return self._promoted(who, adapter, curve_seen)
+        return self._promoted(who, adapter, curve_seen, kind)
 
-    def force_adapter(self, who: Identity, reason: Any, chosen: Any, curve_seen: Any) -> dict[Any, Any]:
+    def force_adapter(
+        self, who: Identity, reason: Any, chosen: Any, curve_seen: Any, kind: Any = KIND
+    ) -> dict[Any, Any]:
         """The same against the gate, with a reason that is kept."""
         words = str(reason or "").strip()
         if not words:
             raise BadInput("To promote against the gate, say why.")
         adapter = promote_adapter(self.services, self._adapter(chosen).id, who.username, force=True, reason=words)
-        return self._promoted(who, adapter, curve_seen) | {self.reason: ""}
+        return self._promoted(who, adapter, curve_seen, kind) | {self.reason: ""}
 
-    def _promoted(self, who: Identity, adapter: Adapter, curve_seen: Any) -> dict[Any, Any]:
-        gr.Info(f"Adapter {escape(adapter.id[:8])} answers from the next scan on.", duration=5)
-        return self.refresh(who, adapter.id, curve_seen)
+    def _promoted(self, who: Identity, adapter: Adapter, curve_seen: Any, kind: Any) -> dict[Any, Any]:
+        gr.Info(f"{_noun(adapter.kind)} {escape(adapter.id[:8])} answers from the next scan on.", duration=5)
+        return self.refresh(who, adapter.id, curve_seen, kind)
 
-    def roll_back(self, who: Identity, chosen: Any, curve_seen: Any) -> dict[Any, Any]:
-        """Back to the adapter before, or the base model."""
-        adapter = registry.rollback(self.services.db, KIND, base_sha256(self.services, KIND), who.username)
-        name = f"adapter {escape(adapter.id[:8])}" if adapter else "the base model"
+    def roll_back(self, who: Identity, chosen: Any, curve_seen: Any, kind: Any = KIND) -> dict[Any, Any]:
+        """Back to the one before, or the base model."""
+        kind = _kind(kind)
+        adapter = registry.rollback(self.services.db, kind, base_sha256(self.services, kind), who.username)
+        name = f"{_noun(kind).lower()} {escape(adapter.id[:8])}" if adapter else "the base model"
         gr.Info(f"From the next scan on, {name} answers.", duration=5)
-        return self.refresh(who, chosen, curve_seen)
+        return self.refresh(who, chosen, curve_seen, kind)
 
     def _adapter(self, chosen: Any) -> Adapter:
         if not isinstance(chosen, str) or not chosen:
             raise BadInput("Choose an adapter first.")
         return adapters.get(self.services.db, chosen)
+
+
+def _kind(value: Any) -> AdapterKind:
+    """What came from the page, checked: it may send anything."""
+    for _, kind in KINDS:
+        if value == kind:
+            return cast(AdapterKind, kind)
+    raise BadInput("Choose what to train: the language model or the detector.")
+
+
+def _noun(kind: AdapterKind) -> str:
+    return "Adapter" if kind == KIND else "Detector"
 
 
 def _curve(rows: list[dict[str, Any]]) -> pd.DataFrame:
