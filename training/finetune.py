@@ -17,9 +17,12 @@ from PIL.Image import Image, Transpose
 from torch.utils.data import Dataset
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 
-from training.collate import Collator, Example
+from training.collate import Collator, Example, answers_alone
+from training.lengths import WORTHWHILE, ByLength, padded_share, token_counts
 from training.recipe import Recipe
 from training.samples import Sample, read_jsonl
+from training.vision_cache import Remembered, RowCollator, VisionCache, cacheable, inner_model
+from training.vision_tower import attends_to_all, batch_tower
 from xray_app.errors import BadDataset, BadRecipe
 from xray_app.types import Method
 from xray_app.vlm.local import Dtype, LocalVlm, write_base
@@ -88,7 +91,9 @@ def load_base(recipe: Recipe, method: Method, base: str | None = None) -> LocalV
     from xray_app.settings import BUNDLED_VLM
 
     name = base or recipe.base
-    dtype: Dtype = "nf4" if method == "qlora" else "auto"
+    # In full at 32 bits: the smallest steps of AdamW are lost in 16-bit weights.
+    wanted: dict[Method, Dtype] = {"lora": "auto", "qlora": "nf4", "full": "fp32"}
+    dtype = wanted[method]
     folder, label = (str(BUNDLED_VLM), "bundled") if name == "bundled" else (name, name)
     vlm = LocalVlm.load(folder, dtype, label=label)
     if recipe.max_pixels is not None:
@@ -101,7 +106,22 @@ class FullTrainer(Trainer):
 
     transformers 5 saves Qwen-VL checkpoints under the hub's older parameter names but resumes from the
     module's own: every key would be missing, with no more than a warning.
+
+    Attributes:
+        order: gives the samples of each epoch; None is at random.
+        cache: of vision features, where batches are of `RowCollator`.
     """
+
+    order: ByLength | None = None
+    cache: VisionCache | None = None
+
+    def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Any:
+        return self.order or super()._get_train_sampler(train_dataset)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        if self.cache is not None:
+            inputs = self.cache.recall(self.accelerator.unwrap_model(model), inputs, self.accelerator.autocast)
+        return super().compute_loss(model, answers_alone(inputs), *args, **kwargs)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)
@@ -179,6 +199,7 @@ def finetune(
     if method == "full":
         model.requires_grad_(True)
     trainer = _trainer(model, vlm, recipe, training, stopping, out, epochs or recipe.epochs)
+    _quicken(trainer, vlm, recipe, method)
     report = _Report(on_progress)
     trainer.add_callback(report)
     trainer.train(resume_from_checkpoint=resume or None)
@@ -202,7 +223,7 @@ def _trainer(
     stopping: Sequence[Sample],
     out: Path,
     epochs: float,
-) -> Trainer:
+) -> FullTrainer:
     gpu = torch.cuda.is_available()
     bf16 = not gpu or torch.cuda.is_bf16_supported()
     step_samples = recipe.batch * recipe.accumulation
@@ -241,3 +262,22 @@ def _trainer(
         eval_dataset=Samples(stopping, turns=False) if stopping else None,
         data_collator=Collator(vlm.processor, recipe.max_tokens),
     )
+
+
+def _quicken(trainer: FullTrainer, vlm: LocalVlm, recipe: Recipe, method: Method) -> None:
+    """Less padding, faster attention on a CPU, and features kept: the same losses in less time."""
+    lengths = token_counts(vlm.processor, trainer.train_dataset.samples)
+    if padded_share(lengths, recipe.batch, recipe.seed) > WORTHWHILE:
+        trainer.order = ByLength(lengths, recipe.batch, recipe.seed)
+    inner = inner_model(trainer.model)
+    visual = getattr(inner, "visual", None)
+    if not torch.cuda.is_available() and attends_to_all(visual) and not recipe.gradient_checkpointing:
+        batch_tower(visual)
+        if trainer.args.bf16:  # torch's fused attention takes three times as long backwards
+            inner.language_model.set_attn_implementation("eager")
+    if cacheable(trainer.model, recipe, method):
+        trainer.cache = VisionCache.within_free_memory()
+        trainer.data_collator = RowCollator(trainer.data_collator)
+        trainer.train_dataset = Remembered(trainer.train_dataset)
+        if trainer.eval_dataset is not None:
+            trainer.eval_dataset = Remembered(trainer.eval_dataset)

@@ -1,7 +1,7 @@
-"""The Qwen2.5-VL vision tower computed for a whole batch at once: the same function, about half the time on a CPU.
+"""The Qwen2.5-VL vision tower computed for a whole batch at once: the same function in less time on a CPU.
 
-The library's forward attends to one picture after the other; here the pictures are padded to one length, and each
-block is one compiled graph. Only for towers that attend to the whole picture in every block.
+The library's forward attends to one picture after the other; here the pictures are padded to one length. Only for
+towers that attend to the whole picture in every block.
 """
 
 from __future__ import annotations
@@ -11,9 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor
 from torch.nn import functional
-from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import get_vision_position_ids
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
+    Qwen2_5_VisionTransformerPretrainedModel,
+    get_vision_position_ids,
+)
 
 
 def _rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
@@ -27,8 +32,30 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return (wide * cos + torch.cat((-second, first), -1) * sin).to(x.dtype)
 
 
-def _linear(x: Tensor, layer: torch.nn.Linear) -> Tensor:
-    return functional.linear(x, layer.weight.to(x.dtype), layer.bias.to(x.dtype))
+def _times(x: Tensor, layer: Any) -> Tensor:
+    bias = None if layer.bias is None else layer.bias.to(x.dtype)
+    return functional.linear(x, layer.weight.to(x.dtype), bias)
+
+
+def _linear(x: Tensor, layer: Any) -> Tensor:
+    """A linear layer in the precision of `x`; a plain LoRA on it without PEFT's detour by 32 bits."""
+    if type(layer) is torch.nn.Linear:
+        return _times(x, layer)
+    if not _is_plain_lora(layer):
+        return layer(x).to(x.dtype)
+    out = _times(x, layer.base_layer)
+    for name in layer.active_adapters:
+        if name in layer.lora_A:
+            down = _times(layer.lora_dropout[name](x), layer.lora_A[name])
+            out = out + _times(down, layer.lora_B[name]) * layer.scaling[name]
+    return out
+
+
+def _is_plain_lora(layer: Any) -> bool:
+    """Neither on a layer in 4 bits nor DoRA, and at work."""
+    if type(layer) is not LoraLinear or type(layer.base_layer) is not torch.nn.Linear:
+        return False
+    return not (layer.disable_adapters or layer.merged or layer.lora_variant)
 
 
 def _block(block: Any, x: Tensor, mask: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -51,16 +78,19 @@ class BatchedTower:
     """Calls a Qwen2.5-VL vision tower, whose weights it shares, on padded batches.
 
     Args:
-        visual: the model's `Qwen2_5_VisionTransformerPretrainedModel`.
-        patches: patches of the largest picture; every picture is padded to it.
-        dtype: what the activations are computed in.
+        visual: the model's `Qwen2_5_VisionTransformerPretrainedModel`, with LoRA on its layers or without.
+        patches: patches of the largest picture; every picture is padded to it. None pads to the largest of the
+            batch, which a compiled tower would be compiled anew for.
+        dtype: what the activations are computed in; None is autocast's where that is on, else the weights'.
         compiled: compile the blocks, which takes half a minute and a C++ compiler.
+
+    Raises:
+        ValueError: some block attends in windows; see `attends_to_all`.
     """
 
-    def __init__(self, visual: Any, patches: int, dtype: torch.dtype, *, compiled: bool) -> None:
-        depth, full = visual.config.depth, set(visual.config.fullatt_block_indexes)
-        if full != set(range(depth)):
-            raise ValueError(f"Blocks {sorted(set(range(depth)) - full)} attend in windows; this computes none.")
+    def __init__(self, visual: Any, patches: int | None, dtype: torch.dtype | None, *, compiled: bool) -> None:
+        if not attends_to_all(visual):
+            raise ValueError("Some blocks of this tower attend in windows; this computes none.")
         self.visual = visual
         self.patches = patches
         self.dtype = dtype
@@ -78,21 +108,46 @@ class BatchedTower:
             processor's order: 2 × 2 patches that merge lie together.
         """
         visual = self.visual
+        dtype = self.dtype or _working_dtype(visual)
         lengths = grid_thw.prod(1).tolist()
+        width = self.patches or max(lengths)
         x = visual.patch_embed(pixel_values)
         cos, sin = visual.rotary_pos_emb(x, get_vision_position_ids(grid_thw, visual.spatial_merge_size))
-        places = torch.cat([torch.arange(n) + row * self.patches for row, n in enumerate(lengths)]).to(x.device)
-        total = len(lengths) * self.patches
+        places = torch.cat([torch.arange(n) + row * width for row, n in enumerate(lengths)]).to(x.device)
+        total = len(lengths) * width
 
         def padded(values: Tensor) -> Tensor:
             empty = values.new_zeros(total, values.shape[1])
-            return empty.index_copy(0, places, values).view(len(lengths), self.patches, -1)
+            return empty.index_copy(0, places, values).view(len(lengths), width, -1)
 
-        hidden = x.new_ones(total).index_fill(0, places, 0).view(len(lengths), 1, 1, self.patches)
-        mask = (hidden * -1e4).to(self.dtype)
-        batch = padded(x.to(self.dtype))
+        hidden = x.new_ones(total).index_fill(0, places, 0).view(len(lengths), 1, 1, width)
+        mask = (hidden * -1e4).to(dtype)
+        batch = padded(x.to(dtype))
         cos, sin = padded(cos)[:, None], padded(sin)[:, None]
         for block in visual.blocks:
             batch = self._block(block, batch, mask, cos, sin)
         patches = batch.reshape(total, -1)[places]
         return visual.merger(patches), patches
+
+
+def attends_to_all(visual: Any) -> bool:
+    """Whether this is a Qwen2.5-VL tower all of whose blocks attend to the whole picture."""
+    return isinstance(visual, Qwen2_5_VisionTransformerPretrainedModel) and set(
+        visual.config.fullatt_block_indexes
+    ) == set(range(visual.config.depth))
+
+
+def _working_dtype(visual: Any) -> torch.dtype:
+    device = visual.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else visual.dtype
+
+
+def batch_tower(visual: Any) -> None:
+    """Makes a tower that `attends_to_all` compute its pictures together from now on, whoever calls it."""
+    tower = BatchedTower(visual, None, None, compiled=False)
+
+    def forward(hidden_states: Tensor, grid_thw: Tensor, **options: Any) -> BaseModelOutputWithPooling:
+        merged, patches = tower(hidden_states, grid_thw)
+        return BaseModelOutputWithPooling(last_hidden_state=patches, pooler_output=merged)
+
+    visual.forward = forward
