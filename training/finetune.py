@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArgu
 
 from training.collate import Collator, Example, answers_alone
 from training.lengths import WORTHWHILE, ByLength, padded_share, token_counts
+from training.lora_linear import quicken_lora
 from training.recipe import Recipe
 from training.samples import Sample, read_jsonl
 from training.vision_cache import Remembered, RowCollator, VisionCache, cacheable, inner_model
@@ -271,10 +272,12 @@ def _quicken(trainer: FullTrainer, vlm: LocalVlm, recipe: Recipe, method: Method
         trainer.order = ByLength(lengths, recipe.batch, recipe.seed)
     inner = inner_model(trainer.model)
     visual = getattr(inner, "visual", None)
-    if not torch.cuda.is_available() and attends_to_all(visual) and not recipe.gradient_checkpointing:
-        batch_tower(visual)
-        if trainer.args.bf16:  # torch's fused attention takes three times as long backwards
-            inner.language_model.set_attn_implementation("eager")
+    # Measured in bf16 on a CPU; in 32 bits the library's own ways are as fast.
+    if not torch.cuda.is_available() and trainer.args.bf16 and attends_to_all(visual):
+        quicken_lora(trainer.model)
+        inner.language_model.set_attn_implementation("eager")  # the fused one takes three times as long backwards
+        if not recipe.gradient_checkpointing:
+            batch_tower(visual)
     if cacheable(trainer.model, recipe, method):
         trainer.cache = VisionCache.within_free_memory()
         trainer.data_collator = RowCollator(trainer.data_collator)

@@ -11,14 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from peft.tuners.lora import Linear as LoraLinear
 from torch import Tensor
-from torch.nn import functional
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import (
     Qwen2_5_VisionTransformerPretrainedModel,
     get_vision_position_ids,
 )
+
+from training.lora_linear import linear
 
 
 def _rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
@@ -32,46 +32,20 @@ def _rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return (wide * cos + torch.cat((-second, first), -1) * sin).to(x.dtype)
 
 
-def _times(x: Tensor, layer: Any) -> Tensor:
-    bias = None if layer.bias is None else layer.bias.to(x.dtype)
-    return functional.linear(x, layer.weight.to(x.dtype), bias)
-
-
-def _linear(x: Tensor, layer: Any) -> Tensor:
-    """A linear layer in the precision of `x`; a plain LoRA on it without PEFT's detour by 32 bits."""
-    if type(layer) is torch.nn.Linear:
-        return _times(x, layer)
-    if not _is_plain_lora(layer):
-        return layer(x).to(x.dtype)
-    out = _times(x, layer.base_layer)
-    for name in layer.active_adapters:
-        if name in layer.lora_A:
-            down = _times(layer.lora_dropout[name](x), layer.lora_A[name])
-            out = out + _times(down, layer.lora_B[name]) * layer.scaling[name]
-    return out
-
-
-def _is_plain_lora(layer: Any) -> bool:
-    """Neither on a layer in 4 bits nor DoRA, and at work."""
-    if type(layer) is not LoraLinear or type(layer.base_layer) is not torch.nn.Linear:
-        return False
-    return not (layer.disable_adapters or layer.merged or layer.lora_variant)
-
-
 def _block(block: Any, x: Tensor, mask: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """One block of the tower on (B, N, C); `mask` (B, 1, 1, N) is added to the attention scores."""
     size, length, width = x.shape
     heads = block.attn.num_heads
     h = _rms_norm(x, block.norm1.weight, block.norm1.variance_epsilon)
-    joint = _linear(h, block.attn.qkv).view(size, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+    joint = linear(h, block.attn.qkv).view(size, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
     query, key, value = _rotate(joint[0], cos, sin), _rotate(joint[1], cos, sin), joint[2]
     # By hand: the library's fused attention is slower backwards on a CPU in bfloat16.
-    scores = (query @ key.transpose(-1, -2)) * (1 / math.sqrt(width // heads)) + mask
+    scores = (query * (1 / math.sqrt(width // heads))) @ key.transpose(-1, -2) + mask
     mixed = (torch.softmax(scores, -1) @ value).transpose(1, 2).reshape(size, length, width)
-    x = x + _linear(mixed, block.attn.proj)
+    x = x + linear(mixed, block.attn.proj)
     h = _rms_norm(x, block.norm2.weight, block.norm2.variance_epsilon)
-    h = block.mlp.act_fn(_linear(h, block.mlp.gate_proj)) * _linear(h, block.mlp.up_proj)
-    return x + _linear(h, block.mlp.down_proj)
+    h = block.mlp.act_fn(linear(h, block.mlp.gate_proj)) * linear(h, block.mlp.up_proj)
+    return x + linear(h, block.mlp.down_proj)
 
 
 class BatchedTower:

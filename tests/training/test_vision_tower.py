@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import Qwen2_5_VLForConditionalGeneration
 from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVisionConfig
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
@@ -14,6 +15,7 @@ from tests.tiny import PIXELS, picture, taxonomy
 from training.bundled_vlm import build_model, build_processor
 from training.collate import Collator, Example, answers_alone
 from training.finetune import wrap
+from training.lora_linear import linear, quicken_lora
 from training.recipe import load_recipe
 from training.vision_tower import BatchedTower, attends_to_all, batch_tower
 from xray_app.report import format_report, instruction
@@ -56,6 +58,41 @@ def test_loss_and_gradients_with_lora_on_the_tower_are_the_librarys(inputs: dict
     assert any("visual" in name for name in our_gradients)
     for name, gradient in our_gradients.items():
         torch.testing.assert_close(gradient, their_gradients[name], atol=1e-5, rtol=1e-3)
+
+
+def test_lora_computed_here_is_pefts_under_autocast(inputs: dict[str, Any]) -> None:
+    wrapped = model()
+
+    def seen() -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            adapted = wrapped(**inputs).logits
+            with wrapped.disable_adapter():
+                return adapted, wrapped(**inputs).logits
+
+    theirs, their_base = seen()
+    quicken_lora(wrapped)
+    ours, base = seen()
+    torch.testing.assert_close(ours, theirs, atol=0.02, rtol=0.02)
+    assert torch.equal(base, their_base)
+    assert (theirs - their_base).abs().max() > 0.2, "the adapter must matter for this to prove anything"
+
+
+def test_dropout_zeroes_its_share_of_the_input_and_makes_up_for_it() -> None:
+    base = torch.nn.Linear(400, 400, bias=False)
+    torch.nn.init.zeros_(base.weight)
+    wrapped = get_peft_model(
+        torch.nn.Sequential(base), LoraConfig(r=400, lora_alpha=400, lora_dropout=0.25, target_modules=["0"])
+    )
+    layer = wrapped.base_model.model[0]
+    with torch.no_grad():
+        layer.lora_A["default"].weight.copy_(torch.eye(400))
+        layer.lora_B["default"].weight.copy_(torch.eye(400))
+        torch.manual_seed(0)
+        out = linear(torch.ones(500, 400), layer.train())
+        assert (out == 0).float().mean().item() == pytest.approx(0.25, abs=0.005)
+        assert out[out != 0].unique().tolist() == pytest.approx([1 / 0.75])
+        assert not torch.equal(out, linear(torch.ones(500, 400), layer))
+        assert torch.equal(linear(torch.ones(5, 400), layer.eval()), torch.ones(5, 400))
 
 
 def test_a_switched_off_adapter_is_respected(inputs: dict[str, Any]) -> None:
