@@ -271,6 +271,7 @@ def plan(
     rows = estimate(chosen, way, images, epochs=epochs)
     if measure or (measure is None and chosen.base == "bundled"):
         samples = read_jsonl(data / "train.jsonl" if data.is_dir() else data) if data else []
+        print("Training a few steps here, to measure ...", file=sys.stderr)
         rows[-1] = measured_here(chosen, way, images, epochs or chosen.epochs, _taxonomy(), samples)
     print(f"{chosen.name}, {way}, {images} scans:\n\n{plan_tables.machines_table(rows)}")
     print(f"\nMemory by picture size:\n\n{plan_tables.memory_table(chosen, way)}")
