@@ -12,7 +12,7 @@ from typing import Annotated, cast, get_args
 import typer
 from pydantic import ValidationError
 
-from xray_app.errors import BadInput, DeskError
+from xray_app.errors import BadDataset, BadInput, DeskError
 from xray_app.settings import Settings
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy, load_taxonomy
@@ -71,9 +71,18 @@ def prepare(
     """Turn a YOLO data set into train.jsonl and val.jsonl."""
     from training.yolo import prepare as write
 
-    done = write(yolo, out, _taxonomy(), val, seed, skip_bad, skip_unknown)
+    try:
+        done = write(yolo, out, _taxonomy(), val, seed, skip_bad, skip_unknown)
+    except BadDataset as error:
+        # Here every one is listed, so that all can be put right in one go.
+        for problem in (problems := (error.details or {}).get("problems", [])):
+            print(problem, file=sys.stderr)
+        print(error.message.splitlines()[-1] if problems else error.message, file=sys.stderr)
+        raise typer.Exit(1) from error
     for problem in done.left_out:
         print(f"left out: {problem}", file=sys.stderr)
+    if done.summary:
+        print(f"left out for {done.summary}", file=sys.stderr)
     _show(train=done.train, val=done.val, left_out=len(done.left_out), labelled_classes=done.labelled_classes)
 
 

@@ -22,7 +22,7 @@ import torch
 from training.finetune import Stopped, finetune
 from training.gate import run_gate
 from training.holdout import Holdout, answers_differ, measure, simulated_holdout
-from training.recipe import Recipe, load_recipe
+from training.recipe import FULL_AT_THE_DESK, Recipe, load_recipe
 from training.registry import Manifest, new_manifest, register
 from training.runs import (
     NICENESS,
@@ -116,10 +116,7 @@ def _train(db: Database, settings: Settings, run: Run, told: Told) -> None:
         raise BadInput("Runs train the language model so far. For the detector: python -m training finetune-detector.")
     recipe = load_recipe(run.recipe)
     if run.method == "full":
-        raise BadRecipe(
-            "Full fine-tuning makes a whole new base model, not an adapter. Use `python -m training finetune "
-            "--method full` and point XRAY_VLM at its folder."
-        )
+        raise BadRecipe(FULL_AT_THE_DESK)
     taxonomy = load_taxonomy(settings.taxonomy)
     policy = taxonomy.policy(settings.policy)
     folder = run_folder(settings, run.id)
@@ -133,6 +130,7 @@ def _train(db: Database, settings: Settings, run: Run, told: Told) -> None:
         recipe,
         run.method,
         folder,
+        taxonomy=taxonomy,
         epochs=run.epochs,
         on_progress=_writing_progress(folder, told),
     )

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Body
 from pydantic import BaseModel, ConfigDict, Field
 
 from training import registry
-from training.recipe import load_recipe, recipe_of_base
+from training.recipe import FULL_AT_THE_DESK, load_recipe, recipe_of_base
 from xray_app.api.asking import Admin, After, Desk, Limit, page
 from xray_app.api.services import Services
 from xray_app.errors import BadInput, BadRecipe, Conflict, StorageFailed
@@ -57,11 +57,13 @@ def start_run(desk: Services, asked: RunIn, username: str) -> Run:
 
     Raises:
         BadInput: a detector's run, which there is none of yet.
-        BadRecipe: no such recipe, or none for the served base model.
+        BadRecipe: no such recipe, or none for the served base model; or a method that makes no adapter.
         Conflict: there is nothing to train on yet.
     """
     if asked.kind == "detector":
         raise BadInput("Runs train the language model so far. For the detector: python -m training finetune-detector.")
+    if asked.method == "full":
+        raise BadRecipe(FULL_AT_THE_DESK)
     recipe = asked.recipe if asked.recipe is not None else recipe_of_base(desk.settings.vlm)
     if recipe is None:
         raise BadRecipe(f"No recipe has the served model {desk.settings.vlm!r} as its base. Name one.")
