@@ -101,18 +101,28 @@ def finetune(
     out: Out,
     method: Annotated[str, typer.Option(help="lora, qlora or full")] = "lora",
     epochs: Annotated[float | None, typer.Option()] = None,
+    replay: Annotated[
+        float | None, typer.Option(min=0, max=100, help="Simulated scans for each sample, instead of the recipe's.")
+    ] = None,
     resume: Resume = False,
 ) -> None:
-    """Fine-tune a recipe's base model on train.jsonl; val.jsonl is never opened."""
+    """Fine-tune a recipe's base model on train.jsonl and replayed simulated scans; val.jsonl is never opened."""
     from training.finetune import finetune as train
     from training.recipe import load_recipe
+    from training.snapshot import with_replay
 
     def show(done: float, figures: dict[str, float]) -> bool:
         if len(figures) > 2:
             print(f"{done:6.1%} {json.dumps(figures)}", file=sys.stderr)
         return False
 
-    folder = train(data, load_recipe(recipe), _method(method), out, epochs=epochs, resume=resume, on_progress=show)
+    loaded, taxonomy, chosen = load_recipe(recipe), _taxonomy(), _method(method)
+    if replay is not None:
+        loaded = loaded.model_copy(update={"replay": replay, "replay_minimum": 0})
+    frozen = out / "snapshot"
+    if not (resume and (frozen / "snapshot.json").is_file()):
+        with_replay(data / "train.jsonl" if data.is_dir() else data, loaded, frozen, taxonomy)
+    folder = train(frozen, loaded, chosen, out, taxonomy=taxonomy, epochs=epochs, resume=resume, on_progress=show)
     _show(adapter=str(folder))
 
 

@@ -170,7 +170,7 @@ def _freeze(db: Database, run: Run, folder: Path, counts: SampleCounts, recipe: 
     """Snapshot of corrections and replay; the counts in the run's row are scans, each counted once."""
     if not counts.train:
         raise BadInput("There is no accepted correction to train on yet. Correct a few scans first.")
-    replayed = replay(max(round(recipe.replay * counts.train), recipe.replay_minimum), folder / "replay", taxonomy)
+    replayed = replay(recipe.replayed(counts.train), folder / "replay", taxonomy)
     sha256 = snapshot([*training_samples(db, taxonomy), *replayed], folder / "snapshot")
     runs.update(db, run.id, samples=counts.model_copy(update={"replay": len(replayed)}))
     return sha256

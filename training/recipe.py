@@ -83,6 +83,10 @@ class Recipe(BaseModel):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: int = 0
 
+    def replayed(self, corrected: int) -> int:
+        """How many simulated scans are replayed beside this many corrected ones."""
+        return max(round(self.replay * corrected), self.replay_minimum)
+
     @property
     def target_modules(self) -> str:
         """The path pattern of the modules LoRA wraps."""

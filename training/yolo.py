@@ -73,7 +73,11 @@ class _BadScan(Exception):
 
 
 class _BadLine(ValueError):
-    """A label row that cannot be used: the kind of problem and the reason."""
+    """A label row that cannot be used."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind, self.reason = kind, reason
 
 
 def read_yolo(folder: Path, taxonomy: Taxonomy, skip_bad: bool = False, skip_unknown: bool = False) -> YoloData:
@@ -299,7 +303,7 @@ def _read_scan(image: Path, names: _Names, taxonomy: Taxonomy) -> Sample:
         try:
             box = _read_line(line, names, width, height)
         except _BadLine as error:
-            bad.append(_Problem(label_path, *error.args, line=number))
+            bad.append(_Problem(label_path, error.kind, error.reason, number))
             continue
         if box is not None:
             boxes.append(box)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from tests.conftest import MakeAnalysis
 from tests.training.conftest import YoloFolder
 from training.__main__ import app
+from training.recipe import Recipe
 from training.samples import (
     Sample,
     from_corrections,
@@ -22,7 +23,7 @@ from training.samples import (
     unscoped,
     write_jsonl,
 )
-from training.snapshot import random_scope, replay, snapshot
+from training.snapshot import random_scope, replay, snapshot, with_replay
 from training.yolo import prepare, read_yolo
 from xray_app.errors import BadDataset, UnknownLabel
 from xray_app.report import INSTRUCTION
@@ -353,6 +354,21 @@ def test_replay_repeats_itself_and_asks_both_ways(taxonomy: Taxonomy, tmp_path: 
         assert 2 <= len(sample.labelled_classes) <= 8
         assert set(sample.counts(taxonomy)) <= set(sample.labelled_classes)
         assert "Report only: " in sample.instruction
+
+
+def test_replay_beside_a_data_set_is_as_many_as_the_recipe_says(
+    yolo: YoloFolder, taxonomy: Taxonomy, tmp_path: Path
+) -> None:
+    yolo.add("train", {"a": f"0 {BOX}", "b": ""}).names("knife")
+    prepare(yolo.root, tmp_path / "data", taxonomy, val=0)
+    for ratio, least, replayed in ((1.5, 0, 3), (0.0, 0, 0), (0.5, 2, 2)):
+        recipe = Recipe(name="x", base="x", replay=ratio, replay_minimum=least)
+        out = tmp_path / f"{ratio}"
+        sha256 = with_replay(tmp_path / "data" / "train.jsonl", recipe, out, taxonomy)
+        frozen = read_jsonl(out / "train.jsonl")
+        assert [one.bag_id for one in frozen[:2]] == ["a", "b"]
+        assert sum(one.bag_id.startswith("replay_") for one in frozen) == len(frozen) - 2 == replayed
+        assert json.loads((out / "snapshot.json").read_text())["sha256"] == sha256
 
 
 def test_random_scopes_hold_present_and_absent_classes_and_sometimes_none(taxonomy: Taxonomy) -> None:
