@@ -14,8 +14,8 @@ from PIL.Image import Transpose
 MOST_GAMMA = 0.4
 """Log of the largest exponent: at full contrast a scan looks as through a bag 1.5 times as thick, or 1/1.5."""
 MOST_HUE = 10
-"""Largest turn of hue, in 1/256 of the circle (14 degrees): makers' oranges, greens and blues lie that far
-apart, while the materials themselves lie 55 degrees apart and more, so that none becomes another."""
+"""Largest turn of hue, in 1/256 of the circle (14 degrees): about as far as makers' oranges lie apart. The nearest
+materials of the simulated scanners lie 48 degrees apart, so that none becomes another."""
 MOST_SATURATION = 0.3
 
 

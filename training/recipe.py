@@ -38,7 +38,7 @@ class Recipe(BaseModel):
         learning_rate, warmup_fraction, weight_decay: of AdamW with cosine decay.
         epochs: passes over corrections and replay.
         batch, accumulation: samples a step are their product.
-        replay: replayed simulated scans for each correction.
+        replay: replayed simulated scans for each corrected scan or sample of a data set.
         replay_minimum: never fewer than this many, so that few corrections forget nothing.
         class_balance: a class on a smaller share of the samples than this has its scans shown more often, by the
             square root of how much smaller; 0 shows each once an epoch.

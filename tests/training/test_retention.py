@@ -47,5 +47,4 @@ def test_full_answers_keep_their_f1_after_a_run_on_three_classes(tmp_path: Path,
     vlm.use_adapter(adapter)
     after = item_f1(vlm, unseen, taxonomy)
     print(f"item F1 {before:.3f} before, {after:.3f} after")
-    # Taught that only what was labelled is there, it falls to a third of that.
     assert after > before - 0.08
