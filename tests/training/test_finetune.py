@@ -184,18 +184,15 @@ def test_the_best_checkpoint_by_the_stopping_samples_is_kept_and_not_the_last(
 ) -> None:
     samples = read_jsonl(data / "train.jsonl")
     keep = next(f"b{n}" for n in range(99) if sha256(f"stopping\0b{n}".encode()).digest()[0] % 10 == 0)
-    # What the training teaches makes this answer ever less likely.
-    samples.append(samples[0].model_copy(update={"bag_id": keep, "response": "zq xj " * 8}))
+    samples.append(samples[0].model_copy(update={"bag_id": keep}))
     write_jsonl(samples, data / "train.jsonl")
     monkeypatch.setattr(finetuning, "STOPPING_LEAST", 1)
-    rows: list[dict[str, float]] = []
+    of_epoch = iter((0.9, 0.5, 0.7))
+    monkeypatch.setattr(finetuning.FullTrainer, "evaluate", lambda *_, **__: {"eval_loss": next(of_epoch)})
     out = tmp_path / "out"
-    finetune(data, recipe, "lora", out, base=str(base), on_progress=lambda _, row: rows.append(row) or False)
-    stopping = [row["stopping_loss"] for row in rows if "stopping_loss" in row]
-    assert stopping == sorted(stopping)
-    assert stopping[0] < stopping[-1]
-    first, last = sorted(out.glob("checkpoints/checkpoint-*"), key=lambda one: int(one.name[11:]))
-    kept, best, newest = (load_file(one / "adapter_model.safetensors") for one in (out / "adapter", first, last))
+    finetune(data, recipe, "lora", out, base=str(base))
+    second, third = sorted(out.glob("checkpoints/checkpoint-*"), key=lambda one: int(one.name[11:]))
+    kept, best, newest = (load_file(one / "adapter_model.safetensors") for one in (out / "adapter", second, third))
     assert all(torch.equal(kept[key], best[key]) for key in best)
     assert not all(torch.equal(kept[key], newest[key]) for key in newest)
 
@@ -237,7 +234,9 @@ def test_accumulation_and_checkpointing_change_memory_and_not_the_losses(
         )
         seen.append([(row["loss"], row["gradient_norm"]) for row in rows if "loss" in row])
     assert len(seen[0]) == 3
-    assert np.array(seen[1]) == pytest.approx(np.array(seen[0]), rel=1e-3)
+    # One step on, Adam has made more of the rounding: it divides small gradients by their own size.
+    assert seen[1][0] == pytest.approx(seen[0][0], rel=1e-4)
+    assert np.array(seen[1]) == pytest.approx(np.array(seen[0]), rel=1e-2)
 
 
 def test_a_run_killed_at_any_moment_resumes_to_the_very_same_weights(data: Path, base: Path, tmp_path: Path) -> None:

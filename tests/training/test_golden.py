@@ -2,7 +2,7 @@
 
 Whatever changes what is taught (prompt, masking, wrapped modules, rates, order) shows here as a number. After a
 change on purpose, write the reference anew with `python -m tests.training.test_golden`. Calculated in 32 bits;
-the tolerance is for other processors' order of summing.
+the tolerances are for other processors' order of summing, of which Adam makes more with every step.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from training.recipe import Recipe
 from training.samples import make_sample, write_jsonl
 
 REFERENCE = Path(__file__).with_name("golden_lora.json")
-TOLERANCE = 2e-3
+TOLERANCES = {"loss": 1e-3, "gradient_norm": 1e-2}
 RECIPE = Recipe(
     name="golden",
     base="given",
@@ -63,7 +63,8 @@ def test_a_training_goes_as_it_went_before(tmp_path: Path) -> None:
     found = trajectory(tmp_path)
     assert len(found) == len(wanted) == 4
     for step, (one, other) in enumerate(zip(found, wanted, strict=True)):
-        assert one == pytest.approx(other, rel=TOLERANCE), f"step {step}"
+        for figure, tolerance in TOLERANCES.items():
+            assert one[figure] == pytest.approx(other[figure], rel=tolerance), f"{figure} of step {step}"
 
 
 if __name__ == "__main__":
