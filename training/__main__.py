@@ -12,7 +12,7 @@ from typing import Annotated, Any, cast, get_args
 import typer
 from pydantic import ValidationError
 
-from xray_app.errors import BadInput, DeskError
+from xray_app.errors import BadDataset, BadInput, DeskError
 from xray_app.settings import Settings
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy, load_taxonomy
@@ -71,9 +71,18 @@ def prepare(
     """Turn a YOLO data set into train.jsonl and val.jsonl."""
     from training.yolo import prepare as write
 
-    done = write(yolo, out, _taxonomy(), val, seed, skip_bad, skip_unknown)
+    try:
+        done = write(yolo, out, _taxonomy(), val, seed, skip_bad, skip_unknown)
+    except BadDataset as error:
+        # Here every one is listed, so that all can be put right in one go.
+        for problem in (problems := (error.details or {}).get("problems", [])):
+            print(problem, file=sys.stderr)
+        print(error.message.splitlines()[-1] if problems else error.message, file=sys.stderr)
+        raise typer.Exit(1) from error
     for problem in done.left_out:
         print(f"left out: {problem}", file=sys.stderr)
+    if done.summary:
+        print(f"left out for {done.summary}", file=sys.stderr)
     _show(train=done.train, val=done.val, left_out=len(done.left_out), labelled_classes=done.labelled_classes)
 
 
@@ -100,18 +109,28 @@ def finetune(
     out: Out,
     method: Annotated[str, typer.Option(help="lora, qlora or full")] = "lora",
     epochs: Annotated[float | None, typer.Option()] = None,
+    replay: Annotated[
+        float | None, typer.Option(min=0, max=100, help="Simulated scans for each sample, instead of the recipe's.")
+    ] = None,
     resume: Resume = False,
 ) -> None:
-    """Fine-tune a recipe's base model on train.jsonl; val.jsonl is never opened."""
+    """Fine-tune a recipe's base model on train.jsonl and replayed simulated scans; val.jsonl is never opened."""
     from training.finetune import finetune as train
     from training.recipe import load_recipe
+    from training.snapshot import with_replay
 
     def show(done: float, figures: dict[str, float]) -> bool:
         if len(figures) > 2:
             print(f"{done:6.1%} {json.dumps(figures)}", file=sys.stderr)
         return False
 
-    folder = train(data, load_recipe(recipe), _method(method), out, epochs=epochs, resume=resume, on_progress=show)
+    loaded, taxonomy, chosen = load_recipe(recipe), _taxonomy(), _method(method)
+    if replay is not None:
+        loaded = loaded.model_copy(update={"replay": replay, "replay_minimum": 0})
+    frozen = out / "snapshot"
+    if not (resume and (frozen / "snapshot.json").is_file()):
+        with_replay(data / "train.jsonl" if data.is_dir() else data, loaded, frozen, taxonomy)
+    folder = train(frozen, loaded, chosen, out, taxonomy=taxonomy, epochs=epochs, resume=resume, on_progress=show)
     _show(adapter=str(folder))
 
 

@@ -146,7 +146,7 @@ def plan(
     shape = shape_of(recipe.base)
     pixels = min(scan_pixels, shape.largest_picture, recipe.max_pixels or scan_pixels)
     tokens = pixels / shape.pixels_a_token + TEXT_TOKENS
-    samples = images + max(recipe.replay * images, recipe.replay_minimum)
+    samples = images + recipe.replayed(images)
     memory = memory_bytes(shape, recipe, method, tokens) / GB
     work = flops(shape, recipe, method, tokens) * samples * (epochs or recipe.epochs)
     found = []
