@@ -14,7 +14,9 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, TaskType, get_peft_model, prepare_model_for_kbit_training
+from torch import Tensor
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers.loss.loss_utils import ForCausalLMLoss
 
 from training.collate import Collator
 from training.presentation import Samples, balanced
@@ -100,6 +102,16 @@ class FullTrainer(Trainer):
         if isinstance(self.model, PreTrainedModel) and self.args.should_save:
             folder = output_dir or self.args.output_dir
             self.model.save_pretrained(folder, state_dict=state_dict, save_original_format=False)
+
+
+def token_loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+    """Cross-entropy over all answer tokens of a step, however it is cut into accumulated batches.
+
+    Left to themselves, Qwen-VL models take the mean of each batch: a token next to short answers would weigh more.
+    """
+    logits = outputs["logits"]
+    loss: Tensor = ForCausalLMLoss(logits, labels, logits.shape[-1], num_items_in_batch)
+    return loss
 
 
 class _Report(TrainerCallback):
@@ -284,4 +296,5 @@ def _trainer(
         train_dataset=training,
         eval_dataset=stopping,
         data_collator=Collator(vlm.processor, recipe.max_tokens),
+        compute_loss_func=token_loss,
     )
