@@ -88,7 +88,7 @@ def prepare(
 
 @app.command()
 def pretrain(
-    data: Data,
+    data: Annotated[list[Path], typer.Option(help="A folder that simulate wrote; may be repeated.")],
     out: Out,
     start: Annotated[Path | None, typer.Option(help="A model folder to begin with, instead of random weights.")] = None,
     steps: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
