@@ -142,17 +142,27 @@ def evaluate(
     full_instruction: Annotated[
         bool, typer.Option("--full-instruction", help="Ask for everything, as the desk does.")
     ] = False,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Other labelled scans to calibrate the threat score on; else half of the bags.")
+    ] = None,
+    recall: Annotated[
+        float | None, typer.Option(help="Share of threat bags its threshold is to find; else the policy's.")
+    ] = None,
 ) -> None:
-    """Measure models on labelled scans, with intervals."""
+    """Measure models on labelled scans, with intervals: report.json, and report.md with pictures beside it."""
     from training.compare import evaluate_models
     from training.samples import read_jsonl, unscoped
+    from training.written_report import headline, write_report
 
     samples = read_jsonl(_labelled(data))
-    samples = unscoped(samples) if full_instruction else samples
-    result = evaluate_models(samples, _settings(vlm, detector), _taxonomy(), adapter)
+    kept = read_jsonl(_labelled(calibration)) if calibration else None
+    if full_instruction:
+        samples, kept = unscoped(samples), unscoped(kept) if kept else None
+    result = evaluate_models(samples, _settings(vlm, detector), _taxonomy(), adapter, kept, recall)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps({key: value for key, value in result.items() if key != "per_class"}))
+    write_report(result, out)
+    print(json.dumps(headline(result)))
 
 
 def _labelled(data: Path) -> Path:

@@ -11,22 +11,54 @@ from training.detection_intervals import map_rates
 from training.evaluate import DetectorEvaluated, evaluate_detector, evaluate_vlm, report
 from training.outcomes import BagTable, Rate
 from training.samples import Sample
+from training.threat_score import (
+    by_bags,
+    detector_evidence,
+    threat_scores,
+    vlm_evidence,
+    with_calibration,
+)
 from xray_app.detector.onnx import load_detector
 from xray_app.errors import BadInput
 from xray_app.settings import Settings
 from xray_app.taxonomy import Taxonomy
 from xray_app.vlm.load import load_vlm
+from xray_app.vlm.local import LocalVlm
 
 
 def evaluate_models(
-    samples: Sequence[Sample], settings: Settings, taxonomy: Taxonomy, adapter: Path | None = None
+    samples: Sequence[Sample],
+    settings: Settings,
+    taxonomy: Taxonomy,
+    adapter: Path | None = None,
+    calibration: Sequence[Sample] | None = None,
+    recall: float | None = None,
 ) -> dict[str, Any]:
     """`report.json` of the VLM (with an adapter, if given) and the detector that `settings` name.
 
     Either may be "none" and is then left out.
+
+    Args:
+        samples: labelled scans.
+        settings: name models and policy.
+        taxonomy: names the classes.
+        adapter: a PEFT folder.
+        calibration: scans to calibrate the threat score on; None takes half of the bags of `samples`, and
+            reports the score on the other half. Every other figure is of all `samples`.
+        recall: share of threat bags its threshold is to find; None is the policy's.
+
+    Raises:
+        BadInput: neither model, a recall that cannot be, or calibration scans that are among `samples`.
     """
+    policy = taxonomy.policy(settings.policy)
+    wanted = policy.recall if recall is None else recall
+    if not 0 < wanted < 1:
+        raise BadInput(f"The recall to aim at lies between 0 and 1, not at {wanted:g}.")
+    everything, kept_bags = with_calibration(samples, calibration)
     vlm = found = None
     names: dict[str, Any] = {}
+    evidence: dict[str, list[float]] = {}
+    seconds: dict[str, float] = {}
     if settings.vlm != "none":
         model = load_vlm(settings)
         model.use_adapter(adapter)
@@ -36,15 +68,21 @@ def evaluate_models(
             "sha256": model.weights_sha256,
             "adapter": None if adapter is None else str(adapter),
         }
+        if isinstance(model, LocalVlm):  # a model on another server does not tell what else it might have said
+            evidence["vlm"], seconds["vlm"] = vlm_evidence(model, everything, taxonomy)
     if settings.detector != "none":
         detector = load_detector(settings, taxonomy)
         found = evaluate_detector(detector, samples, taxonomy)
         names["detector"] = {"name": detector.name, "sha256": detector.sha256}
+        more = evaluate_detector(detector, everything[len(samples) :], taxonomy)
+        evidence["detector"] = detector_evidence((*found.detections, *more.detections), everything, taxonomy)
+        seconds["detector"] = found.seconds_per_scan
     if not names:
         raise BadInput("There is nothing to measure: neither a VLM nor a detector was named.")
-    result = report(
-        samples, taxonomy, taxonomy.policy(settings.policy), vlm, found, lambda: detector_map(samples, found)
-    )
+    result = report(samples, taxonomy, policy, vlm, found, lambda: detector_map(samples, found))
+    if evidence:
+        kept_back, reported = by_bags(everything, evidence, kept_bags, taxonomy)
+        result["threat_score"] = {**threat_scores(kept_back, reported, wanted), "seconds_per_scan": seconds}
     return {**result, "models": names, "taxonomy_sha256": taxonomy.sha256}
 
 
