@@ -180,20 +180,34 @@ def compare(
     adapter: Annotated[list[Path] | None, typer.Option(help="A row of its own on the first --vlm.")] = None,
     detector: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
     full_instruction: Annotated[bool, typer.Option("--full-instruction")] = False,
+    together: Annotated[
+        bool, typer.Option("--together/--apart", help="Also each VLM together with the last --detector.")
+    ] = True,
+    dollars_an_hour: Annotated[float | None, typer.Option(min=0, help="Price of this machine.")] = None,
+    dollars_a_remote_scan: Annotated[float | None, typer.Option(min=0, help="What a remote model asks.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The same as JSON.")] = None,
 ) -> None:
-    """One table, a row a model: which one names the items of these scans best?"""
-    from training.compare import comparison, table
+    """One table, a row a model: which one names the items of these scans best, and what does it take?"""
+    from training.compare import Prices, Row, as_json, comparison, table
     from training.samples import read_jsonl, unscoped
 
     samples = read_jsonl(_labelled(data))
-    rows = comparison(
-        unscoped(samples) if full_instruction else samples,
-        _taxonomy(),
-        vlm or ["bundled"],
-        adapter or [],
-        detector or ["bundled"],
-    )
-    print(table(rows))
+    samples = unscoped(samples) if full_instruction else samples
+    prices = Prices(dollars_an_hour, dollars_a_remote_scan)
+    rows: list[Row] = []
+    try:
+        for row in comparison(
+            samples, _taxonomy(), vlm or ["bundled"], adapter or [], detector or ["bundled"], together
+        ):
+            rows.append(row)
+            print(f"measured {row.model}", file=sys.stderr)
+    finally:  # a model that fails after hours of others must not take their figures with it
+        if rows:
+            print(table(rows, prices))
+            if out is not None:
+                out.parent.mkdir(parents=True, exist_ok=True)
+                found = {"n": len(samples), "rows": as_json(rows, prices)}
+                out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 @app.command()

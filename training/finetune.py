@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArgu
 from training.collate import Collator, Example
 from training.recipe import Recipe
 from training.samples import Sample, read_jsonl
+from training.training_facts import TrainingFacts
 from xray_app.errors import BadDataset, BadRecipe
 from xray_app.types import Method
 from xray_app.vlm.local import Dtype, LocalVlm
@@ -188,6 +189,11 @@ def finetune(
     folder = out / "adapter"
     model.save_pretrained(folder)
     vlm.processor.save_pretrained(folder if method == "full" else folder / "processor")
+    took = time.monotonic() - report.started
+    facts = TrainingFacts(
+        method=method, samples=len(training), epochs=epochs or recipe.epochs, seconds=took, resumed=resume
+    )
+    facts.write(folder)
     return folder
 
 

@@ -57,20 +57,23 @@ def confusion(matrix: Mapping[str, Any], title: str) -> str:
     cell, margin = 16, 128
     top = margin + 22
     parts = [f'<text x="8" y="20" font-weight="bold">{escape(title)}</text>']
+    side = len(labels) * cell
+    parts.append(f'<rect x="{margin}" y="{top}" width="{side}" height="{side}" fill="#f4f1ee"/>')
     for row, (label, counts) in enumerate(zip(labels, matrix["rows"], strict=True)):
         y, total = top + row * cell, sum(counts)
         parts.append(f'<text x="{margin - 6}" y="{y + 12}" text-anchor="end">{escape(label)}</text>')
         at = f"{margin + row * cell + 12} {top - 6}"
         parts.append(f'<text transform="translate({at}) rotate(-60)">{escape(label)}</text>')
         for column, count in enumerate(counts):
-            share = count / total if total else 0.0
+            if not count:
+                continue
+            share = count / total
             colour = "#1f6f8b" if row == column else "#b3541e"
             parts.append(
                 f'<rect x="{margin + column * cell}" y="{y}" width="{cell - 1}" height="{cell - 1}" fill="{colour}" '
-                f'fill-opacity="{max(share, 0.04):.3f}"><title>{escape(label)} called {escape(labels[column])}: '
+                f'fill-opacity="{max(share, 0.08):.3f}"><title>{escape(label)} called {escape(labels[column])}: '
                 f"{count:g} of {total:g}</title></rect>"
             )
-    side = len(labels) * cell
     return _svg(margin + side + 90, top + side + 12, parts)
 
 

@@ -47,14 +47,14 @@ def threat_masses(
         for label in labels
         for count in COUNTS
     ]
-    rows = [list(vlm.processor.tokenizer(text, add_special_tokens=False)["input_ids"]) for _, text in said]
-    # The shortest row's last token is never shared away: something must be left to score.
-    shortest = min(map(len, rows))
-    shared = next((at for at in range(shortest) if len({row[at] for row in rows}) > 1), shortest - 1)
+    tokens = vlm.processor.tokenizer([OPENING, *(text for _, text in said)], add_special_tokens=False)["input_ids"]
+    opening, rows = tokens[0], tokens[1:]
+    # Where the tokenizer joins the opening's last characters to what follows, those are scored with it.
+    shared = next((at for at, token in enumerate(opening) if any(row[at] != token for row in rows)), len(opening))
     tails = [row[shared:] for row in rows]
     masses = dict.fromkeys(labels, 0.0)
     for (label, _), tail, probability in zip(
-        said, tails, _probabilities(vlm, image, instruction, rows[0][:shared], tails), strict=True
+        said, tails, _probabilities(vlm, image, instruction, opening[:shared], tails), strict=True
     ):
         if not any(other != tail and tail[: len(other)] == other for other in tails):
             masses[label] += probability
