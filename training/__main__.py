@@ -220,17 +220,27 @@ def evaluate(
     full_instruction: Annotated[
         bool, typer.Option("--full-instruction", help="Ask for everything, as the desk does.")
     ] = False,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Other labelled scans to calibrate the threat score on; else half of the bags.")
+    ] = None,
+    recall: Annotated[
+        float | None, typer.Option(help="Share of threat bags its threshold is to find; else the policy's.")
+    ] = None,
 ) -> None:
-    """Measure models on labelled scans, with intervals."""
+    """Measure models on labelled scans, with intervals: report.json, and report.md with pictures beside it."""
     from training.compare import evaluate_models
     from training.samples import read_jsonl, unscoped
+    from training.written_report import headline, write_report
 
     samples = read_jsonl(_labelled(data))
-    samples = unscoped(samples) if full_instruction else samples
-    result = evaluate_models(samples, _settings(vlm, detector), _taxonomy(), adapter)
+    kept = read_jsonl(_labelled(calibration)) if calibration else None
+    if full_instruction:
+        samples, kept = unscoped(samples), unscoped(kept) if kept else None
+    result = evaluate_models(samples, _settings(vlm, detector), _taxonomy(), adapter, kept, recall)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps({key: value for key, value in result.items() if key != "per_class"}))
+    write_report(result, out)
+    print(json.dumps(headline(result)))
 
 
 def _labelled(data: Path) -> Path:
@@ -248,20 +258,34 @@ def compare(
     adapter: Annotated[list[Path] | None, typer.Option(help="A row of its own on the first --vlm.")] = None,
     detector: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
     full_instruction: Annotated[bool, typer.Option("--full-instruction")] = False,
+    together: Annotated[
+        bool, typer.Option("--together/--apart", help="Also each VLM together with the last --detector.")
+    ] = True,
+    dollars_an_hour: Annotated[float | None, typer.Option(min=0, help="Price of this machine.")] = None,
+    dollars_a_remote_scan: Annotated[float | None, typer.Option(min=0, help="What a remote model asks.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The same as JSON.")] = None,
 ) -> None:
-    """One table, a row a model: which one names the items of these scans best?"""
-    from training.compare import comparison, table
+    """One table, a row a model: which one names the items of these scans best, and what does it take?"""
+    from training.compare import Prices, Row, as_json, comparison, table
     from training.samples import read_jsonl, unscoped
 
     samples = read_jsonl(_labelled(data))
-    rows = comparison(
-        unscoped(samples) if full_instruction else samples,
-        _taxonomy(),
-        vlm or ["bundled"],
-        adapter or [],
-        detector or ["bundled"],
-    )
-    print(table(rows))
+    samples = unscoped(samples) if full_instruction else samples
+    prices = Prices(dollars_an_hour, dollars_a_remote_scan)
+    rows: list[Row] = []
+    try:
+        for row in comparison(
+            samples, _taxonomy(), vlm or ["bundled"], adapter or [], detector or ["bundled"], together
+        ):
+            rows.append(row)
+            print(f"measured {row.model}", file=sys.stderr)
+    finally:  # a model that fails after hours of others must not take their figures with it
+        if rows:
+            print(table(rows, prices))
+            if out is not None:
+                out.parent.mkdir(parents=True, exist_ok=True)
+                found = {"n": len(samples), "rows": as_json(rows, prices)}
+                out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 @app.command()

@@ -24,6 +24,7 @@ from training.projection import Projector
 from training.recipe import Recipe
 from training.samples import Sample, read_jsonl
 from training.snapshot import samples_sha256
+from training.training_facts import TrainingFacts
 from xray_app.errors import BadRecipe
 from xray_app.settings import Settings
 from xray_app.taxonomy import Taxonomy, load_taxonomy
@@ -209,6 +210,8 @@ def finetune(
     else:
         vlm.processor.save_pretrained(folder / "processor")
         write_base(folder, vlm)
+    took = time.monotonic() - report.started
+    TrainingFacts(method=method, samples=len(training), epochs=epochs, seconds=took, resumed=resume).write(folder)
     return folder
 
 

@@ -18,6 +18,7 @@ from training import finetune as finetuning
 from training.finetune import STOPPING_LEAST, Stopped, finetune, split_for_stopping
 from training.recipe import Recipe, load_recipe
 from training.samples import Sample, read_jsonl, write_jsonl
+from training.training_facts import training_facts
 from xray_app.errors import BadDataset, BadRecipe
 from xray_app.report import format_report, instruction
 from xray_app.settings import ROOT
@@ -139,6 +140,10 @@ def test_a_stopped_run_resumes_to_the_same_end(
 def test_qlora_trains_on_a_cpu(data: Path, base: Path, recipe: Recipe, tmp_path: Path) -> None:
     folder = finetune(data, recipe, "qlora", tmp_path / "out", base=str(base), epochs=0.5)
     assert json.loads((folder / "adapter_config.json").read_text())["r"] == 4
+    took = training_facts(folder)
+    assert took is not None
+    assert (took.method, took.epochs, took.resumed) == ("qlora", 0.5, False)
+    assert took.seconds > 0
 
 
 def test_full_fine_tuning_changes_every_weight_it_should_and_loads_plainly(
