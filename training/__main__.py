@@ -12,7 +12,7 @@ from typing import Annotated, Any, cast, get_args
 import typer
 from pydantic import ValidationError
 
-from xray_app.errors import BadInput, DeskError
+from xray_app.errors import BadDataset, BadInput, DeskError
 from xray_app.settings import Settings
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy, load_taxonomy
@@ -71,15 +71,24 @@ def prepare(
     """Turn a YOLO data set into train.jsonl and val.jsonl."""
     from training.yolo import prepare as write
 
-    done = write(yolo, out, _taxonomy(), val, seed, skip_bad, skip_unknown)
+    try:
+        done = write(yolo, out, _taxonomy(), val, seed, skip_bad, skip_unknown)
+    except BadDataset as error:
+        # Here every one is listed, so that all can be put right in one go.
+        for problem in (problems := (error.details or {}).get("problems", [])):
+            print(problem, file=sys.stderr)
+        print(error.message.splitlines()[-1] if problems else error.message, file=sys.stderr)
+        raise typer.Exit(1) from error
     for problem in done.left_out:
         print(f"left out: {problem}", file=sys.stderr)
+    if done.summary:
+        print(f"left out for {done.summary}", file=sys.stderr)
     _show(train=done.train, val=done.val, left_out=len(done.left_out), labelled_classes=done.labelled_classes)
 
 
 @app.command()
 def pretrain(
-    data: Data,
+    data: Annotated[list[Path], typer.Option(help="A folder that simulate wrote; may be repeated.")],
     out: Out,
     start: Annotated[Path | None, typer.Option(help="A model folder to begin with, instead of random weights.")] = None,
     steps: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
@@ -100,18 +109,28 @@ def finetune(
     out: Out,
     method: Annotated[str, typer.Option(help="lora, qlora or full")] = "lora",
     epochs: Annotated[float | None, typer.Option()] = None,
+    replay: Annotated[
+        float | None, typer.Option(min=0, max=100, help="Simulated scans for each sample, instead of the recipe's.")
+    ] = None,
     resume: Resume = False,
 ) -> None:
-    """Fine-tune a recipe's base model on train.jsonl; val.jsonl is never opened."""
+    """Fine-tune a recipe's base model on train.jsonl and replayed simulated scans; val.jsonl is never opened."""
     from training.finetune import finetune as train
     from training.recipe import load_recipe
+    from training.snapshot import with_replay
 
     def show(done: float, figures: dict[str, float]) -> bool:
         if len(figures) > 2:
             print(f"{done:6.1%} {json.dumps(figures)}", file=sys.stderr)
         return False
 
-    folder = train(data, load_recipe(recipe), _method(method), out, epochs=epochs, resume=resume, on_progress=show)
+    loaded, taxonomy, chosen = load_recipe(recipe), _taxonomy(), _method(method)
+    if replay is not None:
+        loaded = loaded.model_copy(update={"replay": replay, "replay_minimum": 0})
+    frozen = out / "snapshot"
+    if not (resume and (frozen / "snapshot.json").is_file()):
+        with_replay(data / "train.jsonl" if data.is_dir() else data, loaded, frozen, taxonomy)
+    folder = train(frozen, loaded, chosen, out, taxonomy=taxonomy, epochs=epochs, resume=resume, on_progress=show)
     _show(adapter=str(folder))
 
 
@@ -201,17 +220,27 @@ def evaluate(
     full_instruction: Annotated[
         bool, typer.Option("--full-instruction", help="Ask for everything, as the desk does.")
     ] = False,
+    calibration: Annotated[
+        Path | None, typer.Option(help="Other labelled scans to calibrate the threat score on; else half of the bags.")
+    ] = None,
+    recall: Annotated[
+        float | None, typer.Option(help="Share of threat bags its threshold is to find; else the policy's.")
+    ] = None,
 ) -> None:
-    """Measure models on labelled scans, with intervals."""
+    """Measure models on labelled scans, with intervals: report.json, and report.md with pictures beside it."""
     from training.compare import evaluate_models
     from training.samples import read_jsonl, unscoped
+    from training.written_report import headline, write_report
 
     samples = read_jsonl(_labelled(data))
-    samples = unscoped(samples) if full_instruction else samples
-    result = evaluate_models(samples, _settings(vlm, detector), _taxonomy(), adapter)
+    kept = read_jsonl(_labelled(calibration)) if calibration else None
+    if full_instruction:
+        samples, kept = unscoped(samples), unscoped(kept) if kept else None
+    result = evaluate_models(samples, _settings(vlm, detector), _taxonomy(), adapter, kept, recall)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps({key: value for key, value in result.items() if key != "per_class"}))
+    write_report(result, out)
+    print(json.dumps(headline(result)))
 
 
 def _labelled(data: Path) -> Path:
@@ -229,20 +258,34 @@ def compare(
     adapter: Annotated[list[Path] | None, typer.Option(help="A row of its own on the first --vlm.")] = None,
     detector: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
     full_instruction: Annotated[bool, typer.Option("--full-instruction")] = False,
+    together: Annotated[
+        bool, typer.Option("--together/--apart", help="Also each VLM together with the last --detector.")
+    ] = True,
+    dollars_an_hour: Annotated[float | None, typer.Option(min=0, help="Price of this machine.")] = None,
+    dollars_a_remote_scan: Annotated[float | None, typer.Option(min=0, help="What a remote model asks.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The same as JSON.")] = None,
 ) -> None:
-    """One table, a row a model: which one names the items of these scans best?"""
-    from training.compare import comparison, table
+    """One table, a row a model: which one names the items of these scans best, and what does it take?"""
+    from training.compare import Prices, Row, as_json, comparison, table
     from training.samples import read_jsonl, unscoped
 
     samples = read_jsonl(_labelled(data))
-    rows = comparison(
-        unscoped(samples) if full_instruction else samples,
-        _taxonomy(),
-        vlm or ["bundled"],
-        adapter or [],
-        detector or ["bundled"],
-    )
-    print(table(rows))
+    samples = unscoped(samples) if full_instruction else samples
+    prices = Prices(dollars_an_hour, dollars_a_remote_scan)
+    rows: list[Row] = []
+    try:
+        for row in comparison(
+            samples, _taxonomy(), vlm or ["bundled"], adapter or [], detector or ["bundled"], together
+        ):
+            rows.append(row)
+            print(f"measured {row.model}", file=sys.stderr)
+    finally:  # a model that fails after hours of others must not take their figures with it
+        if rows:
+            print(table(rows, prices))
+            if out is not None:
+                out.parent.mkdir(parents=True, exist_ok=True)
+                found = {"n": len(samples), "rows": as_json(rows, prices)}
+                out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 @app.command()

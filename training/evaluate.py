@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from training.outcomes import BagTable, Rate, ScanOutcome
+from training.confusion import Confusion
+from training.outcomes import BagTable, Rate, ScanOutcome, reliability
 from training.samples import Sample
 from xray_app.detector.base import Detection, Detector
 from xray_app.taxonomy import Policy, Taxonomy
@@ -143,36 +144,43 @@ def report(
         detector_map: gives mAP50 and mAP50-95; only called when there is a detector.
     """
     out: dict[str, Any] = {"n": len(samples)}
-    shown: BagTable | None = None
     if detector is not None:
         shown = BagTable.of(detector.outcomes, taxonomy, policy)
-        out["detector"] = {
-            "seconds_per_scan": detector.seconds_per_scan,
-            **_rates(item_f1=shown.item_f1(), top1=shown.top_one()),
-            **_rates(threat_bag_recall=shown.threat_bag_recall(), false_alarm_rate=shown.false_alarm_rate()),
-        }
+        out["detector"] = {**item_rates(shown), "seconds_per_scan": detector.seconds_per_scan}
         if detector_map is not None:
             map50, map50_95 = detector_map()
-            out["detector"] |= _rates(map50=map50, map50_95=map50_95)
+            out["detector"] |= rates(map50=map50, map50_95=map50_95)
+        out["detector"] |= _details(shown, detector.outcomes, taxonomy)
     if vlm is not None:
         shown = BagTable.of(vlm.outcomes, taxonomy, policy)
-        out["vlm"] = {**vlm_rates(shown), "seconds_per_scan": vlm.seconds_per_scan}
-    if shown is not None:
-        out["per_class"] = {
-            label: {"support": support, **_rates(recall=recall, precision=precision)}
-            for label, (support, recall, precision) in shown.per_class().items()
-        }
+        out["vlm"] = {**item_rates(shown), "seconds_per_scan": vlm.seconds_per_scan}
+        out["vlm"] |= _details(shown, vlm.outcomes, taxonomy)
+    for name in ("vlm", "detector"):
+        if name in out:
+            out["per_class"] = out[name]["per_class"]
+            break
     if vlm is not None and detector is not None:
         either = BagTable.of(fused(vlm.outcomes, detector.outcomes), taxonomy, policy)
-        out["by_fusion"] = _rates(
+        out["by_fusion"] = rates(
             threat_bag_recall=either.threat_bag_recall(), false_alarm_rate=either.false_alarm_rate()
         )
     return out
 
 
-def vlm_rates(table: BagTable) -> dict[str, Any]:
-    """The contract's rates of a VLM, each with its `…_ci`."""
-    return _rates(
+def _details(table: BagTable, outcomes: Sequence[ScanOutcome], taxonomy: Taxonomy) -> dict[str, Any]:
+    return {
+        "per_class": {
+            label: {"support": support, **rates(recall=recall, precision=precision)}
+            for label, (support, recall, precision) in table.per_class().items()
+        },
+        "confusion": Confusion.of(outcomes, taxonomy).to_json(),
+        "reliability": reliability(table.calibration),
+    }
+
+
+def item_rates(table: BagTable) -> dict[str, Any]:
+    """The contract's rates of an item list, each with its `…_ci`."""
+    return rates(
         item_precision=table.item_precision(),
         item_recall=table.item_recall(),
         item_f1=table.item_f1(),
@@ -184,9 +192,10 @@ def vlm_rates(table: BagTable) -> dict[str, Any]:
     )
 
 
-def _rates(**rates: Rate) -> dict[str, Any]:
+def rates(**named: Rate) -> dict[str, Any]:
+    """Each rate under its name, and its interval under the name with `_ci`."""
     out: dict[str, Any] = {}
-    for name, rate in rates.items():
+    for name, rate in named.items():
         out[name] = rate.value
         out[f"{name}_ci"] = None if rate.ci is None else list(rate.ci)
     return out

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import random
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,19 +14,25 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, TaskType, get_peft_model, prepare_model_for_kbit_training
-from PIL import ImageOps
-from PIL.Image import Image, Transpose
+from torch import Tensor
 from torch.utils.data import Dataset
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers.loss.loss_utils import ForCausalLMLoss
 
-from training.collate import Collator, Example, answers_alone
+from training.collate import Collator, answers_alone
 from training.lengths import WORTHWHILE, ByLength, padded_share, token_counts
 from training.lora_linear import quicken_lora
+from training.presentation import Samples, balanced
+from training.projection import Projector
 from training.recipe import Recipe
 from training.samples import Sample, read_jsonl
+from training.snapshot import samples_sha256
+from training.training_facts import TrainingFacts
 from training.vision_cache import Remembered, RowCollator, VisionCache, cacheable, inner_model
 from training.vision_tower import attends_to_all, batch_tower
-from xray_app.errors import BadDataset, BadRecipe
+from xray_app.errors import BadRecipe
+from xray_app.settings import Settings
+from xray_app.taxonomy import Taxonomy, load_taxonomy
 from xray_app.types import Method
 from xray_app.vlm.local import Dtype, LocalVlm, write_base
 from xray_app.vlm.pictures import lowered, set_picture_limits
@@ -39,38 +47,24 @@ class Stopped(Exception):
     """The run was asked to stop and did."""
 
 
-class Samples(Dataset[Example]):
-    """Samples as the collator wants them, opened when they are needed."""
-
-    def __init__(self, samples: Sequence[Sample], *, turns: bool) -> None:
-        self.samples = samples
-        self.turns = turns
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> Example:
-        sample = self.samples[index]
-        image = sample.open()
-        return Example(turned(image) if self.turns else image, sample.instruction, sample.response)
-
-
-def turned(image: Image) -> Image:
-    """The scan mirrored and transposed at random: a bag lies on the belt any way round."""
-    if random.random() < 0.5:
-        image = ImageOps.mirror(image)
-    if random.random() < 0.5:
-        image = ImageOps.flip(image)
-    return image.transpose(Transpose.TRANSPOSE) if random.random() < 0.5 else image
+STOPPING_LEAST = 20
+"""Samples below which the loss of a stopping split is noise."""
 
 
 def split_for_stopping(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
-    """(training, stopping): one bag in ten by hash is kept to choose the best checkpoint."""
+    """(training, stopping): one bag in ten by hash is kept to choose the best checkpoint.
+
+    Where that would be fewer than `STOPPING_LEAST` samples nothing is kept: all are trained on, and the last
+    checkpoint is the one. Measured with a few dozen corrected scans: item F1 on them 0.70 instead of 0.43.
+    """
 
     def kept(sample: Sample) -> bool:
         return hashlib.sha256(f"stopping\0{sample.bag_id}".encode()).digest()[0] % 10 == 0
 
-    return [one for one in samples if not kept(one)], [one for one in samples if kept(one)]
+    stopping = [one for one in samples if kept(one)]
+    if len(stopping) < STOPPING_LEAST:
+        return list(samples), []
+    return [one for one in samples if not kept(one)], stopping
 
 
 def wrap(model: Any, recipe: Recipe, method: Method) -> Any:
@@ -82,6 +76,8 @@ def wrap(model: Any, recipe: Recipe, method: Method) -> Any:
         lora_alpha=recipe.lora_alpha,
         lora_dropout=recipe.lora_dropout,
         target_modules=recipe.target_modules(model.config.model_type),
+        use_rslora=recipe.use_rslora,
+        use_dora=recipe.use_dora,
         task_type=TaskType.CAUSAL_LM,
     )
     return get_peft_model(model, config)
@@ -131,6 +127,16 @@ class FullTrainer(Trainer):
             self.model.save_pretrained(folder, state_dict=state_dict, save_original_format=False)
 
 
+def token_loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
+    """Cross-entropy over all answer tokens of a step, however it is cut into accumulated batches.
+
+    Left to themselves, Qwen-VL models take the mean of each batch: a token next to short answers would weigh more.
+    """
+    logits = outputs["logits"]
+    loss: Tensor = ForCausalLMLoss(logits, labels, logits.shape[-1], num_items_in_batch)
+    return loss
+
+
 class _Report(TrainerCallback):
     """Passes figures on, and stops the trainer when it is told to."""
 
@@ -149,7 +155,12 @@ class _Report(TrainerCallback):
         self._tell(state, {}, control)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        wanted = {"loss": "loss", "eval_loss": "stopping_loss", "learning_rate": "learning_rate"}
+        wanted = {
+            "loss": "loss",
+            "grad_norm": "gradient_norm",
+            "eval_loss": "stopping_loss",
+            "learning_rate": "learning_rate",
+        }
         figures = {ours: float(logs[theirs]) for theirs, ours in wanted.items() if theirs in (logs or {})}
         if figures:
             self._tell(state, figures, control)
@@ -162,11 +173,13 @@ def finetune(
     out: Path,
     *,
     base: str | None = None,
+    taxonomy: Taxonomy | None = None,
     epochs: float | None = None,
     resume: bool = False,
     on_progress: OnProgress = lambda done, figures: False,
 ) -> Path:
-    """Fine-tunes the recipe's base on `train.jsonl` and saves the best checkpoint's adapter.
+    """Fine-tunes the recipe's base on `train.jsonl` and saves the adapter of the best checkpoint (of the last one
+    where there are too few samples to tell, see `split_for_stopping`).
 
     Args:
         data: `train.jsonl`, or the folder it is in. No other file is opened: `val.jsonl` never is.
@@ -174,8 +187,9 @@ def finetune(
         method: `lora`, `qlora` (base in NF4) or `full`.
         out: checkpoints go to `out`/checkpoints, the adapter to `out`/adapter.
         base: another base than the recipe's, for instance a folder.
+        taxonomy: reads the answers; left out, the one of the settings.
         epochs: another number than the recipe's.
-        resume: goes on from the newest checkpoint in `out`.
+        resume: goes on from the newest whole checkpoint in `out`, from the start where there is none.
         on_progress: told after every step; returns True to stop.
 
     Returns:
@@ -183,15 +197,20 @@ def finetune(
 
     Raises:
         BadDataset: no sample to train on, or one that does not fit.
-        BadRecipe: a setting that cannot be.
+        BadRecipe: a setting that cannot be; or `resume` with other samples, recipe, method or epochs.
         Stopped: `on_progress` asked for it; checkpoints stay.
     """
     samples = read_jsonl(data / "train.jsonl" if data.is_dir() else data)
     training, stopping = split_for_stopping(samples)
-    if not training:
-        raise BadDataset(f"{data} holds no sample to train on.")
     if epochs is not None and not 0 < epochs <= 1000:
         raise BadRecipe(f"Epochs must be above 0 and at most 1000, not {epochs}.")
+    epochs = epochs or recipe.epochs
+    facts = [recipe.model_dump(mode="json"), base, method, epochs, samples_sha256(samples)]
+    checkpoint = _checkpoint(out, resume, facts)
+    taxonomy = taxonomy or load_taxonomy(Settings().taxonomy)
+    projector = Projector.of(training, taxonomy) if recipe.threat_projection else None
+    if recipe.class_balance:
+        training = balanced(training, recipe.class_balance, taxonomy, recipe.seed)
     vlm = load_base(recipe, method, base)
     # Wrapping draws the adapter's first weights, so the seed must stand before it.
     torch.manual_seed(recipe.seed)
@@ -199,11 +218,12 @@ def finetune(
     model = vlm.model if method == "full" else wrap(vlm.model, recipe, method)
     if method == "full":
         model.requires_grad_(True)
-    trainer = _trainer(model, vlm, recipe, training, stopping, out, epochs or recipe.epochs)
+    shown = Samples(training, recipe, projector), Samples(stopping) if stopping else None
+    trainer = _trainer(model, vlm, recipe, *shown, out, epochs)
     _quicken(trainer, vlm, recipe, method)
     report = _Report(on_progress)
     trainer.add_callback(report)
-    trainer.train(resume_from_checkpoint=resume or None)
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     if report.stopped:
         raise Stopped
     folder = out / "adapter"
@@ -213,20 +233,60 @@ def finetune(
     else:
         vlm.processor.save_pretrained(folder / "processor")
         write_base(folder, vlm)
+    took = time.monotonic() - report.started
+    TrainingFacts(method=method, samples=len(training), epochs=epochs, seconds=took, resumed=resume).write(folder)
     return folder
+
+
+def _checkpoint(out: Path, resume: bool, facts: list[Any]) -> Path | None:
+    """The newest whole checkpoint to go on from; None is the start.
+
+    What a training is of is kept in `out`/training.json: going on with something else would end in weights that
+    no manifest describes. A checkpoint cut off while it was written (its state comes last) is dropped.
+
+    Raises:
+        BadRecipe: the checkpoints are of another training, or there are some and `resume` was not asked for.
+    """
+    folder, said = out / "checkpoints", out / "training.json"
+    sha256 = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    found = sorted(folder.glob("checkpoint-*"), key=lambda one: int(one.name.rpartition("-")[2]), reverse=True)
+    if found and not resume:
+        raise BadRecipe(f"{folder} holds checkpoints already. Go on from them with --resume, or use another --out.")
+    if found and said.is_file() and json.loads(said.read_text())["sha256"] != sha256:
+        raise BadRecipe(
+            f"The checkpoints in {folder} are of another training: samples, recipe, method or epochs differ. "
+            "Resume with the same, or use another --out."
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    said.write_text(json.dumps({"sha256": sha256}) + "\n")
+    for checkpoint in found:
+        try:
+            json.loads((checkpoint / "trainer_state.json").read_text())
+            return checkpoint
+        except (OSError, ValueError):
+            logger.warning("%s was cut off while it was written and is dropped", checkpoint)
+            shutil.rmtree(checkpoint)
+    return None
+
+
+def _has_bf16() -> bool:
+    """Whether bf16 arithmetic is in the hardware: without it, it is slower than 32 bits."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def _trainer(
     model: Any,
     vlm: LocalVlm,
     recipe: Recipe,
-    training: Sequence[Sample],
-    stopping: Sequence[Sample],
+    training: Samples,
+    stopping: Samples | None,
     out: Path,
     epochs: float,
 ) -> FullTrainer:
     gpu = torch.cuda.is_available()
-    bf16 = not gpu or torch.cuda.is_bf16_supported()
+    bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and _has_bf16())
     step_samples = recipe.batch * recipe.accumulation
     steps = max(1, int(epochs * -(-len(training) // step_samples)))
     arguments = TrainingArguments(
@@ -242,13 +302,13 @@ def _trainer(
         max_grad_norm=1.0,
         use_cpu=not gpu,
         bf16=bf16,
-        fp16=gpu and not bf16,
+        fp16=gpu and recipe.precision == "auto" and not bf16,
         logging_steps=1 if steps <= 200 else 10,
-        eval_strategy="epoch" if stopping else "no",
+        eval_strategy="epoch" if stopping is not None else "no",
         save_strategy="epoch",
         save_total_limit=2,
-        load_best_model_at_end=bool(stopping),
-        metric_for_best_model="eval_loss" if stopping else None,
+        load_best_model_at_end=stopping is not None,
+        metric_for_best_model="eval_loss" if stopping is not None else None,
         activation_checkpointing=recipe.gradient_checkpointing,
         remove_unused_columns=False,
         label_names=["labels"],
@@ -259,9 +319,10 @@ def _trainer(
     return FullTrainer(
         model=model,
         args=arguments,
-        train_dataset=Samples(training, turns=recipe.turns),
-        eval_dataset=Samples(stopping, turns=False) if stopping else None,
+        train_dataset=training,
+        eval_dataset=stopping,
         data_collator=Collator(vlm.processor, recipe.max_tokens),
+        compute_loss_func=token_loss,
     )
 
 

@@ -24,6 +24,7 @@ from training.detection_metrics import map50, scored
 from training.detector_frames import Frames, placed
 from training.detector_network import DetectorNetwork
 from training.samples import Sample, read_jsonl, split_by_bag
+from training.training_facts import TrainingFacts
 from training.yolo import read_yolo
 from xray_app.detector.onnx import OnnxDetector
 from xray_app.errors import BadDataset, BadModel
@@ -197,6 +198,9 @@ def train_detector(
     if run.step >= run.steps:
         for leftover in (checkpoint, out / "last.onnx", *out.glob("frames-*.npy")):
             leftover.unlink(missing_ok=True)
+    took = time.monotonic() - started
+    facts = TrainingFacts(method="detector", samples=len(train), epochs=recipe.epochs, seconds=took, resumed=resume)
+    facts.write(out)
     return onnx_path
 
 

@@ -26,6 +26,8 @@ BINS = 10
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Parts = tuple[NDArray[Any], NDArray[Any]]
+"""Numerator and denominator of a rate, each (B,)."""
 
 
 @dataclass(frozen=True)
@@ -141,57 +143,43 @@ class BagTable:
                     table.flagged[row] |= label in prohibited and confidence >= policy.prohibited_threshold
         return table
 
-    def rate(self, numerator: NDArray[Any], denominator: NDArray[Any]) -> Rate:
-        """Sum over bags by sum over bags, both (B,), with a bootstrap interval over bags.
-
-        The interval is the percentile bootstrap (Efron & Tibshirani 1993, ch. 13), 1000 resamples of whole
-        bags, seeded; resamples whose denominator is zero say nothing and are left out.
-        """
-        below = float(denominator.sum())
-        if below == 0:
-            return Rate(None, None)
-        above = _resampled(numerator)
-        under = _resampled(denominator)
-        usable = under > 0
-        low, high = np.percentile(above[usable] / under[usable], [2.5, 97.5])
-        return Rate(float(numerator.sum()) / below, (float(low), float(high)))
-
     def item_precision(self) -> Rate:
-        return self.rate(self.hit.sum(1), self.said.sum(1))
+        return ratio(self.hit.sum(1), self.said.sum(1))
 
     def item_recall(self) -> Rate:
-        return self.rate(self.hit.sum(1), self.true.sum(1))
+        return ratio(self.hit.sum(1), self.true.sum(1))
+
+    def parts(self) -> dict[str, Parts]:
+        """Of the rates two models are compared by: numerator and denominator, for a paired difference."""
+        threat, clear, flagged = (part.astype(np.int64) for part in (self.threat, ~self.threat, self.flagged))
+        return {
+            "top1": (self.top1, self.top1_of),
+            "item_f1": (2 * self.hit.sum(1), self.said.sum(1) + self.true.sum(1)),
+            "exact_list": (self.exact, self.scans),
+            "threat_bag_recall": (threat * flagged, threat),
+            "false_alarm_rate": (clear * flagged, clear),
+        }
 
     def item_f1(self) -> Rate:
         """Over item counts pooled over all scans: 2 hits / (said + true)."""
-        return self.rate(2 * self.hit.sum(1), self.said.sum(1) + self.true.sum(1))
+        return ratio(*self.parts()["item_f1"])
 
     def exact_list(self) -> Rate:
-        return self.rate(self.exact, self.scans)
+        return ratio(*self.parts()["exact_list"])
 
     def top_one(self) -> Rate:
         """Over scans that hold an item; an answer without items counts as wrong there."""
-        return self.rate(self.top1, self.top1_of)
+        return ratio(*self.parts()["top1"])
 
     def threat_bag_recall(self) -> Rate:
-        return self.rate((self.threat & self.flagged).astype(np.int64), self.threat.astype(np.int64))
+        return ratio(*self.parts()["threat_bag_recall"])
 
     def false_alarm_rate(self) -> Rate:
-        clear = ~self.threat
-        return self.rate((clear & self.flagged).astype(np.int64), clear.astype(np.int64))
+        return ratio(*self.parts()["false_alarm_rate"])
 
     def ece(self) -> Rate:
         """Expected calibration error of the entries said (Naeini et al. 2015): count right or wrong too."""
-        said = float(self.calibration[:, :, 0].sum())
-        if said == 0:
-            return Rate(None, None)
-        gap = np.abs(self.calibration[:, :, 1].sum(0) - self.calibration[:, :, 2].sum(0)).sum() / said
-        sums = _resampled(self.calibration.reshape(len(self.bags), -1)).reshape(RESAMPLES, BINS, 3)
-        totals = sums[:, :, 0].sum(1)
-        usable = totals > 0
-        gaps = np.abs(sums[:, :, 1] - sums[:, :, 2]).sum(1)[usable] / totals[usable]
-        low, high = np.percentile(gaps, [2.5, 97.5])
-        return Rate(float(gap), (float(low), float(high)))
+        return calibration_error(self.calibration)
 
     def per_class(self) -> dict[str, tuple[int, Rate, Rate]]:
         """Support (items there), recall and precision of each class that was there or was said."""
@@ -199,7 +187,7 @@ class BagTable:
         for place, label in enumerate(self.labels):
             true, said, hit = self.true[:, place], self.said[:, place], self.hit[:, place]
             if true.any() or said.any():
-                figures[label] = (int(true.sum()), self.rate(hit, true), self.rate(hit, said))
+                figures[label] = (int(true.sum()), ratio(hit, true), ratio(hit, said))
         return figures
 
     def metric_set(self) -> MetricSet:
@@ -246,6 +234,58 @@ class BagTable:
         )
 
 
+def ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> Rate:
+    """Sum over bags by sum over bags, both (B,), with a bootstrap interval over bags.
+
+    The interval is the percentile bootstrap (Efron & Tibshirani 1993, ch. 13), 1000 resamples of whole
+    bags, seeded; resamples whose denominator is zero say nothing and are left out.
+    """
+    below = float(denominator.sum())
+    if below == 0:
+        return Rate(None, None)
+    above = _resampled(numerator)
+    under = _resampled(denominator)
+    usable = under > 0
+    low, high = np.percentile(above[usable] / under[usable], [2.5, 97.5])
+    return Rate(float(numerator.sum()) / below, (float(low), float(high)))
+
+
+def calibration_error(calibration: Floats) -> Rate:
+    """Expected calibration error (Naeini et al. 2015) with its interval over bags.
+
+    Args:
+        calibration: (B, BINS, 3) of each bag: how many fell into the bin, their summed confidence, how many
+            were right.
+    """
+    said = float(calibration[:, :, 0].sum())
+    if said == 0:
+        return Rate(None, None)
+    gap = np.abs(calibration[:, :, 1].sum(0) - calibration[:, :, 2].sum(0)).sum() / said
+    counts, sums, right = (_resampled(calibration[:, :, part]) for part in range(3))
+    total = counts.sum(1)
+    usable = total > 0
+    gaps = np.abs(sums - right).sum(1)[usable] / total[usable]
+    low, high = np.percentile(gaps, [2.5, 97.5])
+    return Rate(float(gap), (float(low), float(high)))
+
+
+def reliability(calibration: Floats) -> list[dict[str, Any]]:
+    """What was promised and what came true in each bin that holds anything; (B, BINS, 3) in.
+
+    `rate_ci` is Wilson's 95 % interval, which does not collapse where all or none came true.
+    """
+    rows = []
+    for count, promised, right in calibration.sum(0).tolist():
+        if count:
+            rate = right / count
+            z2 = 1.959964**2
+            middle = (rate + z2 / (2 * count)) / (1 + z2 / count)
+            half = np.sqrt(z2 * (rate * (1 - rate) / count + z2 / (4 * count**2))) / (1 + z2 / count)
+            ci = [max(float(middle - half), 0.0), min(float(middle + half), 1.0)]
+            rows.append({"count": int(count), "promised": promised / count, "rate": rate, "rate_ci": ci})
+    return rows
+
+
 @cache
 def draws_of(count: int) -> Floats:
     """How often each of `count` rows is drawn in each resample: (RESAMPLES, count), the same every time.
@@ -261,9 +301,7 @@ def _resampled(values: NDArray[Any]) -> Floats:
     return np.asarray(draws_of(len(values)) @ values.astype(np.float64))
 
 
-def bootstrap_difference(
-    first: tuple[NDArray[Any], NDArray[Any]], second: tuple[NDArray[Any], NDArray[Any]], level: float = 0.95
-) -> float:
+def bootstrap_difference(first: Parts, second: Parts, level: float = 0.95) -> float:
     """One-sided lower bound of (second rate − first rate) over the same bags, by paired bootstrap.
 
     Args:
@@ -271,9 +309,21 @@ def bootstrap_difference(
         second: the same of the other model, rows in the same order.
         level: confidence of the bound.
     """
+    differences = _differences(first, second)
+    return float(np.percentile(differences, 100 * (1 - level))) if differences.size else float("-inf")
+
+
+def paired_difference(first: Parts, second: Parts) -> Rate:
+    """(second rate − first rate) over the same bags, with its two-sided 95 % interval by paired bootstrap."""
+    if not (first[1].sum() and second[1].sum()):
+        return Rate(None, None)
+    value = float(second[0].sum() / second[1].sum() - first[0].sum() / first[1].sum())
+    low, high = np.percentile(_differences(first, second), [2.5, 97.5])
+    return Rate(value, (float(low), float(high)))
+
+
+def _differences(first: Parts, second: Parts) -> Floats:
+    """(second rate − first rate) in every resample in which both are defined."""
     (above_a, under_a), (above_b, under_b) = (tuple(map(_resampled, pair)) for pair in (first, second))
     usable = (under_a > 0) & (under_b > 0)
-    if not usable.any():
-        return float("-inf")
-    differences = above_b[usable] / under_b[usable] - above_a[usable] / under_a[usable]
-    return float(np.percentile(differences, 100 * (1 - level)))
+    return np.asarray(above_b[usable] / under_b[usable] - above_a[usable] / under_a[usable])

@@ -23,7 +23,7 @@ from training.detector_run import run_on_detector
 from training.finetune import Stopped, finetune
 from training.gate import run_gate
 from training.holdout import Holdout, answers_differ, measure, simulated_holdout
-from training.recipe import Recipe, load_recipe
+from training.recipe import FULL_AT_THE_DESK, Recipe, load_recipe
 from training.registry import Manifest, new_manifest, register
 from training.runs import (
     NICENESS,
@@ -124,10 +124,7 @@ def _train(db: Database, settings: Settings, run: Run, told: Told) -> None:
         return
     recipe = load_recipe(run.recipe)
     if run.method == "full":
-        raise BadRecipe(
-            "Full fine-tuning makes a whole new base model, not an adapter. Use `python -m training finetune "
-            "--method full` and point XRAY_VLM at its folder."
-        )
+        raise BadRecipe(FULL_AT_THE_DESK)
     taxonomy = load_taxonomy(settings.taxonomy)
     policy = taxonomy.policy(settings.policy)
     folder = run_folder(settings, run.id)
@@ -141,6 +138,7 @@ def _train(db: Database, settings: Settings, run: Run, told: Told) -> None:
         recipe,
         run.method,
         folder,
+        taxonomy=taxonomy,
         epochs=run.epochs,
         on_progress=_writing_progress(folder, told),
     )
@@ -180,7 +178,7 @@ def _freeze(db: Database, run: Run, folder: Path, counts: SampleCounts, recipe: 
     """Snapshot of corrections and replay; the counts in the run's row are scans, each counted once."""
     if not counts.train:
         raise BadInput("There is no accepted correction to train on yet. Correct a few scans first.")
-    replayed = replay(max(round(recipe.replay * counts.train), recipe.replay_minimum), folder / "replay", taxonomy)
+    replayed = replay(recipe.replayed(counts.train), folder / "replay", taxonomy)
     sha256 = snapshot([*training_samples(db, taxonomy), *replayed], folder / "snapshot")
     runs.update(db, run.id, samples=counts.model_copy(update={"replay": len(replayed)}))
     return sha256

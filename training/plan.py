@@ -249,13 +249,8 @@ def _needs(recipe: Recipe, method: Method, images: int, scan_pixels: int, epochs
     """Peak memory in GB, and FLOPs of the whole training."""
     shape = shape_of(recipe.base)
     picture = picture_tokens(shape, recipe, scan_pixels)
-    work = flops(shape, recipe, method, picture, epochs or recipe.epochs) * with_replay(recipe, images)
+    work = flops(shape, recipe, method, picture, epochs or recipe.epochs) * (images + recipe.replayed(images))
     return memory_of(shape, recipe, method, picture).total / GB, work * (QLORA_SLOWDOWN if method == "qlora" else 1)
-
-
-def with_replay(recipe: Recipe, images: int) -> int:
-    """Samples of an epoch."""
-    return images + max(round(recipe.replay * images), recipe.replay_minimum)
 
 
 def memory_of(shape: Shape, recipe: Recipe, method: Method, picture: float) -> Memory:
@@ -323,7 +318,7 @@ def flops(shape: Shape, recipe: Recipe, method: Method, picture: float, epochs: 
     """
     passes = (6 if method == "full" else 4) + (2 if recipe.gradient_checkpointing else 0)
     language = passes * shape.language * (picture + QUESTION_TOKENS + ANSWER_TOKENS) * epochs
-    often = passes * epochs if trains_tower(recipe, method) else 2 * (epochs if recipe.turns else 1)
+    often = passes * epochs if trains_tower(recipe, method) else 2 * (1 if recipe.shows_scans_as_they_are else epochs)
     return language + often * shape.vision.parameters * picture * shape.vision.patches_a_token
 
 

@@ -172,7 +172,7 @@ class _LogToFile(TrainerCallback):
 
 
 def pretrain(
-    data: Path,
+    data: Sequence[Path],
     out: Path,
     taxonomy: Taxonomy,
     config: PretrainConfig | None = None,
@@ -183,7 +183,7 @@ def pretrain(
     """Trains the bundled VLM and saves it with its processor in `out`/model.
 
     Args:
-        data: a folder written by `simulate`.
+        data: folders written by `simulate`.
         out: checkpoints, log and the finished model go here.
         start: a model folder of the same shape whose weights to begin with; without it they are random.
         resume: goes on from the newest checkpoint in `out`.

@@ -25,6 +25,11 @@ VISION = {
     r"|multi_modal_projector\.linear_[12])",
 }
 
+FULL_AT_THE_DESK = (
+    "Full fine-tuning makes a whole new base model, not an adapter the desk could promote. Use lora or qlora here, "
+    "or `python -m training finetune --method full` and point XRAY_VLM at the folder it writes."
+)
+
 
 class Recipe(BaseModel):
     """How one base model is fine-tuned.
@@ -34,16 +39,28 @@ class Recipe(BaseModel):
         base: `bundled`, a Hub id or a folder.
         lora_rank, lora_alpha, lora_dropout: of the adapter.
         lora_scope: which parts of the model get one; `language+vision` where measured to help.
+        use_rslora: scales the adapter by alpha / sqrt(rank) instead of alpha / rank (Kalajdzievski 2023), which
+            keeps high ranks from learning ever less.
+        use_dora: also learns the length of each weight column (DoRA, Liu et al. 2024): closer to full
+            fine-tuning at low ranks, slower, and not every server (vLLM among them) loads it.
         learning_rate, warmup_fraction, weight_decay: of AdamW.
         schedule: how the learning rate falls to 0 after the warm-up.
         epochs: passes over corrections and replay.
         batch, accumulation: samples a step are their product.
-        replay: replayed simulated scans for each correction.
+        replay: replayed simulated scans for each corrected scan or sample of a data set.
         replay_minimum: never fewer than this many, so that few corrections forget nothing.
-        turns: whether scans are mirrored and transposed at random.
+        class_balance: a class on a smaller share of the samples than this has its scans shown more often, by the
+            square root of how much smaller; 0 shows each once an epoch.
+        turns: whether scans are mirrored and turned by quarters at random.
+        contrast: 0 to 1, how far the penetration setting of a scan is varied (`training.augment.other_contrast`).
+        palette: 0 to 1, how far the scanner's colours are varied (`training.augment.other_palette`).
+        threat_projection: share of the scans without a prohibited item that have one projected into them, cut
+            from the other samples; another one each epoch (`training.projection`).
         max_pixels: pixels a picture is scaled down or cut into tiles to; None keeps the base's own limit.
         max_tokens: a longer sample is refused.
         gradient_checkpointing: slower, but much less memory.
+        precision: of the arithmetic; `auto` is bf16 where the hardware has it, else fp16 on a GPU and fp32 on a CPU.
+        seed: of first weights, order and everything random shown in training.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +71,8 @@ class Recipe(BaseModel):
     lora_alpha: int = Field(default=32, ge=1)
     lora_dropout: float = Field(default=0.05, ge=0, lt=1)
     lora_scope: Literal["language", "language+vision"] = "language"
+    use_rslora: bool = False
+    use_dora: bool = False
     learning_rate: float = Field(default=2e-4, gt=0, lt=1)
     warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0)
@@ -63,11 +82,25 @@ class Recipe(BaseModel):
     accumulation: int = Field(default=4, ge=1)
     replay: float = Field(default=1.0, ge=0, le=100)
     replay_minimum: int = Field(default=0, ge=0)
+    class_balance: float = Field(default=0.0, ge=0, le=1)
     turns: bool = False
+    contrast: float = Field(default=0.0, ge=0, le=1)
+    palette: float = Field(default=0.0, ge=0, le=1)
+    threat_projection: float = Field(default=0.0, ge=0, le=1)
     max_pixels: int | None = Field(default=None, gt=0)
     max_tokens: int = Field(default=4096, gt=0)
     gradient_checkpointing: bool = False
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: int = 0
+
+    @property
+    def shows_scans_as_they_are(self) -> bool:
+        """Whether a scan looks the same in every epoch."""
+        return not (self.turns or self.contrast or self.palette or self.threat_projection)
+
+    def replayed(self, corrected: int) -> int:
+        """How many simulated scans are replayed beside this many corrected ones."""
+        return max(round(self.replay * corrected), self.replay_minimum)
 
     def target_modules(self, model_type: str) -> str:
         """The path pattern of the modules LoRA wraps in a model of this architecture.

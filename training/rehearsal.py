@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from training.plan import GB, Estimate, with_replay
+from training.plan import GB, Estimate
 from training.recipe import Recipe
 from training.samples import Sample, write_jsonl
 from training.simulate.dataset import write_dataset
@@ -168,7 +168,7 @@ def measured_here(
             write_dataset(folder / "scans", count, 0, taxonomy, 0.5, (0, 8), 1)
             samples = read_yolo(folder / "scans", taxonomy).splits["train"]
         rehearsal = rehearse(samples, recipe, method, folder)
-    shown = with_replay(recipe, images)
+    shown = images + recipe.replayed(images)
     told = forecast(rehearsal, recipe, shown - shown // 10, shown // 10, epochs)
     free = psutil.virtual_memory().available
     note = f"measured over {2 * STEPS} steps; {free / GB:.0f} GB free"

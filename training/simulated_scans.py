@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,15 +29,20 @@ class Boxed:
 
 
 class SimulatedScans(Dataset[Boxed]):
-    """A folder written by `python -m training simulate`, held in memory at model resolution."""
+    """Folders written by `python -m training simulate`, held in memory at model resolution."""
 
-    def __init__(self, folder: Path, processor: Any, taxonomy: Taxonomy) -> None:
-        names = yaml.safe_load((folder / "data.yaml").read_text())["names"]
-        names = list(names.values()) if isinstance(names, dict) else names
-        self.names = [taxonomy.resolve(name).name for name in names]
-        files = sorted((folder / "images" / "train").glob("*.jpg"))
-        if not files:
-            raise BadDataset(f"{folder} holds no images/train/*.jpg. Make some with `simulate`.")
+    def __init__(self, folders: Sequence[Path], processor: Any, taxonomy: Taxonomy) -> None:
+        files: list[Path] = []
+        for folder in folders:
+            names = yaml.safe_load((folder / "data.yaml").read_text())["names"]
+            names = list(names.values()) if isinstance(names, dict) else names
+            if names != [item.name for item in taxonomy.drawn]:
+                raise BadDataset(f"{folder} was simulated with another taxonomy. Simulate it again.")
+            found = sorted((folder / "images" / "train").glob("*.jpg"))
+            if not found:
+                raise BadDataset(f"{folder} holds no images/train/*.jpg. Make some with `simulate`.")
+            files += found
+        self.names = [item.name for item in taxonomy.drawn]
         # Decoding and scaling release the interpreter's lock. The training reads them from this process: a
         # loader process forked from it copies all scans anew each epoch, until the machine swaps.
         with ThreadPoolExecutor() as pool:

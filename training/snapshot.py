@@ -7,11 +7,13 @@ import json
 import os
 import random
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.samples import Sample, SampleBox, file_sha256, make_sample, write_jsonl
+from training.recipe import Recipe
+from training.samples import Sample, SampleBox, file_sha256, make_sample, read_jsonl, write_jsonl
 from training.simulate.scene import simulate_scan
 from xray_app.errors import BadDataset
 from xray_app.taxonomy import Taxonomy
@@ -100,6 +102,18 @@ def replay(count: int, out: Path, taxonomy: Taxonomy, seed: int = REPLAY_SEED) -
         boxes = [SampleBox(label=label, xyxy=xyxy) for label, xyxy in scan.boxes]
         samples.append(make_sample(path, scan.image.size, there, boxes, scope, path.stem, taxonomy))
     return samples
+
+
+def with_replay(data: Path, recipe: Recipe, out: Path, taxonomy: Taxonomy) -> str:
+    """Freezes the samples of a `train.jsonl` and the recipe's replay in `out`, as a run of the desk does with
+    corrections; returns the hash of the whole.
+
+    Raises:
+        BadDataset: the file is missing or wrong, or a picture is.
+    """
+    samples = read_jsonl(data)
+    with tempfile.TemporaryDirectory() as folder:
+        return snapshot([*samples, *replay(recipe.replayed(len(samples)), Path(folder), taxonomy)], out)
 
 
 def random_scope(there: Sequence[str], taxonomy: Taxonomy, rng: random.Random) -> tuple[str, ...]:

@@ -55,9 +55,9 @@ class Row:
 
 def cacheable(model: Any, recipe: Recipe, method: Method) -> bool:
     """Whether features stay the same: a frozen tower whose features stand alone, and scans shown as they are."""
-    changing = (getattr(recipe, name, 0) for name in ("turns", "contrast", "palette", "threat_projection"))
     frozen = method != "full" and recipe.lora_scope == "language"
-    return frozen and not any(changing) and isinstance(inner_model(model), Qwen2VLModel | Qwen2_5_VLModel)
+    apart = isinstance(inner_model(model), Qwen2VLModel | Qwen2_5_VLModel)
+    return frozen and recipe.shows_scans_as_they_are and apart
 
 
 def inner_model(model: Any) -> Any:

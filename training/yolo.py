@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from xray_app.taxonomy import Taxonomy
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 PROBLEMS_SHOWN = 20
+PAST_THE_EDGE = 0.005
+"""How far a box may reach past the picture, as a share of its side: exporters round. It is clipped then."""
 ROTATED = frozenset({5, 6, 7, 8})
 """EXIF orientations that swap width and height."""
 
@@ -33,12 +35,27 @@ class YoloData:
     Attributes:
         splits: samples by split name, "train" and, where data.yaml names one, "val".
         labelled_classes: the canonical names of data.yaml, None when they cover every drawn class.
-        left_out: with `skip_bad`, what is wrong with each scan left out, as "file:line: reason".
+        left_out: with `skip_bad`, all that is wrong with the scans left out, as "file:line: reason".
+        summary: what is wrong, counted by kind; empty when nothing is.
     """
 
     splits: Mapping[str, tuple[Sample, ...]]
     labelled_classes: tuple[str, ...] | None
     left_out: tuple[str, ...]
+    summary: str
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """One thing wrong: in which file, the kind of it for the summary, what exactly, and in which line."""
+
+    file: Path
+    kind: str
+    reason: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.reason}" if self.line is None else f"{self.file}:{self.line}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -47,15 +64,28 @@ class _Names:
     scope: tuple[str, ...] | None
 
 
-class _BadLine(Exception):
-    """A scan that cannot be used; the message names file and line."""
+class _BadScan(Exception):
+    """A scan that cannot be used, and everything that is wrong with it."""
+
+    def __init__(self, *problems: _Problem) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+
+class _BadLine(ValueError):
+    """A label row that cannot be used."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind, self.reason = kind, reason
 
 
 def read_yolo(folder: Path, taxonomy: Taxonomy, skip_bad: bool = False, skip_unknown: bool = False) -> YoloData:
     """Reads a YOLO data set; a bag is a file stem.
 
     An empty label file is a scan with nothing in it; a missing one is an error, since a forgotten file would
-    teach the model to say "none".
+    teach the model to say "none". The same bytes under two names are an error where they are, or by a split by bag
+    may come to be, on both sides of the split: what is measured would have been trained on.
 
     Args:
         folder: holds `data.yaml`.
@@ -70,7 +100,7 @@ def read_yolo(folder: Path, taxonomy: Taxonomy, skip_bad: bool = False, skip_unk
     config_path = folder / "data.yaml"
     config = _load_config(config_path)
     names = _read_names(config, config_path, taxonomy, skip_unknown)
-    problems: list[str] = []
+    problems: list[_Problem] = []
     splits: dict[str, tuple[Sample, ...]] = {}
     seen: dict[str, Path] = {}
     bags: set[str] = set()
@@ -84,37 +114,60 @@ def read_yolo(folder: Path, taxonomy: Taxonomy, skip_bad: bool = False, skip_unk
             try:
                 digest = hashlib.sha256(image.read_bytes()).hexdigest()
                 if digest in seen:
-                    raise _BadLine(f"{image}: the same picture is in val as {seen[digest].name}")
+                    reason = f"the same picture is in val as {seen[digest].name}"
+                    raise _BadScan(_Problem(image, "picture in both train and val", reason))
                 if image.stem in bags:
-                    raise _BadLine(f"{image}: the bag {image.stem} is in val too")
+                    reason = f"the bag {image.stem} is in val too"
+                    raise _BadScan(_Problem(image, "bag in both train and val", reason))
+                if "val" not in config and digest in of_split:
+                    reason = (
+                        f"the same picture as {of_split[digest].name}; without a val of its own, "
+                        "the split by bag could put one in train and one in val"
+                    )
+                    raise _BadScan(_Problem(image, "picture twice", reason))
                 found.append(_read_scan(image, names, taxonomy))
                 of_split.setdefault(digest, image)
-            except _BadLine as error:
-                problems.append(str(error))
+            except _BadScan as error:
+                problems += error.problems
         seen |= of_split
         bags |= {sample.bag_id for sample in found}
         splits[split] = tuple(found)
     if problems and not skip_bad:
-        shown = "\n".join(problems[:PROBLEMS_SHOWN])
+        shown = "\n".join(str(problem) for problem in problems[:PROBLEMS_SHOWN])
         more = len(problems) - PROBLEMS_SHOWN
         raise BadDataset(
             f"{folder}: {len(problems)} problem{'s' if len(problems) > 1 else ''}:\n{shown}"
             + (f"\n… and {more} more" if more > 0 else "")
-            + "\nPut them right, or leave these scans out with --skip-bad.",
-            details={"problems": problems},
+            + f"\n{_summary(problems)}. Put them right, or leave these scans out with --skip-bad.",
+            details={"problems": [str(problem) for problem in problems]},
         )
     if not splits["train"]:
         raise BadDataset(f"{folder}: no usable training scans")
-    return YoloData(splits, names.scope, tuple(problems))
+    return YoloData(splits, names.scope, tuple(map(str, problems)), _summary(problems))
+
+
+def _summary(problems: Sequence[_Problem]) -> str:
+    """As "3 problems in 2 files: class outside names (2), coordinates over 1 (1)"; empty without any."""
+    if not problems:
+        return ""
+    files = {problem.file for problem in problems}
+    kinds = Counter(problem.kind for problem in problems)
+    listed = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
+    return f"{_counted(len(problems), 'problem')} in {_counted(len(files), 'file')}: {listed}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What `prepare` wrote: scans by split, bad scans left out, and the scope of the labels."""
+    """What `prepare` wrote: scans by split, what was left out and a summary of it, and the scope of the labels."""
 
     train: int
     val: int
     left_out: tuple[str, ...]
+    summary: str
     labelled_classes: tuple[str, ...] | None
 
 
@@ -140,7 +193,7 @@ def prepare(
         train, test = split_by_bag(data.splits["train"], val, seed)
     write_jsonl(train, out / "train.jsonl")
     write_jsonl(test, out / "val.jsonl")
-    return Prepared(len(train), len(test), data.left_out, data.labelled_classes)
+    return Prepared(len(train), len(test), data.left_out, data.summary, data.labelled_classes)
 
 
 def _load_config(path: Path) -> dict[str, Any]:
@@ -187,7 +240,7 @@ def _read_names(config: dict[str, Any], path: Path, taxonomy: Taxonomy, skip_unk
     return _Names(by_index, scope_of(known, taxonomy))
 
 
-def _images(config: dict[str, Any], config_path: Path, split: str, problems: list[str]) -> list[Path]:
+def _images(config: dict[str, Any], config_path: Path, split: str, problems: list[_Problem]) -> list[Path]:
     root = config_path.parent / str(config.get("path", "."))
     if not root.is_dir():
         root = config_path.parent  # `path` is often left over from another machine
@@ -200,12 +253,18 @@ def _images(config: dict[str, Any], config_path: Path, split: str, problems: lis
         if not folder.is_dir():
             raise BadDataset(f"{config_path}: `{split}` names {entry}, which is no folder")
         here = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-        images += here
-        stems = {path.stem for path in here}
+        stems: dict[str, Path] = {}
+        for path in here:
+            twin = stems.setdefault(path.stem, path)
+            if twin.parent == path.parent and twin != path:
+                reason = f"shares its label file with {twin.name}: one of the two is unlabelled"
+                problems.append(_Problem(path, "two images for one label", reason))
+            else:
+                images.append(path)
         labels = _labels_folder(folder)
         for label in sorted(labels.rglob("*.txt")) if labels.is_dir() else []:
             if label.stem not in stems and label.name != "classes.txt":
-                problems.append(f"{label}: its image is missing")
+                problems.append(_Problem(label, "label without image", "its image is missing"))
     return images
 
 
@@ -224,9 +283,10 @@ def _read_scan(image: Path, names: _Names, taxonomy: Taxonomy) -> Sample:
     try:
         text = label_path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise _BadLine(f"{image}: its label file {label_path} is missing") from error
+        reason = f"its label file {label_path} is missing"
+        raise _BadScan(_Problem(image, "image without label", reason)) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise _BadLine(f"{label_path}: cannot be read ({error})") from error
+        raise _BadScan(_Problem(label_path, "unreadable file", f"cannot be read ({error})")) from error
     try:
         with Image.open(image) as opened:
             opened.verify()
@@ -235,41 +295,48 @@ def _read_scan(image: Path, names: _Names, taxonomy: Taxonomy) -> Sample:
             if opened.getexif().get(0x0112) in ROTATED:
                 width, height = height, width
     except Exception as error:  # Pillow raises many kinds; each means it is no picture we can use
-        raise _BadLine(f"{image}: not a readable picture ({error})") from error
-    boxes = []
+        raise _BadScan(_Problem(image, "unreadable file", f"not a readable picture ({error})")) from error
+    boxes, bad = [], []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         try:
             box = _read_line(line, names, width, height)
-        except ValueError as error:
-            raise _BadLine(f"{label_path}:{number}: {error}") from error
+        except _BadLine as error:
+            bad.append(_Problem(label_path, error.kind, error.reason, number))
+            continue
         if box is not None:
             boxes.append(box)
+    if bad:
+        raise _BadScan(*bad)
     counts = Counter(box.label for box in boxes)
     try:
         return make_sample(image, (width, height), counts, boxes, names.scope, image.stem, taxonomy)
     except BadInput as error:
-        raise _BadLine(f"{label_path}: {error}") from error
+        raise _BadScan(_Problem(label_path, "impossible count", str(error))) from error
 
 
 def _read_line(line: str, names: _Names, width: int, height: int) -> SampleBox | None:
     """One row `class cx cy w h`, normalised; None for a class that is skipped."""
     columns = line.split()
     if len(columns) != 5:
-        raise ValueError(f"needs five columns (class, centre x, centre y, width, height), has {len(columns)}")
+        raise _BadLine(
+            "not five columns", f"needs five columns (class, centre x, centre y, width, height), has {len(columns)}"
+        )
     try:
         index = int(columns[0])
         cx, cy, w, h = (float(column) for column in columns[1:])
     except ValueError as error:
-        raise ValueError(f"not numbers: {line.strip()!r}") from error
+        raise _BadLine("not numbers", f"not numbers: {line.strip()!r}") from error
     if index not in names.by_index:
-        raise ValueError(f"class {index} is not in `names`")
+        raise _BadLine("class outside names", f"class {index} is not in `names`")
     if not all(0 <= value <= 1 for value in (cx, cy, w, h)):  # NaN fails this too
-        raise ValueError(f"coordinates must be between 0 and 1: {line.strip()!r}")
+        raise _BadLine("coordinates outside 0 to 1", f"coordinates must be between 0 and 1: {line.strip()!r}")
+    if max(w / 2 - cx, cx + w / 2 - 1, h / 2 - cy, cy + h / 2 - 1) > PAST_THE_EDGE:
+        raise _BadLine("box past the edge", f"the box reaches past the edge of the picture: {line.strip()!r}")
     x0, x1 = max(cx - w / 2, 0) * width, min(cx + w / 2, 1) * width
     y0, y1 = max(cy - h / 2, 0) * height, min(cy + h / 2, 1) * height
     if not (x0 < x1 and y0 < y1):
-        raise ValueError(f"the box has no area: {line.strip()!r}")
+        raise _BadLine("box without area", f"the box has no area: {line.strip()!r}")
     label = names.by_index[index]
     return None if label is None else SampleBox(label=label, xyxy=(x0, y0, x1, y1))

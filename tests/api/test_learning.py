@@ -52,6 +52,12 @@ def test_a_run_needs_a_correction_that_may_be_trained_on(tmp_path: Path) -> None
     assert empty.json()["error"]["code"] == "conflict"
 
     correct_one(client, headers, "train")
+    whole_model = client.post("/v1/training/runs", json={"method": "full"}, headers=headers)
+    assert whole_model.status_code == 422
+    assert whole_model.json()["error"]["code"] == "bad_recipe"
+    assert "Use lora or qlora here" in whole_model.json()["error"]["message"]
+    assert launched == []
+
     answer = client.post("/v1/training/runs", headers=headers)
     assert answer.status_code == 202, answer.text
     run = answer.json()

@@ -107,7 +107,7 @@ def their_samples(samples: Sequence[Sample], processor: Any, recipe: Recipe) -> 
     """Samples as TRL's collator wants them, opened and turned when they are needed, as ours are."""
     from datasets import Dataset
 
-    shown = ours.Samples(samples, turns=recipe.turns)
+    shown = ours.Samples(samples, recipe)
     end = processor.tokenizer.eos_token
 
     def prompt(instruction: str) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.tiny import save_tiny_vlm
 from tests.training.conftest import MakeTable, ScriptedVlm, report_of
-from training.compare import Row, detector_map, table
+from training.compare import Prices, Row, as_json, comparison, detector_map, table
 from training.detection_intervals import map_rates
 from training.evaluate import (
     DetectorEvaluated,
@@ -23,7 +24,9 @@ from training.evaluate import (
 )
 from training.outcomes import BagTable, ScanOutcome, bootstrap_difference
 from training.samples import Sample, SampleBox, make_sample
+from training.training_facts import TrainingFacts
 from xray_app.detector.base import Detection
+from xray_app.errors import BadModel
 from xray_app.taxonomy import Taxonomy
 
 
@@ -230,11 +233,49 @@ def test_boxes_out_of_scope_do_not_cost_the_detector(tmp_path: Path, taxonomy: T
 
 
 def test_the_comparison_is_a_table_with_a_row_a_model(make_table: MakeTable) -> None:
-    text = table([Row("one", make_table(found=75), 0.5), Row("other", make_table(clear=0), 0.25)])
-    header, _, first, second = text.splitlines()
+    text = table([Row("one", make_table(found=75, clear=0), 0.5), Row("other", make_table(clear=0), 0.25)])
+    header, _, first, second, *_ = text.splitlines()
     assert header.startswith("| model | top-1 | item F1")
-    assert first.startswith("| one | 0.750 (")
+    assert first.startswith("| one | 0.500 (")
     assert "| – | 0.250 |" in second
+
+
+def test_the_comparison_sets_each_row_against_the_first_with_paired_intervals(make_table: MakeTable) -> None:
+    took = TrainingFacts(method="lora", samples=100, epochs=3, seconds=720)
+    rows = [
+        Row("untuned", make_table(found=90, alarms=15), 0.5),
+        Row("tuned", make_table(found=120, alarms=15), 0.5, (took,)),
+        Row("elsewhere", make_table(found=150), 2.0, (took.model_copy(update={"resumed": True}),), remote=True),
+    ]
+    text = table(rows, Prices(machine_hour=2.0, remote_scan=0.01))
+    assert "| 0.500 | 12.0 | 0.40 | 0.28 |" in text
+    assert "| 2.000 | ≥ 12.0 | 0.40 | 10.00 |" in text
+    tuned = next(line for line in text.splitlines() if line.startswith("| tuned") and "+0.200" in line)
+    assert "+0.000 (+0.00 to +0.00)" in tuned
+    found = as_json(rows, Prices())
+    low, high = found[1]["difference"]["threat_bag_recall_ci"]
+    assert 0.1 < low < 0.2 < high < 0.3
+    unpaired = [found[1]["threat_bag_recall_ci"][end] - found[0]["threat_bag_recall_ci"][1 - end] for end in (0, 1)]
+    assert high - low < unpaired[1] - unpaired[0]  # what pairing is for
+    assert found[0]["training_dollars"] is None
+    with pytest.raises(ValueError, match="same bags"):
+        as_json([rows[0], Row("other bags", make_table(clear=10), 1.0)], Prices())
+
+
+def test_every_kind_of_model_gets_a_row_and_those_before_a_failure_are_kept(
+    samples: list[Sample], taxonomy: Taxonomy, tmp_path: Path
+) -> None:
+    tiny = save_tiny_vlm(tmp_path / "tuned")
+    TrainingFacts(method="full", samples=5, epochs=1, seconds=60).write(tiny)
+    given: list[Row] = []
+    with pytest.raises(BadModel, match="nowhere"):
+        given.extend(comparison(samples, taxonomy, [str(tiny)], [], ["bundled", str(tmp_path / "nowhere.onnx")]))
+    assert [row.model for row in given] == [str(tiny), "yolox-tiny-simulated (detector)"]
+    rows = list(comparison(samples, taxonomy, [str(tiny)], [], ["bundled"]))
+    assert rows[-1].model == f"{tiny}, together with {rows[1].model}"
+    assert rows[-1].seconds_per_scan == pytest.approx(rows[0].seconds_per_scan + rows[1].seconds_per_scan)
+    assert [row.trained[0].seconds for row in (rows[0], rows[2])] == [60, 60]
+    assert len(list(comparison(samples, taxonomy, [str(tiny)], [], ["bundled"], together=False))) == 2
 
 
 def test_the_interval_of_map_holds_it_and_shrinks_with_more_bags() -> None:

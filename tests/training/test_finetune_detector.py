@@ -74,7 +74,7 @@ def trained(data: Path, taxonomy: Taxonomy, tmp_path_factory: pytest.TempPathFac
 def test_the_export_serves_and_names_its_classes(trained: Path, taxonomy: Taxonomy) -> None:
     detector = OnnxDetector.load(trained / "detector.onnx", taxonomy)
     assert (detector.name, detector.labels, detector.size) == ("squares", LABELS, 64)
-    assert {path.name for path in trained.iterdir()} == {"detector.onnx", "detector.pt", "best.json"}
+    assert {path.name for path in trained.iterdir()} == {"detector.onnx", "detector.pt", "best.json", "training.json"}
 
 
 def test_libreyolo_opens_both_files_and_sees_the_same_boxes(trained: Path, data: Path, taxonomy: Taxonomy) -> None:

@@ -53,14 +53,14 @@ def test_flips_keep_each_box_on_its_pixels() -> None:
 def encoded(scans: Path) -> tuple[Any, SimulatedScans, dict[str, Any]]:
     random.seed(0)
     processor = build_processor(taxonomy(), PIXELS)
-    data = SimulatedScans(scans, processor, taxonomy())
+    data = SimulatedScans([scans], processor, taxonomy())
     return processor, data, PretrainCollator(processor, data.names, taxonomy())(data.scans)
 
 
 def test_every_scan_gets_the_full_question_and_a_scoped_one_whose_answer_keeps_to_its_scope(scans: Path) -> None:
     random.seed(0)
     processor = build_processor(taxonomy(), PIXELS)
-    data = SimulatedScans(scans, processor, taxonomy())
+    data = SimulatedScans([scans], processor, taxonomy())
     collate = PretrainCollator(processor, data.names, taxonomy())
     for scan in data.scans * 10:
         asked, answer = collate._question(scan, scoped=False)
@@ -128,7 +128,7 @@ def test_a_run_saves_a_plain_model_and_resumes_where_it_stopped(scans: Path, tmp
         config = PretrainConfig(
             pixels=PIXELS, steps=steps, batch=2, save_every=2, learning_rate=0.05, compiled=False, imitation_weight=0
         )
-        folder = pretrain(scans, out, taxonomy(), config, resume=resume)
+        folder = pretrain([scans], out, taxonomy(), config, resume=resume)
         AutoProcessor.from_pretrained(folder)
         weights = AutoModelForImageTextToText.from_pretrained(folder).state_dict()
         assert not any("_head" in key and "lm_head" not in key for key in weights)

@@ -6,9 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.conftest import MakeAnalysis
 from tests.training.conftest import YoloFolder
+from training.__main__ import app
+from training.recipe import Recipe
 from training.samples import (
     Sample,
     from_corrections,
@@ -20,7 +23,7 @@ from training.samples import (
     unscoped,
     write_jsonl,
 )
-from training.snapshot import random_scope, replay, snapshot
+from training.snapshot import random_scope, replay, snapshot, with_replay
 from training.yolo import prepare, read_yolo
 from xray_app.errors import BadDataset, UnknownLabel
 from xray_app.report import INSTRUCTION
@@ -68,6 +71,7 @@ def test_names_may_be_a_mapping_and_all_drawn_classes_make_a_full_instruction(
         ("0 0.5 -0.1 0.1 0.1", "coordinates must be between 0 and 1"),
         ("0 0.5 0.5 0 0.1", "the box has no area"),
         ("0 a 0.5 0.1 0.1", "not numbers"),
+        ("0 0.9 0.5 0.4 0.1", "the box reaches past the edge"),
     ],
 )
 def test_a_bad_row_is_named_by_file_and_line(yolo: YoloFolder, taxonomy: Taxonomy, row: str, reason: str) -> None:
@@ -105,6 +109,69 @@ def test_a_bag_in_both_splits_is_a_leak_and_the_training_copy_goes(yolo: YoloFol
     splits = read_yolo(yolo.root, taxonomy, skip_bad=True).splits
     assert [sample.bag_id for sample in splits["train"]] == ["b"]
     assert [sample.bag_id for sample in splits["val"]] == ["a"]
+
+
+def test_a_box_past_the_edge_by_rounding_alone_is_clipped(yolo: YoloFolder, taxonomy: Taxonomy) -> None:
+    yolo.add("train", {"a": "0 0.9 0.5 0.2001 0.5"}).names("knife")
+    (sample,) = read_yolo(yolo.root, taxonomy).splits["train"]
+    assert sample.boxes[0].xyxy[2] == 40
+
+
+def test_every_bad_row_of_a_file_is_reported_and_counted_by_kind(yolo: YoloFolder, taxonomy: Taxonomy) -> None:
+    rows = f"7 {BOX}\n0 {BOX}\n8 {BOX}\n0 0.5 1.5 0.1 0.1\n"
+    yolo.add("train", {"good": f"0 {BOX}", "bad": rows, "worse": f"9 {BOX}"}).names("knife")
+    with pytest.raises(BadDataset) as caught:
+        read_yolo(yolo.root, taxonomy)
+    labels = yolo.root / "labels/train"
+    assert [problem.split(": ")[0] for problem in (caught.value.details or {})["problems"]] == [
+        f"{labels}/bad.txt:1", f"{labels}/bad.txt:3", f"{labels}/bad.txt:4", f"{labels}/worse.txt:1",
+    ]  # fmt: skip
+    counted = "4 problems in 2 files: class outside names (3), coordinates outside 0 to 1 (1)"
+    assert counted in caught.value.message.splitlines()[-1]
+    data = read_yolo(yolo.root, taxonomy, skip_bad=True)
+    assert [sample.bag_id for sample in data.splits["train"]] == ["good"]
+    assert data.summary == counted
+
+
+def test_the_same_picture_twice_is_a_leak_waiting_unless_the_data_set_has_its_own_split(
+    yolo: YoloFolder, taxonomy: Taxonomy
+) -> None:
+    yolo.add("train", {"a": "", "b": ""}).names("knife")
+    yolo.image("train", "b", 0)  # as a
+    with pytest.raises(BadDataset, match=r"b\.png: the same picture as a\.png; without a val of its own"):
+        read_yolo(yolo.root, taxonomy)
+    yolo.add("val", {"v": ""}, start=9).names("knife")
+    assert len(read_yolo(yolo.root, taxonomy).splits["train"]) == 2
+
+
+def test_two_images_for_one_label_are_not_both_taken(yolo: YoloFolder, taxonomy: Taxonomy) -> None:
+    yolo.add("train", {"a": ""}).names("knife")
+    (yolo.root / "images/train/a.bmp").write_bytes((yolo.root / "images/train/a.png").read_bytes())
+    with pytest.raises(BadDataset, match=r"a\.png: shares its label file with a\.bmp"):
+        read_yolo(yolo.root, taxonomy)
+    data = read_yolo(yolo.root, taxonomy, skip_bad=True)
+    assert len(data.splits["train"]) == 1
+
+
+def test_prepare_lists_everything_writes_nothing_and_fails_or_goes_on_when_asked_to(
+    yolo: YoloFolder, taxonomy: Taxonomy, tmp_path: Path
+) -> None:
+    bad = {f"bad{i:02d}": f"5 {BOX}" for i in range(30)}
+    yolo.add("train", {"good": f"0 {BOX}", "fine": f"0 {BOX}", **bad}).names("knife")
+    asked = ["prepare", "--yolo", str(yolo.root), "--out", str(tmp_path / "out")]
+    refused = CliRunner().invoke(app, asked)
+    assert refused.exit_code == 1
+    lines = refused.stderr.splitlines()
+    assert len(lines) == 31
+    assert all("class 5 is not in `names`" in line for line in lines[:30])
+    assert lines[-1].startswith("30 problems in 30 files: class outside names (30). Put them right, or leave")
+    assert not (tmp_path / "out").exists()
+    done = CliRunner().invoke(app, [*asked, "--skip-bad"])
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["left_out"] == 30
+    assert sum(line.startswith("left out: ") for line in done.stderr.splitlines()) == 30
+    assert done.stderr.splitlines()[-1] == "left out for 30 problems in 30 files: class outside names (30)"
+    assert len(read_jsonl(tmp_path / "out" / "train.jsonl")) == 1
 
 
 def test_an_unknown_label_is_named_and_can_be_skipped(yolo: YoloFolder, taxonomy: Taxonomy) -> None:
@@ -287,6 +354,21 @@ def test_replay_repeats_itself_and_asks_both_ways(taxonomy: Taxonomy, tmp_path: 
         assert 2 <= len(sample.labelled_classes) <= 8
         assert set(sample.counts(taxonomy)) <= set(sample.labelled_classes)
         assert "Report only: " in sample.instruction
+
+
+def test_replay_beside_a_data_set_is_as_many_as_the_recipe_says(
+    yolo: YoloFolder, taxonomy: Taxonomy, tmp_path: Path
+) -> None:
+    yolo.add("train", {"a": f"0 {BOX}", "b": ""}).names("knife")
+    prepare(yolo.root, tmp_path / "data", taxonomy, val=0)
+    for ratio, least, replayed in ((1.5, 0, 3), (0.0, 0, 0), (0.5, 2, 2)):
+        recipe = Recipe(name="x", base="x", replay=ratio, replay_minimum=least)
+        out = tmp_path / f"{ratio}"
+        sha256 = with_replay(tmp_path / "data" / "train.jsonl", recipe, out, taxonomy)
+        frozen = read_jsonl(out / "train.jsonl")
+        assert [one.bag_id for one in frozen[:2]] == ["a", "b"]
+        assert sum(one.bag_id.startswith("replay_") for one in frozen) == len(frozen) - 2 == replayed
+        assert json.loads((out / "snapshot.json").read_text())["sha256"] == sha256
 
 
 def test_random_scopes_hold_present_and_absent_classes_and_sometimes_none(taxonomy: Taxonomy) -> None:

@@ -97,5 +97,6 @@ def test_features_are_kept_only_where_they_stay_the_same(base: Path) -> None:
     assert cacheable(model, quick(), "lora")
     assert cacheable(model, quick(), "qlora")
     assert not cacheable(model, quick(), "full")
-    assert not cacheable(model, quick(turns=True), "lora")
+    for varied in ({"turns": True}, {"contrast": 0.1}, {"palette": 0.1}, {"threat_projection": 0.1}):
+        assert not cacheable(model, quick(**varied), "lora")
     assert not cacheable(model, quick(lora_scope="language+vision"), "lora")

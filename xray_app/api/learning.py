@@ -10,7 +10,7 @@ from fastapi import APIRouter, Body
 from pydantic import BaseModel, ConfigDict, Field
 
 from training import registry
-from training.recipe import available, load_recipe, recipe_of_base
+from training.recipe import FULL_AT_THE_DESK, available, load_recipe, recipe_of_base
 from xray_app.api.asking import Admin, After, Desk, Limit, page
 from xray_app.api.services import Services
 from xray_app.errors import BadInput, BadModel, BadRecipe, Conflict, StorageFailed
@@ -86,6 +86,8 @@ def start_run(desk: Services, asked: RunIn, username: str) -> Run:
 
 
 def _vlm_recipe(desk: Services, asked: RunIn) -> str:
+    if asked.method == "full":
+        raise BadRecipe(FULL_AT_THE_DESK)
     recipe = asked.recipe if asked.recipe is not None else recipe_of_base(desk.settings.served_base)
     if recipe is None:
         raise BadRecipe(

@@ -25,7 +25,7 @@ from xray_app.ui.guard import Guard
 KIND: AdapterKind = "vlm-adapter"
 KINDS = [("Language model (adapter)", "vlm-adapter"), ("Box detector", "detector")]
 POLL_SECONDS = 2.0
-METHODS = [("LoRA", "lora"), ("QLoRA (4-bit)", "qlora"), ("full", "full")]
+METHODS = [("LoRA", "lora"), ("QLoRA (4-bit)", "qlora")]
 CURVE = ("step", "loss")
 
 
