@@ -6,9 +6,10 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -40,6 +41,7 @@ PROBE = 32
 SAME_PROBABILITY = 1e-4
 """Probabilities nearer than this are rounding, not learning."""
 SAME_PIXELS = 0.1
+Figures = TypeVar("Figures")
 
 
 @dataclass(frozen=True)
@@ -115,27 +117,32 @@ def measure(
         progress: told of every batch; raises to stop.
         batch: scans answered at a time.
     """
-    total = len(holdout.simulated) + len(holdout.site)
-    tables, done = [], 0
-    for samples, sha256 in (
-        (holdout.simulated, holdout.simulated_sha256),
-        (holdout.site, holdout.site_sha256),
-    ):
+
+    def one_half(samples: Sequence[Sample], sha256: str, tell: Progress) -> BagTable:
         table = _kept(db, sha256, model_key)
         if table is None:
-            before = done
-
-            def tell(finished: int, _: int, before: int = before) -> None:
-                progress(before + finished, total)
-
-            found = evaluate_vlm(vlm, samples, taxonomy, batch, tell)
-            table = BagTable.of(found.outcomes, taxonomy, policy)
+            table = BagTable.of(evaluate_vlm(vlm, samples, taxonomy, batch, tell).outcomes, taxonomy, policy)
             if samples:
                 holdout_figures.put(db, sha256, model_key, json.dumps(table.to_json()))
-        done += len(samples)
-        progress(done, total)
-        tables.append(table)
-    return HoldoutResult(simulated=tables[0], site=tables[1])
+        return table
+
+    simulated, site = _both_halves(holdout, progress, one_half)
+    return HoldoutResult(simulated=simulated, site=site)
+
+
+def _both_halves(
+    holdout: Holdout, progress: Progress, one_half: Callable[[Sequence[Sample], str, Progress], Figures]
+) -> tuple[Figures, Figures]:
+    """`one_half(samples, sha256, tell)` of the simulated and of the site's bags; `progress` counts both."""
+    total = len(holdout.simulated) + len(holdout.site)
+
+    def of(samples: Sequence[Sample], sha256: str, before: int) -> Figures:
+        figures = one_half(samples, sha256, lambda finished, _: progress(before + finished, total))
+        progress(before + len(samples), total)
+        return figures
+
+    simulated = of(holdout.simulated, holdout.simulated_sha256, 0)
+    return simulated, of(holdout.site, holdout.site_sha256, len(holdout.simulated))
 
 
 def _kept(db: Database, sha256: str, model_key: str) -> BagTable | None:
@@ -161,20 +168,10 @@ def measure_detector(
     An item listed without a box is not scored as one the detector should have found; as an item it counts.
     """
     key = f"detector:{detector.sha256}"
-    total = len(holdout.simulated) + len(holdout.site)
-    found: list[tuple[BagTable, MapDraws]] = []
-    done = 0
-    for samples, sha256 in (
-        (holdout.simulated, holdout.simulated_sha256),
-        (holdout.site, holdout.site_sha256),
-    ):
+
+    def one_half(samples: Sequence[Sample], sha256: str, tell: Progress) -> tuple[BagTable, MapDraws]:
         kept = _kept_boxes(db, sha256, key)
         if kept is None:
-            before = done
-
-            def tell(finished: int, _: int, before: int = before) -> None:
-                progress(before + finished, total)
-
             seen = evaluate_detector(detector, samples, taxonomy, tell)
             drawn = scored(placed(samples, taxonomy), seen.detections)
             boxes = MapDraws.of(*drawn, [sample.bag_id for sample in samples])
@@ -187,10 +184,9 @@ def measure_detector(
                     "draws": boxes.draws.tolist(),
                 }
                 holdout_figures.put(db, sha256, key, json.dumps(document))
-        done += len(samples)
-        progress(done, total)
-        found.append(kept)
-    (simulated, simulated_map), (site, site_map) = found
+        return kept
+
+    (simulated, simulated_map), (site, site_map) = _both_halves(holdout, progress, one_half)
     return HoldoutResult(simulated, site, simulated_map, site_map)
 
 

@@ -246,7 +246,8 @@ def test_accumulation_and_checkpointing_change_memory_and_not_the_losses(
 
 def test_a_run_killed_at_any_moment_resumes_to_the_very_same_weights(data: Path, base: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
-    options = "precision: fp32\nbatch: 4\naccumulation: 1\nepochs: 3\nlora_rank: 4\nreplay: 0\nturns: true\ncontrast: 0.5"
+    options = "precision: fp32\nbatch: 4\naccumulation: 1\nepochs: 3\nlora_rank: 4\nreplay: 0\nturns: true"
+    options += "\ncontrast: 0.5"
     file.write_text(f"base: {base}\n{options}\n")  # with dropout: its random numbers have to go on too
     asked = ["--data", str(data), "--recipe", str(file), "--out", str(tmp_path / "killed")]
     process = subprocess.Popen(

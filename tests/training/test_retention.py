@@ -47,4 +47,5 @@ def test_full_answers_keep_their_f1_after_a_run_on_three_classes(tmp_path: Path,
     vlm.use_adapter(adapter)
     after = item_f1(vlm, unseen, taxonomy)
     print(f"item F1 {before:.3f} before, {after:.3f} after")
-    assert after > before - 0.08
+    # Seen: 0.780 before, 0.775 after; 0.686 where the other classes are taught as absent.
+    assert after > before - 0.05
