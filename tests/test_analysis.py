@@ -4,6 +4,7 @@ import io
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,20 @@ def test_an_adapter_that_does_not_load_is_an_error_not_another_models_answer(
     for _ in range(2):
         with pytest.raises(BadModel):
             desk.analyse(scan)
+
+
+def test_scans_analysed_together_get_the_answers_they_get_alone(taxonomy: Taxonomy, scan: Scan) -> None:
+    other = replace(scan, bag_id="bag 8", image=Image.new("RGB", (50, 60), (1, 2, 3)))
+    box = Detection("scissors", 0.8, (10, 10, 40, 40))
+    vlm = SaysThis(said(KNIFE))
+    desk = analyser(taxonomy, vlm, SeesThis(box), max_queue=0)
+    together = desk.analyse_together([scan, other])
+    changing = {"id", "created_at", "timings_ms"}
+    for one, alone in zip(together, (desk.analyse(scan), desk.analyse(other)), strict=True):
+        assert one.model_dump(exclude=changing) == alone.model_dump(exclude=changing)
+    assert together[0].scan.bag_id == "bag 7"
+    assert together[0].id != together[1].id
+    assert desk.analyse_together([]) == []
 
 
 def test_one_scan_at_a_time_and_past_the_queue_busy(taxonomy: Taxonomy, scan: Scan) -> None:

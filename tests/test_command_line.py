@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
+from PIL.Image import Image
 from typer.testing import CliRunner
 
 from tests.api.conftest import FixedDetector, FixedVlm
@@ -21,6 +22,7 @@ from xray_app.store import users
 from xray_app.store.database import Database
 from xray_app.taxonomy import load_taxonomy
 from xray_app.types import Analysis, Role
+from xray_app.vlm.base import Answer
 
 
 @pytest.fixture
@@ -63,15 +65,14 @@ def test_a_scan_a_remote_model_gives_no_answer_to_does_not_stop_the_rest(
     for number in range(3):
         paths.append(str(tmp_path / f"{number}.png"))
         Path(paths[-1]).write_bytes(png(number + 40))
-    answers = iter([None, ModelUnavailable("The model server is away."), None])
     answer = FixedVlm.answer
 
-    def now_and_then(self: FixedVlm, *asked: Any) -> Any:
-        if problem := next(answers):
-            raise problem
-        return answer(self, *asked)
+    def all_but_one(self: FixedVlm, images: Sequence[Image], instructions: Sequence[str]) -> list[Answer]:
+        if any(image.getpixel((0, 0)) == (41, 0, 90) for image in images):
+            raise ModelUnavailable("The model server is away.")
+        return answer(self, images, instructions)
 
-    monkeypatch.setattr(FixedVlm, "answer", now_and_then)
+    monkeypatch.setattr(FixedVlm, "answer", all_but_one)
     result = run.invoke(command_line.app, ["analyze", *paths])
     assert result.exit_code == 1
     assert [json.loads(line)["scan"]["filename"] for line in result.stdout.splitlines()] == ["0.png", "2.png"]

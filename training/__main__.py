@@ -294,13 +294,32 @@ def plan(
     images: Annotated[int, typer.Option(min=1, help="Labelled scans to train on.")],
     method: Annotated[str, typer.Option(help="lora, qlora or full")] = "lora",
     epochs: Annotated[float | None, typer.Option()] = None,
+    measure: Annotated[
+        bool | None, typer.Option("--measure/--no-measure", help="Train a few steps here, and go by them.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Samples to measure with; without them, simulated scans.")] = None,
 ) -> None:
-    """Estimate memory, time and cost of a training on common machines, before anything starts."""
-    from training.plan import as_table
-    from training.plan import plan as estimate
-    from training.recipe import load_recipe
+    """Estimate memory, time and cost of a training on common machines, before anything starts.
 
-    print(as_table(estimate(load_recipe(recipe), _method(method), images, epochs=epochs)))
+    For the bundled model, or with --measure, a few steps on this machine say what it takes here.
+    """
+    from training import plan_tables
+    from training.plan import plan as estimate
+    from training.plan import shape_of
+    from training.recipe import load_recipe
+    from training.rehearsal import measured_here
+    from training.samples import read_jsonl
+
+    chosen, way = load_recipe(recipe), _method(method)
+    rows = estimate(chosen, way, images, epochs=epochs)
+    if measure or (measure is None and chosen.base == "bundled"):
+        samples = read_jsonl(data / "train.jsonl" if data.is_dir() else data) if data else []
+        print("Training a few steps here, to measure ...", file=sys.stderr)
+        rows[-1] = measured_here(chosen, way, images, epochs or chosen.epochs, _taxonomy(), samples)
+    print(f"{chosen.name}, {way}, {images} scans:\n\n{plan_tables.machines_table(rows)}")
+    print(f"\nMemory by picture size:\n\n{plan_tables.memory_table(chosen, way)}")
+    if shape_of(chosen.base).parameters >= plan_tables.COMPARABLE:
+        print(f"\nAll ways, beside the seed document's tables:\n\n{plan_tables.ways_table(chosen, images)}")
 
 
 Kind = Annotated[str, typer.Option(help="vlm-adapter or detector")]

@@ -10,7 +10,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from xray_app.errors import BadDataset
-from xray_app.vlm.prompt import batch, encode
+from xray_app.vlm.prompt import IGNORED, Encoded, batch, encode
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Collator:
         self.processor = processor
         self.max_tokens = max_tokens
         tokenizer = processor.tokenizer
-        self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        self.pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
         self._end = tokenizer.eos_token_id
 
     def response_ids(self, response: str) -> list[int]:
@@ -51,6 +51,15 @@ class Collator:
         Raises:
             BadDataset: an example is longer than `max_tokens`.
         """
+        encoded, responses = self.encode(examples)
+        return batch(encoded, self.pad, side="right", responses=responses)
+
+    def encode(self, examples: Sequence[Example]) -> tuple[Encoded, list[list[int]]]:
+        """Prompts and answers of N examples before padding.
+
+        Raises:
+            BadDataset: an example is longer than `max_tokens`.
+        """
         encoded = encode(self.processor, [one.image for one in examples], [one.instruction for one in examples])
         responses = [self.response_ids(one.response) for one in examples]
         for example, prompt, tail in zip(examples, encoded.ids, responses, strict=True):
@@ -59,4 +68,18 @@ class Collator:
                     f"A sample of {len(prompt) + len(tail)} tokens is over the limit of "
                     f"{self.max_tokens}: {example.response[:80]!r}. Lower the picture size."
                 )
-        return batch(encoded, self._pad, side="right", responses=responses)
+        return encoded, responses
+
+
+def answers_alone(inputs: dict[str, Any]) -> dict[str, Any]:
+    """The batch with labels, and so logits, from where the first answer begins: the same loss.
+
+    Logits of whole prompts, which nothing is learned from, are gigabytes for a large vocabulary.
+
+    Args:
+        inputs: as of `Collator`.
+    """
+    labels = inputs["labels"]
+    first = int((labels != IGNORED).any(0).int().argmax())
+    kept = labels.shape[1] - max(first - 1, 0)  # a token is foretold at the place before it
+    return {**inputs, "labels": labels[:, -kept:], "logits_to_keep": kept}

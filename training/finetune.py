@@ -15,16 +15,21 @@ from typing import Any
 import torch
 from peft import LoraConfig, TaskType, get_peft_model, prepare_model_for_kbit_training
 from torch import Tensor
+from torch.utils.data import Dataset
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 from transformers.loss.loss_utils import ForCausalLMLoss
 
-from training.collate import Collator
+from training.collate import Collator, answers_alone
+from training.lengths import WORTHWHILE, ByLength, padded_share, token_counts
+from training.lora_linear import quicken_lora
 from training.presentation import Samples, balanced
 from training.projection import Projector
 from training.recipe import Recipe
 from training.samples import Sample, read_jsonl
 from training.snapshot import samples_sha256
 from training.training_facts import TrainingFacts
+from training.vision_cache import Remembered, RowCollator, VisionCache, cacheable, inner_model
+from training.vision_tower import attends_to_all, batch_tower
 from xray_app.errors import BadRecipe
 from xray_app.settings import Settings
 from xray_app.taxonomy import Taxonomy, load_taxonomy
@@ -83,7 +88,9 @@ def load_base(recipe: Recipe, method: Method, base: str | None = None) -> LocalV
     from xray_app.settings import BUNDLED_VLM
 
     name = base or recipe.base
-    dtype: Dtype = "nf4" if method == "qlora" else "auto"
+    # In full at 32 bits: the smallest steps of AdamW are lost in 16-bit weights.
+    wanted: dict[Method, Dtype] = {"lora": "auto", "qlora": "nf4", "full": "fp32"}
+    dtype = wanted[method]
     folder, label = (str(BUNDLED_VLM), "bundled") if name == "bundled" else (name, name)
     vlm = LocalVlm.load(folder, dtype, label=label)
     if recipe.max_pixels is not None:
@@ -96,7 +103,22 @@ class FullTrainer(Trainer):
 
     transformers 5 saves Qwen-VL checkpoints under the hub's older parameter names but resumes from the
     module's own: every key would be missing, with no more than a warning.
+
+    Attributes:
+        order: gives the samples of each epoch; None is at random.
+        cache: of vision features, where batches are of `RowCollator`.
     """
+
+    order: ByLength | None = None
+    cache: VisionCache | None = None
+
+    def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Any:
+        return self.order or super()._get_train_sampler(train_dataset)
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        if self.cache is not None:
+            inputs = self.cache.recall(self.accelerator.unwrap_model(model), inputs, self.accelerator.autocast)
+        return super().compute_loss(model, answers_alone(inputs), *args, **kwargs)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)
@@ -198,6 +220,7 @@ def finetune(
         model.requires_grad_(True)
     shown = Samples(training, recipe, projector), Samples(stopping) if stopping else None
     trainer = _trainer(model, vlm, recipe, *shown, out, epochs)
+    _quicken(trainer, vlm, recipe, method)
     report = _Report(on_progress)
     trainer.add_callback(report)
     trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
@@ -261,7 +284,7 @@ def _trainer(
     stopping: Samples | None,
     out: Path,
     epochs: float,
-) -> Trainer:
+) -> FullTrainer:
     gpu = torch.cuda.is_available()
     bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and _has_bf16())
     step_samples = recipe.batch * recipe.accumulation
@@ -301,3 +324,24 @@ def _trainer(
         data_collator=Collator(vlm.processor, recipe.max_tokens),
         compute_loss_func=token_loss,
     )
+
+
+def _quicken(trainer: FullTrainer, vlm: LocalVlm, recipe: Recipe, method: Method) -> None:
+    """Less padding, faster attention on a CPU, and features kept: the same losses in less time."""
+    lengths = token_counts(vlm.processor, trainer.train_dataset.samples)
+    if padded_share(lengths, recipe.batch, recipe.seed) > WORTHWHILE:
+        trainer.order = ByLength(lengths, recipe.batch, recipe.seed)
+    inner = inner_model(trainer.model)
+    visual = getattr(inner, "visual", None)
+    # Measured in bf16 on a CPU; in 32 bits the library's own ways are as fast.
+    if not torch.cuda.is_available() and trainer.args.bf16 and attends_to_all(visual):
+        quicken_lora(trainer.model)
+        inner.language_model.set_attn_implementation("eager")  # the fused one takes three times as long backwards
+        if not recipe.gradient_checkpointing:
+            batch_tower(visual)
+    if cacheable(trainer.model, recipe, method):
+        trainer.cache = VisionCache.within_free_memory()
+        trainer.data_collator = RowCollator(trainer.data_collator)
+        trainer.train_dataset = Remembered(trainer.train_dataset)
+        if trainer.eval_dataset is not None:
+            trainer.eval_dataset = Remembered(trainer.eval_dataset)

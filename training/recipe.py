@@ -93,6 +93,11 @@ class Recipe(BaseModel):
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     seed: int = 0
 
+    @property
+    def shows_scans_as_they_are(self) -> bool:
+        """Whether a scan looks the same in every epoch."""
+        return not (self.turns or self.contrast or self.palette or self.threat_projection)
+
     def replayed(self, corrected: int) -> int:
         """How many simulated scans are replayed beside this many corrected ones."""
         return max(round(self.replay * corrected), self.replay_minimum)

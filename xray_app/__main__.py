@@ -45,26 +45,45 @@ def analyze(
 
     So is a scan that a model on another server gives no answer to.
     """
+    from xray_app.analysis import BATCH
     from xray_app.scan import Limits
 
     settings = Settings()
     analyser = _load_analyser(settings)
     limits = Limits(settings.max_upload_bytes, settings.max_pixels)
     broken = 0
+    readable: list[tuple[Path, Scan]] = []
     for path in scans:
         try:
-            scan = _read(path, limits)
+            readable.append((path, _read(path, limits)))
         except (DeskError, OSError) as error:
             broken += 1
             _tell(path, error)
-            continue
+        # A few scans of the largest size are a batch as well: their pixels wait in memory.
+        if len(readable) == BATCH or sum(scan.width * scan.height for _, scan in readable) > limits.max_pixels:
+            broken += _analyse_and_print(analyser, readable)
+            readable.clear()
+    broken += _analyse_and_print(analyser, readable)
+    if broken:
+        raise typer.Exit(1)
+
+
+def _analyse_and_print(analyser: Analyser, scans: list[tuple[Path, Scan]]) -> int:
+    """Analyses scans together and prints each; returns how many got no answer."""
+    try:
+        for analysis in analyser.analyse_together([scan for _, scan in scans]):
+            print(analysis.model_dump_json(), flush=True)
+        return 0
+    except ModelUnavailable:
+        pass
+    unanswered = 0
+    for path, scan in scans:  # one of them got no answer: which?
         try:
             print(analyser.analyse(scan).model_dump_json(), flush=True)
         except ModelUnavailable as error:
-            broken += 1
+            unanswered += 1
             _tell(path, error)
-    if broken:
-        raise typer.Exit(1)
+    return unanswered
 
 
 @users.command("add")

@@ -31,7 +31,7 @@ from xray_app.types import (
     Timings,
     VlmFacts,
 )
-from xray_app.vlm.base import Vlm
+from xray_app.vlm.base import Answer, Vlm
 from xray_app.vlm.reading import read_answer
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ logger = logging.getLogger(__name__)
 # Boxes of allowed and restricted classes below this are noise on the screen; prohibited ones are
 # kept down to the policy's lower threshold, because a missed knife costs more than a spare box.
 DISPLAY_CONFIDENCE = 0.25
+BATCH = 32
+"""Scans worth answering together: past it a CPU gains little, and a GPU runs out of memory."""
 DETECTOR_FILE = "detector.onnx"
 """In the folder of a registered detector."""
 
@@ -77,7 +79,7 @@ def facts_of(scan: Scan) -> ScanFacts:
 
 
 class Analyser:
-    """Both models over one scan, one scan at a time, with a bounded queue before them.
+    """Both models over a scan, or over a batch of them, one at a time, with a bounded queue before them.
 
     Attributes:
         vlm, detector: the base models; loaded once, shared by all threads.
@@ -145,14 +147,48 @@ class Analyser:
             Busy: too many scans are waiting already.
             BadModel: the active adapter or detector does not load; nothing is answered with another in its place.
         """
+        return self.analyse_together([scan])[0]
+
+    def analyse_together(self, scans: Sequence[Scan]) -> list[Analysis]:
+        """Reads scans in one batch, in less time than one by one; the answers are the same.
+
+        They take one place in the queue. `timings_ms.vlm` is each one's share of the batch.
+
+        Args:
+            scans: as many as fit into memory together, see `BATCH`.
+
+        Raises:
+            Busy: too many scans are waiting already.
+            BadModel: the active adapter or detector does not load; nothing is answered with another in its place.
+            ModelUnavailable: a model on another server gave no answer to one of them.
+        """
+        if not scans:
+            return []
         with self._queued():
             started = time.perf_counter()
             adapter = self._follow_promotion()
             detector = self._detector_in_use()
-            answer = self.vlm.answer([scan.image], [instruction()])[0]
-            answered = time.perf_counter()
-            boxes = self._boxes(detector, scan.image)
-            detected = time.perf_counter()
+            answers = self.vlm.answer([scan.image for scan in scans], [instruction()] * len(scans))
+            answering = (time.perf_counter() - started) / len(scans)
+            detected = [self._timed_boxes(detector, scan.image) for scan in scans]
+        return [
+            self._analysis(scan, answer, boxes, _timings(answering, seconds), adapter, detector)
+            for scan, answer, (boxes, seconds) in zip(scans, answers, detected, strict=True)
+        ]
+
+    def _timed_boxes(self, detector: Detector, image: Image) -> tuple[list[Box], float]:
+        started = time.perf_counter()
+        return self._boxes(detector, image), time.perf_counter() - started
+
+    def _analysis(
+        self,
+        scan: Scan,
+        answer: Answer,
+        boxes: list[Box],
+        timings: Timings,
+        adapter: str | None,
+        detector: Detector,
+    ) -> Analysis:
         report = read_answer(answer, self.taxonomy)
         validated = self._validated(scan.scanner_id, adapter)
         return Analysis(
@@ -169,11 +205,7 @@ class Analyser:
                 detector=DetectorFacts(name=detector.name, sha256=detector.sha256, validated=validated),
             ),
             taxonomy_sha256=self.taxonomy.sha256,
-            timings_ms=Timings(
-                vlm=(answered - started) * 1000,
-                detector=(detected - answered) * 1000,
-                total=(detected - started) * 1000,
-            ),
+            timings_ms=timings,
         )
 
     def detect(self, scan: Scan) -> list[Box]:
@@ -189,6 +221,10 @@ class Analyser:
     def _boxes(self, detector: Detector, image: Image) -> list[Box]:
         floor = min(self.policy.lower_threshold, DISPLAY_CONFIDENCE)
         return boxes_of(detector.detect(image, floor), self.taxonomy, self.policy)
+
+
+def _timings(vlm: float, detector: float) -> Timings:
+    return Timings(vlm=vlm * 1000, detector=detector * 1000, total=(vlm + detector) * 1000)
 
 
 def boxes_of(detections: Sequence[Detection], taxonomy: Taxonomy, policy: Policy) -> list[Box]:

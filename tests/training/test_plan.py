@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.tiny import save_tiny_vlm
-from training.plan import Estimate, as_table, memory_bytes, plan, shape_of
-from training.recipe import Recipe, load_recipe
+from training.plan import Estimate, memory_of, plan, shape_of
+from training.plan_tables import machines_table, memory_table, ways_table
+from training.recipe import Recipe, available, load_recipe
 from xray_app.errors import BadModel
 from xray_app.types import Method
 
@@ -42,12 +43,58 @@ def test_a_model_in_a_folder_is_read_and_an_unknown_one_refused(tmp_path: Path) 
     assert 1e6 < shape.parameters < 2e7
     assert shape.largest_picture == 112 * 112
     recipe = load_recipe("bundled")
-    assert memory_bytes(shape, recipe, "lora", 200) < memory_bytes(shape, recipe, "full", 200)
+    assert memory_of(shape, recipe, "lora", 200).total < memory_of(shape, recipe, "full", 200).total
     with pytest.raises(BadModel, match="Nothing is known"):
         shape_of("somebody/something")
 
 
 def test_the_table_says_what_does_not_fit() -> None:
-    text = as_table([Estimate("T4", 31.2, 0.001, 0.01, False), Estimate("H100", 31.2, 3.0, 10.5, True)])
+    text = machines_table([Estimate("T4", 31.2, 0.001, 0.01, False), Estimate("H100", 31.2, 3.0, 10.5, True)])
     assert "| T4 | no | 31.2 GB | 4 s | $0.01 |" in text
     assert "| H100 | yes | 31.2 GB | 3.0 h | $10.50 |" in text
+
+
+def test_the_bundled_shape_is_that_of_its_files() -> None:
+    shape = shape_of("bundled")
+    assert (shape.layers, shape.hidden, shape.vision.layers, shape.vision.hidden) == (4, 256, 6, 192)
+    assert shape.tied
+    assert 0 < shape.vision.parameters < shape.parameters
+    assert shape.language + shape.vision.parameters == shape.parameters
+
+
+def test_every_recipe_can_be_planned() -> None:
+    for name in available():
+        estimates = by_machine(load_recipe(name), "qlora")
+        assert 0 < estimates["A100 80 GB"].hours < 100, name
+        assert 0 < estimates["A100 80 GB"].memory_gb < 80, name
+
+
+def test_memory_is_said_by_part_and_grows_with_the_picture() -> None:
+    recipe, shape = load_recipe("rolmocr"), shape_of("reducto/RolmOCR")
+    small, large = (memory_of(shape, recipe, "lora", tokens) for tokens in (64, 1280))
+    assert large.weights == small.weights == 2 * shape.parameters
+    assert large.optimiser == small.optimiser
+    assert large.activations > 3 * small.activations
+    # PEFT counts 40,370,176 trained parameters for r=16 on the seven layers of this language model.
+    assert large.optimiser == pytest.approx(8 * 40_370_176)
+    full = memory_of(shape, recipe, "full", 64)
+    assert full.total > 16 * shape.parameters
+    rows = memory_table(recipe, "lora").splitlines()
+    assert rows[2].startswith("| 224 × 224 | 64 | ")
+    assert rows[-1].startswith("| largest | 1280 | ")
+
+
+def test_a_frozen_tower_costs_less_than_a_trained_one() -> None:
+    recipe = load_recipe("rolmocr")
+    both = recipe.model_copy(update={"lora_scope": "language+vision"})
+    frozen, trained = by_machine(recipe, "lora")["T4"], by_machine(both, "lora")["T4"]
+    assert frozen.hours < trained.hours
+    assert frozen.memory_gb < trained.memory_gb
+
+
+def test_all_ways_stand_beside_the_seed_documents_figures() -> None:
+    rows = {line.split(" | ")[0].strip("| "): line for line in ways_table(load_recipe("rolmocr"), 765).splitlines()}
+    assert {"lora", "qlora", "full", "yolov8n", "yolov8x"} < rows.keys()
+    assert rows["full"].count("does not fit") == 3
+    assert "24–40 GB | 4–8 h | A100 | $2–4 | 60–80 % | 20–27 %" in rows["lora"]
+    assert rows["yolov8n"].count("does not fit") == 0

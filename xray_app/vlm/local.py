@@ -14,7 +14,14 @@ import torch
 from peft import PeftConfig, get_peft_model
 from peft.utils import load_peft_weights, set_peft_model_state_dict
 from PIL.Image import Image
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    BitsAndBytesConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+)
 
 from xray_app.errors import BadModel
 from xray_app.vlm.base import Answer
@@ -80,6 +87,20 @@ def resolve_folder(name: str) -> Path:
         ) from error
 
 
+class _Said(LogitsProcessor):
+    """Notes the probability of the likeliest token at each step, which is the one a greedy answer says.
+
+    The logits of a whole batch, which `generate` could hand back instead, are gigabytes for a large vocabulary.
+    """
+
+    def __init__(self) -> None:
+        self.probabilities: list[torch.Tensor] = []
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        self.probabilities.append(torch.softmax(scores.float(), dim=-1).amax(dim=-1))
+        return scores
+
+
 class LocalVlm:
     """One base model in memory, answering with at most one adapter at a time.
 
@@ -132,6 +153,7 @@ class LocalVlm:
             # Within the lock: the picture size limits change with the adapter.
             inputs = batch(encode(self.processor, images, instructions), self._pad, side="left")
             device = self.model.device
+            said = _Said()
             out = self.model.generate(
                 **{key: value.to(device) for key, value in inputs.items()},
                 max_new_tokens=self.max_new_tokens,
@@ -143,16 +165,11 @@ class LocalVlm:
                 repetition_penalty=1.0,
                 eos_token_id=sorted(self._ends),
                 pad_token_id=self._pad,
-                return_dict_in_generate=True,
-                output_logits=True,
+                logits_processor=LogitsProcessorList([said]),
             )
-        prompt = inputs["input_ids"].shape[1]
-        said = out.sequences[:, prompt:]
-        logits = torch.stack(out.logits, dim=1).float()
-        chosen = torch.softmax(logits, dim=-1).gather(-1, said.unsqueeze(-1)).squeeze(-1)
-        return [
-            self._answer(ids, probabilities) for ids, probabilities in zip(said.tolist(), chosen.tolist(), strict=True)
-        ]
+        ids = out[:, inputs["input_ids"].shape[1] :].tolist()
+        probabilities = torch.stack(said.probabilities, dim=1).tolist()
+        return [self._answer(*one) for one in zip(ids, probabilities, strict=True)]
 
     def _answer(self, ids: list[int], probabilities: list[float]) -> Answer:
         stop = next((place for place, token in enumerate(ids) if token in self._ends), None)
