@@ -322,6 +322,35 @@ def plan(
         print(f"\nAll ways, beside the seed document's tables:\n\n{plan_tables.ways_table(chosen, images)}")
 
 
+@app.command()
+def experiment(
+    data: Annotated[Path, typer.Option("--data", help="A YOLO folder with train and val.")],
+    out: Out,
+    recipe: Annotated[str, typer.Option(help="A recipe's name, or the path of one.")] = "bundled",
+    clear: Annotated[
+        Path | None, typer.Option(help="A folder of scans without anything prohibited, for false alarms.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, max=60, help="Passes over all training scans at most.")] = 20,
+    patience: Annotated[int, typer.Option(min=0, help="Passes without a gain that end a training.")] = 6,
+    only: Annotated[list[str] | None, typer.Option(help="Cells to run now, as lora-*; may be repeated.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad scans out, and list them.")] = False,
+) -> None:
+    """Ask whether LoRA beats a detector trained on the same scans; goes on where it was stopped."""
+    from training.experiment.run import experiment as run
+    from training.experiment.run import read_scans
+    from training.recipe import load_recipe
+
+    def told(name: str, done: float, figures: dict[str, float]) -> None:
+        if not figures.keys() <= {"step", "seconds", "loss"}:
+            print(f"{name} {done:6.1%} {json.dumps(figures)}", file=sys.stderr)
+
+    taxonomy = _taxonomy()
+    scans = read_scans(data, clear, taxonomy, skip_bad)
+    limits = {"epochs": epochs, "patience": patience}
+    table = run(scans, load_recipe(recipe), out, Settings(), taxonomy, **limits, only=only or (), told=told)
+    print(table.read_text(), end="")
+
+
 Kind = Annotated[str, typer.Option(help="vlm-adapter or detector")]
 
 

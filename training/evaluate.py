@@ -88,25 +88,36 @@ def evaluate_detector(
     detector: Detector, samples: Sequence[Sample], taxonomy: Taxonomy, progress: Progress = _quiet
 ) -> DetectorEvaluated:
     """Boxes of each scan, and as items: those at or above `DETECTOR_ITEM_CONFIDENCE`, counted."""
-    outcomes, found = [], []
+    found: list[tuple[Detection, ...]] = []
     seconds = 0.0
     for sample in samples:
         image = sample.open()
         started = time.perf_counter()
-        detections = detector.detect(image, DETECTOR_FLOOR)
+        found.append(tuple(detector.detect(image, DETECTOR_FLOOR)))
         seconds += time.perf_counter() - started
+        progress(len(found), len(samples))
+    return DetectorEvaluated(as_items(samples, found, taxonomy), seconds / max(len(samples), 1), tuple(found))
+
+
+def as_items(
+    samples: Sequence[Sample],
+    found: Sequence[Sequence[Detection]],
+    taxonomy: Taxonomy,
+    item_confidence: float = DETECTOR_ITEM_CONFIDENCE,
+) -> tuple[ScanOutcome, ...]:
+    """What a detector said of N samples, from its boxes of each: those at or above a confidence, counted."""
+    outcomes = []
+    for sample, detections in zip(samples, found, strict=True):
         said: dict[str, int] = {}
         confidence: dict[str, float] = {}
         for box in detections:
             confidence[box.label] = max(confidence.get(box.label, 0.0), box.confidence)
-            if box.confidence >= DETECTOR_ITEM_CONFIDENCE:
+            if box.confidence >= item_confidence:
                 said[box.label] = said.get(box.label, 0) + 1
         outcomes.append(
             ScanOutcome.scoped(sample.bag_id, sample.labelled_classes, sample.counts(taxonomy), said, confidence)
         )
-        found.append(tuple(detections))
-        progress(len(outcomes), len(samples))
-    return DetectorEvaluated(tuple(outcomes), seconds / max(len(samples), 1), tuple(found))
+    return tuple(outcomes)
 
 
 def fused(vlm: Sequence[ScanOutcome], detector: Sequence[ScanOutcome]) -> tuple[ScanOutcome, ...]:

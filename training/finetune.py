@@ -9,6 +9,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,10 @@ logger = logging.getLogger(__name__)
 
 OnProgress = Callable[[float, dict[str, float]], bool]
 """Told the fraction done and the newest figures; answers True when the run is to stop."""
+
+
+Score = Callable[[LocalVlm, Sequence[Sample]], float]
+"""How good a model is on samples; more is better."""
 
 
 class Stopped(Exception):
@@ -107,10 +112,12 @@ class FullTrainer(Trainer):
     Attributes:
         order: gives the samples of each epoch; None is at random.
         cache: of vision features, where batches are of `RowCollator`.
+        score: how good the model is on what is kept for stopping; joins each evaluation's figures.
     """
 
     order: ByLength | None = None
     cache: VisionCache | None = None
+    score: Callable[[], float] | None = None
 
     def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Any:
         return self.order or super()._get_train_sampler(train_dataset)
@@ -119,6 +126,12 @@ class FullTrainer(Trainer):
         if self.cache is not None:
             inputs = self.cache.recall(self.accelerator.unwrap_model(model), inputs, self.accelerator.autocast)
         return super().compute_loss(model, answers_alone(inputs), *args, **kwargs)
+
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
+        output = super().evaluation_loop(*args, **kwargs)
+        if self.score is not None and output.metrics is not None:
+            output.metrics["eval_score"] = self.score()
+        return output
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
         super()._save(output_dir, state_dict)
@@ -135,6 +148,23 @@ def token_loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | 
     logits = outputs["logits"]
     loss: Tensor = ForCausalLMLoss(logits, labels, logits.shape[-1], num_items_in_batch)
     return loss
+
+
+class _Patience(TrainerCallback):
+    """Ends a training that has not become better for so many evaluations.
+
+    It asks the log alone, so that a resumed run stops where the undisturbed one does.
+    """
+
+    def __init__(self, metric: str, greater: bool, patience: int) -> None:
+        self.metric = metric
+        self.sign = 1 if greater else -1
+        self.patience = patience
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        seen = [self.sign * row[self.metric] for row in state.log_history if self.metric in row]
+        if len(seen) - 1 - seen.index(max(seen)) >= self.patience:
+            control.should_training_stop = True
 
 
 class _Report(TrainerCallback):
@@ -159,6 +189,7 @@ class _Report(TrainerCallback):
             "loss": "loss",
             "grad_norm": "gradient_norm",
             "eval_loss": "stopping_loss",
+            "eval_score": "stopping_score",
             "learning_rate": "learning_rate",
         }
         figures = {ours: float(logs[theirs]) for theirs, ours in wanted.items() if theirs in (logs or {})}
@@ -176,6 +207,7 @@ def finetune(
     taxonomy: Taxonomy | None = None,
     epochs: float | None = None,
     resume: bool = False,
+    score: Score | None = None,
     on_progress: OnProgress = lambda done, figures: False,
 ) -> Path:
     """Fine-tunes the recipe's base on `train.jsonl` and saves the adapter of the best checkpoint (of the last one
@@ -190,6 +222,7 @@ def finetune(
         taxonomy: reads the answers; left out, the one of the settings.
         epochs: another number than the recipe's.
         resume: goes on from the newest whole checkpoint in `out`, from the start where there is none.
+        score: chooses the best checkpoint by the samples kept for stopping; left out, their loss does.
         on_progress: told after every step; returns True to stop.
 
     Returns:
@@ -219,7 +252,9 @@ def finetune(
     if method == "full":
         model.requires_grad_(True)
     shown = Samples(training, recipe, projector), Samples(stopping) if stopping else None
-    trainer = _trainer(model, vlm, recipe, *shown, out, epochs)
+    trainer = _trainer(model, vlm, recipe, *shown, out, epochs, by_score=score is not None)
+    if score is not None and stopping:
+        trainer.score = partial(score, vlm, stopping)
     _quicken(trainer, vlm, recipe, method)
     report = _Report(on_progress)
     trainer.add_callback(report)
@@ -234,7 +269,8 @@ def finetune(
         vlm.processor.save_pretrained(folder / "processor")
         write_base(folder, vlm)
     took = time.monotonic() - report.started
-    TrainingFacts(method=method, samples=len(training), epochs=epochs, seconds=took, resumed=resume).write(folder)
+    passes = trainer.state.epoch or epochs  # fewer than asked for, where patience ended it
+    TrainingFacts(method=method, samples=len(training), epochs=passes, seconds=took, resumed=resume).write(folder)
     return folder
 
 
@@ -284,11 +320,13 @@ def _trainer(
     stopping: Samples | None,
     out: Path,
     epochs: float,
+    by_score: bool,
 ) -> FullTrainer:
     gpu = torch.cuda.is_available()
     bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and _has_bf16())
     step_samples = recipe.batch * recipe.accumulation
     steps = max(1, int(epochs * -(-len(training) // step_samples)))
+    metric = "eval_score" if by_score else "eval_loss"
     arguments = TrainingArguments(
         output_dir=str(out / "checkpoints"),
         num_train_epochs=epochs,
@@ -308,7 +346,8 @@ def _trainer(
         save_strategy="epoch",
         save_total_limit=2,
         load_best_model_at_end=stopping is not None,
-        metric_for_best_model="eval_loss" if stopping is not None else None,
+        metric_for_best_model=metric if stopping is not None else None,
+        greater_is_better=by_score,
         activation_checkpointing=recipe.gradient_checkpointing,
         remove_unused_columns=False,
         label_names=["labels"],
@@ -316,6 +355,7 @@ def _trainer(
         disable_tqdm=True,
         report_to="none",
     )
+    patience = [_Patience(metric, by_score, recipe.patience)] if recipe.patience and stopping is not None else []
     return FullTrainer(
         model=model,
         args=arguments,
@@ -323,6 +363,7 @@ def _trainer(
         eval_dataset=stopping,
         data_collator=Collator(vlm.processor, recipe.max_tokens),
         compute_loss_func=token_loss,
+        callbacks=patience,
     )
 
 

@@ -53,6 +53,8 @@ class DetectorRecipe(Value):
         sizes: side of the input square in pixels, one for each equal part of the training; the last is the
             one it is served with. Small first: most of what is learned does not need the detail.
         epochs: passes over the training scans.
+        patience: passes without a better checkpoint (by mAP50 on the validation scans) after which a training
+            ends; 0 goes on to the last.
         batch: scans a step.
         learning_rate: of AdamW, at its highest; cosine down from there.
         weight_decay: on weights, not on biases and normalisation.
@@ -67,6 +69,7 @@ class DetectorRecipe(Value):
     variant: Literal["n", "t", "s"] = "t"
     sizes: tuple[int, ...] = (320,)
     epochs: float = Field(default=30, gt=0)
+    patience: int = Field(default=0, ge=0)
     batch: int = Field(default=16, gt=0)
     learning_rate: float = Field(default=5e-4, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
@@ -165,14 +168,18 @@ def train_detector(
     if resume and checkpoint.exists():
         run.load(checkpoint)
     best, onnx_path = out / "best.json", out / "detector.onnx"
-    best_map = json.loads(best.read_text())["map50"] if resume and best.exists() else -1.0
+    best_step, best_map = 0, -1.0
+    if resume and best.exists():
+        kept = json.loads(best.read_text())
+        best_step, best_map = kept["step"], kept["map50"]
     serving_size = recipe.sizes[-1]
     logger.info(
         "%d scans to train on, %d to pick the best by, %d classes, %d steps of %d scans at %d pixels",
         len(train), len(val), len(network.labels), run.steps, run.batch, serving_size,
     )  # fmt: skip
     started = saved = time.monotonic()
-    while run.step < run.steps:
+    finished = run.step >= run.steps
+    while not finished:
         row: dict[str, Any] = {"loss": run.advance()}
         if not math.isfinite(row["loss"]):
             raise BadModel(f"The training diverged at step {run.step}; try a lower learning rate.")
@@ -182,10 +189,12 @@ def train_detector(
             row |= {"epoch": run.step / run.per_epoch}
             row |= {"map50": score, "map50_95": finer} if val else {}
             if score >= best_map or not val:
-                best_map = score
+                best_step, best_map = run.step, score
                 (out / "last.onnx").replace(onnx_path)
                 run.average.save_for_libreyolo(out / "detector.pt", serving_size)
                 best.write_text(json.dumps({"step": run.step, "map50": score, "map50_95": finer}))
+            waited = (run.step - best_step) / run.per_epoch
+            finished = run.step >= run.steps or bool(recipe.patience and val and waited >= recipe.patience)
         row = {"step": run.step, "seconds": time.monotonic() - started, **row}
         stop = bool(on_progress and on_progress(run.step / run.steps, row))
         if stop or time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -195,11 +204,12 @@ def train_detector(
             break
     if not onnx_path.exists():  # stopped within the first epoch
         run.average.export(onnx_path, serving_size, name or out.name)
-    if run.step >= run.steps:
+    if finished:
         for leftover in (checkpoint, out / "last.onnx", *out.glob("frames-*.npy")):
             leftover.unlink(missing_ok=True)
     took = time.monotonic() - started
-    facts = TrainingFacts(method="detector", samples=len(train), epochs=recipe.epochs, seconds=took, resumed=resume)
+    passes = run.step / run.per_epoch
+    facts = TrainingFacts(method="detector", samples=len(train), epochs=passes, seconds=took, resumed=resume)
     facts.write(out)
     return onnx_path
 

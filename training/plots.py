@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
+
+from training.outcomes import Rate
 
 SIDE = 300
 LEFT, TOP, RIGHT, BOTTOM = 56, 34, 16, 46
@@ -104,15 +106,37 @@ def classes(per_class: Mapping[str, Mapping[str, Any]], title: str) -> str:
     return _svg(margin + width + 60, bottom + 44, [*parts, note])
 
 
-def _square(title: str, below: str, beside: str) -> list[str]:
-    """Axes from 0 to 1 both ways."""
+def growth(series: Mapping[str, Sequence[tuple[int, Rate]]], title: str, amount: str, rate: str) -> str:
+    """A rate with its interval against an amount, a line a model.
+
+    Args:
+        series: by model (`vlm`, `detector`), points (amount, rate) in ascending order.
+        title: above the picture.
+        amount, rate: names of the axes.
+    """
+    most = max((count for points in series.values() for count, _ in points), default=0) or 1
+    parts = _square(title, amount, rate, lambda share: f"{share * most:.0f}")
+    for name, points in series.items():
+        known = [(count / most, one.value, one.ci) for count, one in points if one.value is not None and one.ci]
+        for x, y, (low, high) in known:
+            whisker = (
+                f'<path d="M{_x(x):.1f} {_y(low):.1f}V{_y(high):.1f}" stroke="{COLOURS[name]}" stroke-opacity=".4"/>'
+            )
+            dot = f'<circle cx="{_x(x):.1f}" cy="{_y(y):.1f}" r="3" fill="{COLOURS[name]}"/>'
+            parts += [whisker, dot]
+        parts.append(_line([(x, y) for x, y, _ in known], COLOURS[name]))
+    return _svg(LEFT + SIDE + RIGHT, TOP + SIDE + BOTTOM, [*parts, *_legend(series, top=True)])
+
+
+def _square(title: str, below: str, beside: str, named: Callable[[float], str] = "{:g}".format) -> list[str]:
+    """Axes from 0 to 1 both ways; `named` says what stands below the lower one."""
     parts = [f'<text x="8" y="20" font-weight="bold">{escape(title)}</text>']
     for tick in range(0, 11, 2):
         share = tick / 10
         parts += [
             _line([(share, 0), (share, 1)], GRID),
             _line([(0, share), (1, share)], GRID),
-            f'<text x="{_x(share):.1f}" y="{TOP + SIDE + 16}" text-anchor="middle">{share:g}</text>',
+            f'<text x="{_x(share):.1f}" y="{TOP + SIDE + 16}" text-anchor="middle">{named(share)}</text>',
             f'<text x="{LEFT - 6}" y="{_y(share) + 4:.1f}" text-anchor="end">{share:g}</text>',
         ]
     middle = TOP + SIDE / 2
@@ -123,11 +147,11 @@ def _square(title: str, below: str, beside: str) -> list[str]:
     ]
 
 
-def _legend(names: Iterable[str]) -> list[str]:
-    """In the corner that a good model leaves empty."""
+def _legend(names: Iterable[str], top: bool = False) -> list[str]:
+    """In the right corner that is likely to be empty."""
     parts = []
     for place, name in enumerate(names):
-        y = TOP + SIDE - 14 - 16 * place
+        y = TOP + 18 + 16 * place if top else TOP + SIDE - 14 - 16 * place
         parts.append(f'<rect x="{LEFT + SIDE - 112}" y="{y - 8}" width="10" height="10" fill="{COLOURS[name]}"/>')
         parts.append(f'<text x="{LEFT + SIDE - 97}" y="{y + 1}">{NAMES[name]}</text>')
     return parts

@@ -46,6 +46,8 @@ class Recipe(BaseModel):
         learning_rate, warmup_fraction, weight_decay: of AdamW.
         schedule: how the learning rate falls to 0 after the warm-up.
         epochs: passes over corrections and replay.
+        patience: epochs without a better checkpoint (by the samples kept for stopping) after which a training ends;
+            0 goes on to the last.
         batch, accumulation: samples a step are their product.
         replay: replayed simulated scans for each corrected scan or sample of a data set.
         replay_minimum: never fewer than this many, so that few corrections forget nothing.
@@ -78,6 +80,7 @@ class Recipe(BaseModel):
     weight_decay: float = Field(default=0.01, ge=0)
     schedule: Literal["cosine", "linear"] = "cosine"
     epochs: float = Field(default=3, gt=0, le=1000)
+    patience: int = Field(default=0, ge=0)
     batch: int = Field(default=4, ge=1)
     accumulation: int = Field(default=4, ge=1)
     replay: float = Field(default=1.0, ge=0, le=100)

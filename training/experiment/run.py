@@ -1,0 +1,149 @@
+"""The seed document's question over a labelled data set: does LoRA on the VLM beat a detector on the same scans?
+
+Every cell is kept once it is measured and skipped from then on, so that the command goes on across sittings.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from transformers import AutoConfig
+
+from training.experiment.cells import Cell, cells
+from training.experiment.table import curve, written
+from training.experiment.trial import Result, Scans, run_cell
+from training.finetune_detector import DetectorRecipe
+from training.recipe import Recipe
+from training.samples import LOCAL_LIMITS, Sample, file_sha256, make_sample
+from training.snapshot import samples_sha256
+from training.yolo import read_yolo
+from xray_app import scan
+from xray_app.detector.load import detector_file
+from xray_app.errors import BadDataset, BadScan
+from xray_app.settings import BUNDLED_VLM, Settings
+from xray_app.taxonomy import Taxonomy
+from xray_app.vlm.load import base_sha256
+from xray_app.vlm.local import resolve_folder
+
+logger = logging.getLogger(__name__)
+
+EPOCHS = 20
+PATIENCE = 6
+Told = Callable[[str, float, dict[str, float]], None]
+"""Told a cell's name, the share done and the newest figures."""
+
+
+def read_scans(data: Path, clear: Path | None, taxonomy: Taxonomy, skip_bad: bool = False) -> Scans:
+    """A YOLO folder with `train` and `val`, and a folder of pictures said to hold nothing prohibited.
+
+    Raises:
+        BadDataset: a part is missing, or `read_yolo` finds a label wrong or a bag in both parts.
+    """
+    found = read_yolo(data, taxonomy, skip_bad)
+    for problem in found.left_out:
+        logger.warning("left out: %s", problem)
+    if not found.splits.get("train") or not found.splits.get("val"):
+        raise BadDataset(f"{data / 'data.yaml'} names no train and val. The experiment keeps the data set's own split.")
+    train, val = list(found.splits["train"]), list(found.splits["val"])
+    return Scans(train, val, list(_clear(clear, val[0].labelled_classes, taxonomy)) if clear else [])
+
+
+def _clear(folder: Path, labels: tuple[str, ...] | None, taxonomy: Taxonomy) -> Iterator[Sample]:
+    files = sorted(file for file in (folder / "images" if (folder / "images").is_dir() else folder).iterdir())
+    for file in files:
+        try:
+            picture = scan.read_scan(file.read_bytes(), file.name, LOCAL_LIMITS).image
+        except BadScan as error:
+            raise BadDataset(f"{file}: {error}") from error
+        yield make_sample(file, picture.size, {}, (), labels, file.stem, taxonomy)
+
+
+def experiment(
+    scans: Scans,
+    recipe: Recipe,
+    out: Path,
+    settings: Settings,
+    taxonomy: Taxonomy,
+    *,
+    detector: DetectorRecipe | None = None,
+    epochs: int = EPOCHS,
+    patience: int = PATIENCE,
+    only: Sequence[str] = (),
+    told: Told = lambda name, done, figures: None,
+) -> Path:
+    """Runs what has not been run yet, and writes the table anew after each cell.
+
+    Args:
+        scans: from `read_scans`.
+        recipe: of the VLM; its replay is left out, since this asks about these scans alone.
+        out: a folder for every cell; `experiment.md` and `curve.svg` beside them.
+        settings: name the detector everything starts from; the VLM is the recipe's base.
+        taxonomy: names the classes.
+        detector: recipe of the detector.
+        epochs: passes over all training scans at most.
+        patience: passes without a better checkpoint, for both models.
+        only: patterns of cell names, as `lora-*`; empty is all.
+        told: told of every step.
+
+    Returns:
+        The table's file.
+
+    Raises:
+        BadDataset: `out` holds an experiment on other scans, models or settings.
+    """
+    settings = settings.model_copy(update={"vlm": recipe.base})
+    recipe = recipe.model_copy(update={"patience": patience})
+    detector = (detector or DetectorRecipe()).model_copy(update={"patience": patience})
+    out.mkdir(parents=True, exist_ok=True)
+    _same(out, scans, recipe, detector, epochs, settings)
+    folder = BUNDLED_VLM if recipe.base == "bundled" else resolve_folder(recipe.base)
+    planned = list(cells(recipe, AutoConfig.from_pretrained(folder).model_type, len(scans.train), epochs))
+    table = _write(out, planned, scans.train, taxonomy)
+    for cell in planned:
+        if only and not any(fnmatch(cell.name, pattern) for pattern in only):
+            continue
+
+        def progress(done: float, figures: dict[str, float], name: str = cell.name) -> bool:
+            told(name, done, figures)
+            return False
+
+        run_cell(cell, scans, recipe, detector, settings, taxonomy, out / cell.name, progress)
+        _write(out, planned, scans.train, taxonomy)
+    return table
+
+
+def _same(out: Path, scans: Scans, recipe: Recipe, detector: DetectorRecipe, epochs: int, settings: Settings) -> None:
+    facts = {
+        "train_sha256": samples_sha256(scans.train),
+        "val_sha256": samples_sha256(scans.val),
+        "clear_sha256": samples_sha256(scans.clear),
+        "vlm_sha256": base_sha256(settings.vlm),
+        "detector_sha256": file_sha256(detector_file(settings)),
+        "recipe": recipe.model_dump(mode="json"),
+        "detector_recipe": detector.model_dump(mode="json"),
+        "epochs": epochs,
+    }
+    noted = out / "experiment.json"
+    if noted.is_file():
+        before = json.loads(noted.read_text())
+        if changed := [name for name, value in facts.items() if before.get(name) != value]:
+            raise BadDataset(f"{out} holds an experiment with another {', '.join(changed)}. Use another --out.")
+    noted.write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def _write(out: Path, planned: Sequence[Cell], train: Sequence[Sample], taxonomy: Taxonomy) -> Path:
+    found = {cell.name: Result.read(out / cell.name) for cell in planned}
+    results = {name: one for name, one in found.items() if one is not None}
+    counts: Counter[str] = Counter()
+    for sample in train:
+        counts.update(set(sample.counts(taxonomy)))
+    labels = [label for label, _ in counts.most_common()]
+    table = out / "experiment.md"
+    table.write_text(written(results, [cell.name for cell in planned], labels, taxonomy))
+    (out / "curve.svg").write_text(curve(results, taxonomy))
+    return table

@@ -1,0 +1,248 @@
+"""One cell of the experiment: trained if it is to be, then measured once on scans it has never seen."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from training.detection_intervals import map_rates
+from training.detection_metrics import scored
+from training.evaluate import as_items, evaluate_detector, evaluate_vlm
+from training.experiment.cells import Cell, first
+from training.finetune import finetune, split_for_stopping
+from training.finetune_detector import DetectorRecipe, train_detector
+from training.outcomes import BagTable, Rate, ScanOutcome
+from training.recipe import Recipe
+from training.samples import Sample, write_jsonl
+from training.training_facts import TrainingFacts, training_facts
+from xray_app.detector.base import Detection
+from xray_app.detector.load import detector_file, load_detector
+from xray_app.settings import Settings
+from xray_app.taxonomy import Taxonomy
+from xray_app.types import Method
+from xray_app.vlm.load import load_vlm
+from xray_app.vlm.local import LocalVlm
+
+logger = logging.getLogger(__name__)
+
+RESULT = "result.json"
+CONFIDENCES = tuple(round(0.05 * step, 2) for step in range(1, 19))
+"""From which confidence on a detector's box counts as an item said: chosen on the scans kept for stopping."""
+DEFAULT_CONFIDENCE = 0.25
+
+OnProgress = Callable[[float, dict[str, float]], bool]
+
+
+@dataclass(frozen=True)
+class Scans:
+    """What the experiment is about.
+
+    Attributes:
+        train: the training part; stopping and every choice use a share of it.
+        val: reported on, nothing else.
+        clear: said to hold no prohibited item, asked about the same classes; for false alarms alone.
+    """
+
+    train: list[Sample]
+    val: list[Sample]
+    clear: list[Sample]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a cell.
+
+    Attributes:
+        cell: which.
+        val, clear: outcomes in the order of the samples.
+        seconds_per_scan: wall time on `val`.
+        facts: of the training; None without one.
+        map50: of a detector on `val`.
+        item_confidence: of a detector, see `CONFIDENCES`.
+        failed: why there is nothing of all that.
+    """
+
+    cell: Cell
+    val: tuple[ScanOutcome, ...] = ()
+    clear: tuple[ScanOutcome, ...] = ()
+    seconds_per_scan: float = 0.0
+    facts: TrainingFacts | None = None
+    map50: Rate = field(default_factory=lambda: Rate(None, None))
+    item_confidence: float | None = None
+    failed: str | None = None
+
+    def write(self, folder: Path) -> None:
+        """Whole or not at all: a result that is there is never measured again."""
+        told = {
+            "cell": self.cell.model_dump(),
+            "val": [_as_json(one) for one in self.val],
+            "clear": [_as_json(one) for one in self.clear],
+            "seconds_per_scan": self.seconds_per_scan,
+            "facts": self.facts and self.facts.model_dump(),
+            "map50": asdict(self.map50),
+            "item_confidence": self.item_confidence,
+            "failed": self.failed,
+        }
+        part = folder / f"{RESULT}.part"
+        part.write_text(json.dumps(told) + "\n")
+        part.replace(folder / RESULT)
+
+    @classmethod
+    def read(cls, folder: Path) -> Result | None:
+        """What `write` left in a cell's folder, or None."""
+        if not (folder / RESULT).is_file():
+            return None
+        told: dict[str, Any] = json.loads((folder / RESULT).read_text())
+        told["cell"] = Cell.model_validate(told["cell"])
+        told["facts"] = told["facts"] and TrainingFacts.model_validate(told["facts"])
+        value, ci = told["map50"]["value"], told["map50"]["ci"]
+        told["map50"] = Rate(value, ci and (ci[0], ci[1]))
+        for part in ("val", "clear"):
+            told[part] = tuple(ScanOutcome(**one) for one in told[part])
+        return cls(**told)
+
+
+def _as_json(scan: ScanOutcome) -> dict[str, Any]:
+    counts = {"true": dict(scan.true), "said": dict(scan.said), "confidence": dict(scan.confidence)}
+    return {"bag_id": scan.bag_id, **counts}
+
+
+def run_cell(
+    cell: Cell,
+    scans: Scans,
+    recipe: Recipe,
+    detector: DetectorRecipe,
+    settings: Settings,
+    taxonomy: Taxonomy,
+    folder: Path,
+    on_progress: OnProgress = lambda done, figures: False,
+) -> Result:
+    """Trains, measures and keeps the result; goes on from the newest checkpoint, and does nothing that is done.
+
+    Args:
+        cell: what to do.
+        scans: the experiment's.
+        recipe: of the VLM; nothing is replayed.
+        detector: of the detector.
+        settings: name the served pair that everything starts from.
+        taxonomy: names the classes.
+        folder: the cell's own. Weights in it are removed once they are measured.
+        on_progress: told of every step.
+    """
+    if (done := Result.read(folder)) is not None:
+        return done
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        if cell.kind == "vlm":
+            result = _vlm(cell, scans, recipe, settings, taxonomy, folder, on_progress)
+        else:
+            result = _detector(cell, scans, detector, settings, taxonomy, folder, on_progress)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        result = Result(cell, failed=f"not enough memory: {error}")
+    result.write(folder)
+    for made in ("work", "data"):
+        shutil.rmtree(folder / made, ignore_errors=True)
+    return result
+
+
+def stopping_score(taxonomy: Taxonomy, settings: Settings) -> Callable[[LocalVlm, Sequence[Sample]], float]:
+    """Item F1 on the scans kept for stopping: what counts in the end, not the loss of single tokens."""
+    policy = taxonomy.policy(settings.policy)
+
+    def score(vlm: LocalVlm, samples: Sequence[Sample]) -> float:
+        table = BagTable.of(evaluate_vlm(vlm, samples, taxonomy).outcomes, taxonomy, policy)
+        return table.item_f1().value or 0.0
+
+    return score
+
+
+def _vlm(
+    cell: Cell,
+    scans: Scans,
+    recipe: Recipe,
+    settings: Settings,
+    taxonomy: Taxonomy,
+    folder: Path,
+    on_progress: OnProgress,
+) -> Result:
+    facts, made = None, None
+    if cell.method != "untuned":
+        write_jsonl(first(scans.train, cell.images), folder / "data" / "train.jsonl")
+        changed = {"seed": cell.seed, **({"lora_scope": cell.scope} if cell.scope else {})}
+        made = finetune(
+            folder / "data",
+            recipe.model_copy(update=changed),
+            cast(Method, cell.method),
+            folder / "work",
+            taxonomy=taxonomy,
+            epochs=cell.epochs,
+            resume=True,
+            score=stopping_score(taxonomy, settings),
+            on_progress=on_progress,
+        )
+        facts = training_facts(made)
+    own = {"vlm": str(made)} if cell.method == "full" else {"vlm_dtype": "nf4"} if cell.method == "qlora" else {}
+    vlm = load_vlm(settings.model_copy(update=own))
+    if cell.method in ("lora", "qlora"):
+        vlm.use_adapter(made)
+    val = evaluate_vlm(vlm, scans.val, taxonomy)
+    clear = evaluate_vlm(vlm, scans.clear, taxonomy)
+    return Result(cell, val.outcomes, clear.outcomes, val.seconds_per_scan, facts)
+
+
+def _detector(
+    cell: Cell,
+    scans: Scans,
+    recipe: DetectorRecipe,
+    settings: Settings,
+    taxonomy: Taxonomy,
+    folder: Path,
+    on_progress: OnProgress,
+) -> Result:
+    stopping = split_for_stopping(scans.train)[1]
+    facts, served = None, settings
+    if cell.method != "untuned":
+        # The very scans that choose the VLM's checkpoint.
+        training, stopping = split_for_stopping(first(scans.train, cell.images))
+        made = train_detector(
+            training,
+            stopping,
+            folder / "work",
+            taxonomy,
+            weights=detector_file(settings),
+            recipe=recipe.model_copy(update={"epochs": cell.epochs, "seed": cell.seed}),
+            resume=True,
+            on_progress=on_progress,
+        )
+        facts, served = training_facts(made), settings.model_copy(update={"detector": str(made)})
+    model = load_detector(served, taxonomy)
+    confidence = DEFAULT_CONFIDENCE
+    if stopping:
+        confidence = _best_confidence(stopping, evaluate_detector(model, stopping, taxonomy).detections, taxonomy)
+    val = evaluate_detector(model, scans.val, taxonomy)
+    clear = evaluate_detector(model, scans.clear, taxonomy)
+    predictions, truths = scored(scans.val, val.detections)
+    return Result(
+        cell,
+        as_items(scans.val, val.detections, taxonomy, confidence),
+        as_items(scans.clear, clear.detections, taxonomy, confidence),
+        val.seconds_per_scan,
+        facts,
+        map_rates(predictions, truths, [sample.bag_id for sample in scans.val])[0],
+        confidence,
+    )
+
+
+def _best_confidence(samples: Sequence[Sample], found: Sequence[Sequence[Detection]], taxonomy: Taxonomy) -> float:
+    def f1(confidence: float) -> float:
+        outcomes = as_items(samples, found, taxonomy, confidence)
+        return BagTable.of(outcomes, taxonomy, taxonomy.policy("")).item_f1().value or 0.0
+
+    return max(CONFIDENCES, key=f1)
