@@ -1,0 +1,109 @@
+"""Commands for what the desk may serve: registered, promoted, rolled back."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated, cast, get_args
+
+import typer
+
+from training.commands.common import open_database
+from xray_app.errors import BadInput
+from xray_app.settings import Settings
+from xray_app.taxonomy import load_taxonomy
+from xray_app.types import AdapterKind
+
+# The heavy rooms (torch, transformers) are imported inside the commands: --help answers at once.
+
+app = typer.Typer()
+
+
+Kind = Annotated[str, typer.Option(help="vlm-adapter or detector")]
+
+
+@app.command()
+def register(
+    adapter: Annotated[Path, typer.Option(help="A PEFT folder trained elsewhere, or one with detector.onnx.")],
+    vlm: Annotated[str, typer.Option(help="Its base model, as XRAY_VLM takes it.")] = "bundled",
+    kind: Kind = "vlm-adapter",
+) -> None:
+    """Send an adapter or a detector trained elsewhere through the gate and record it."""
+    import uuid
+
+    from training import registry
+    from training.detector_run import examine_detector
+    from training.pipeline import examine
+    from training.samples import from_corrections
+    from xray_app.vlm.load import load_local
+
+    settings = Settings().model_copy(update={"vlm": vlm})
+    taxonomy = load_taxonomy(settings.taxonomy)
+    policy, chosen, adapter_id = taxonomy.policy(settings.policy), _kind(kind), uuid.uuid4().hex
+    registry.check_files(adapter, chosen)
+    db = open_database(settings)
+    site = from_corrections(db, taxonomy)["holdout"]
+
+    def told(done: float) -> None:
+        pass
+
+    if chosen == "detector":
+        manifest = examine_detector(db, settings, adapter, adapter_id, site, taxonomy, told)
+    else:
+        manifest = examine(
+            db, settings, load_local(vlm, settings.vlm_dtype), adapter, adapter_id, site, taxonomy, policy, told
+        ).manifest
+    print(registry.register(db, adapter, manifest).model_dump_json())
+
+
+def _kind(name: str) -> AdapterKind:
+    if name not in get_args(AdapterKind):
+        raise BadInput(f"--kind is vlm-adapter or detector, not {name!r}.")
+    return cast(AdapterKind, name)
+
+
+@app.command()
+def promote(
+    adapter_id: str,
+    by: Annotated[str, typer.Option(help="Who decides; goes into the audit log.")] = "command line",
+    force: Annotated[bool, typer.Option("--force", help="Against the gate; needs --reason.")] = False,
+    reason: Annotated[str | None, typer.Option()] = None,
+) -> None:
+    """Let a registered adapter answer from the next scan on."""
+    from training import registry
+    from xray_app.vlm.load import load_if_remote
+
+    settings = Settings()
+    remote = load_if_remote(settings)
+    hand_over = remote.receive if remote else None
+    print(registry.promote(open_database(settings), adapter_id, by, force, reason, hand_over).model_dump_json())
+
+
+@app.command()
+def rollback(
+    vlm: Annotated[str, typer.Option(help="The base model, as XRAY_VLM takes it.")] = "bundled",
+    by: Annotated[str, typer.Option(help="Who decides; goes into the audit log.")] = "command line",
+    kind: Kind = "vlm-adapter",
+) -> None:
+    """Back to the adapter or detector in use before; null is the base model."""
+    from training import registry
+    from training.samples import file_sha256
+    from xray_app.detector.load import detector_file
+    from xray_app.vlm.load import base_sha256
+
+    settings, chosen = Settings(), _kind(kind)
+    base = file_sha256(detector_file(settings)) if chosen == "detector" else base_sha256(vlm)
+    adapter = registry.rollback(open_database(settings), chosen, base, by)
+    print("null" if adapter is None else adapter.model_dump_json())
+
+
+@app.command(hidden=True)
+def run_pipeline(run_id: str) -> None:
+    """Work on a queued run: what the desk starts as a process of its own."""
+    from training.pipeline import be_modest
+    from training.pipeline import run_pipeline as work
+
+    settings = Settings()
+    be_modest()
+    shutil.rmtree(settings.data_dir / "runs" / run_id / "checkpoints", ignore_errors=True)
+    raise typer.Exit(work(open_database(settings), settings, run_id))
