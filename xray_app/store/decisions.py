@@ -117,6 +117,19 @@ def see(db: Database, analysis_id: str, supervisor: str) -> None:
             _mark(session, decision_id, "seen", supervisor)
 
 
+def analysis_of(db: Database, decision_id: str) -> str:
+    """The id of the analysis a decision is about.
+
+    Raises:
+        NotFound: no decision has this id.
+    """
+    with db.read() as session:
+        row = session.get(DecisionRow, decision_id)
+        if row is None:
+            raise NotFound("There is no decision with this id.")
+        return row.analysis_id
+
+
 def not_withdrawn(decision: type[DecisionRow] = DecisionRow) -> ColumnElement[bool]:
     """The condition that a decision still stands, for a query over `decision` (the table or an alias of it)."""
     return ~has_mark("withdrawn", decision)
