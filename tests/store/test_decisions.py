@@ -78,10 +78,13 @@ def test_clearing_a_high_bag_is_flagged_until_a_supervisor_has_seen_it(db: Datab
 def test_a_bag_is_decided_with_all_its_views(db: Database, stored: MakeAnalysis) -> None:
     older, top = stored(shade=1, bag_id="bag 7", risk=LOW), stored(shade=1, bag_id="bag 7", risk=LOW)
     side, other = stored(shade=2, bag_id="bag 7"), stored(shade=3, bag_id="bag 8")
-    first, second = decisions.add_for_bag(db, top.id, "CLEAR", 4.5, "why", "anna")
+    first, second, third = decisions.add_for_bag(db, top.id, "CLEAR", 4.5, "why", "anna")
     assert (first.analysis_id, first.seconds, second.analysis_id, second.seconds) == (top.id, 4.5, side.id, None)
     assert first.flagged, "another view of the bag is HIGH"
-    assert decisions.list(db, older.id) == decisions.list(db, other.id) == []
+    assert third.analysis_id == older.id, "an earlier analysis waits no more"
+    assert decisions.list(db, other.id) == []
+    again = decisions.add_for_bag(db, top.id, "SEARCH", 2.0, None, "anna")
+    assert [one.analysis_id for one in again] == [top.id, side.id]
 
 
 def test_the_queue_of_one_person(db: Database, stored: MakeAnalysis, taxonomy: Taxonomy) -> None:

@@ -369,7 +369,7 @@ def test_views_of_a_bag_share_a_tile_and_a_decision(
     page = tab.open_view(analyst, work | {"open_view": other["analysis_id"]})
     assert page[tab.viewer]["analysis_id"] == other["analysis_id"]
     page = tab.verdict.deciding("SEARCH")(analyst, work | {"seconds": 3.0}, None)
-    assert "other view" in page[tab.verdict.said]
+    assert "all views" in page[tab.verdict.said]
     for one, seconds in ((work["analysis_id"], 3.0), (other["analysis_id"], None)):
         (decision,) = decisions.list(services.db, one)
         assert (decision.decision, decision.seconds) == ("SEARCH", seconds)

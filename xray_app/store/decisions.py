@@ -57,7 +57,7 @@ def add(
 def add_for_bag(
     db: Database, analysis_id: str, decision: Action, seconds: float | None, note: str | None, author: str
 ) -> builtins.list[Decision]:
-    """Append a decision about every view of a bag, by each view's newest analysis; all or none.
+    """Append a decision about a bag: every view by its newest analysis, and what else waits of it; all or none.
 
     Args: as `add`; the seconds are kept with the view that was at hand, which comes first in the answer.
 
@@ -68,7 +68,10 @@ def add_for_bag(
         if row is None:
             raise NotFound("There is no analysis with this id.")
         views = _views(session, row.bag_id)
-        others = [view for view in views if view.scan_id != row.scan_id]
+        newest = [view for view in views if view.scan_id != row.scan_id]
+        decided = select(DecisionRow.id).where(DecisionRow.analysis_id == AnalysisRow.id, not_withdrawn()).exists()
+        waiting = session.scalars(select(AnalysisRow).where(AnalysisRow.bag_id == row.bag_id, ~decided))
+        others = {view.id: view for view in (*newest, *waiting) if view.id != row.id}.values()
         first = _append(session, row, views, decision, seconds, note, author)
         return [first, *(_append(session, view, views, decision, None, note, author) for view in others)]
 

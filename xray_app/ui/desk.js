@@ -242,11 +242,11 @@
   };
   function alarm(words, link, fading) {
     if (words && !fading) desk.tell("alarm");
-    const shown = document.querySelector("#desk-alarm");
+    const id = fading ? "desk-hint" : "desk-alarm", shown = document.querySelector(`#${id}`);
     if (shown) shown.remove();
     if (!words) return;
     const bar = document.createElement("div");
-    bar.id = "desk-alarm";
+    bar.id = id;
     bar.setAttribute("role", "alert");
     bar.append(words);
     if (link) { const way = document.createElement("a"); way.href = link; way.target = "_blank"; way.textContent = "Sign in"; bar.append(way); }

@@ -10,19 +10,20 @@ let waiting = [], sent = [], refused = [], done = 0, all = 0, busy = false, star
 const transport = () => document.querySelector("#upload input[type=file]");
 const isScan = file => !file.name.startsWith(".") && !/^(thumbs\.db|desktop\.ini)$/i.test(file.name);
 
-/** Puts files into the queue of this page. */
-function take(files) {
+/** Puts files into the queue of this page; what the last drop had not read is put away with a new one. */
+function take({ files, problems }) {
   const fit = [];
   for (const file of files.filter(isScan)) {
-    if (file.size > most) refused.push([file.name, `larger than ${Math.round(most / 1048576)} MB`]);
-    else if (!file.size) refused.push([file.name, "the file is empty"]);
+    if (file.size > most) problems.push([file.name, `larger than ${Math.round(most / 1048576)} MB`]);
+    else if (!file.size) problems.push([file.name, "the file is empty"]);
     else fit.push(file);
   }
-  if (!busy && !waiting.length) { done = 0; all = 0; if (fit.length) refused = refused.slice(-(files.length - fit.length) || refused.length); }
+  if (!busy && !waiting.length) { done = 0; all = 0; refused = []; }
+  refused.push(...problems);
   waiting.push(...fit);
   all += fit.length;
   draw();
-  if (!busy) send();
+  if (!busy && fit.length) send();
 }
 function send() {
   if (!waiting.length) { finish(); return; }
@@ -111,10 +112,10 @@ function draw() {
 /** All files below what was dropped; folders are walked. */
 async function dropped(transfer) {
   const entries = [...transfer.items].map(item => item.webkitGetAsEntry && item.webkitGetAsEntry()).filter(Boolean);
-  if (!entries.length) return [...transfer.files];
-  const found = [];
+  const files = [], problems = [];
+  if (!entries.length) return { files: [...transfer.files], problems };
   const walk = async entry => {
-    if (entry.isFile) { try { found.push(await new Promise((ok, no) => entry.file(ok, no))); } catch { refused.push([entry.name, "the browser could not read it"]); } return; }
+    if (entry.isFile) { try { files.push(await new Promise((ok, no) => entry.file(ok, no))); } catch { problems.push([entry.name, "the browser could not read it"]); } return; }
     const reader = entry.createReader();
     for (;;) {  // a reader gives a hundred at a time
       const some = await new Promise((ok, no) => reader.readEntries(ok, no));
@@ -123,7 +124,7 @@ async function dropped(transfer) {
     }
   };
   for (const entry of entries) await walk(entry);
-  return found;
+  return { files, problems };
 }
 const here = () => element.offsetParent !== null;
 const holdsFiles = event => event.dataTransfer && [...event.dataTransfer.types].includes("Files");
@@ -142,9 +143,9 @@ document.addEventListener("change", event => {
   event.stopImmediatePropagation();
   const files = [...event.target.files];
   event.target.value = "";
-  take(files);
+  take({ files, problems: [] });
 }, true);
-folder.addEventListener("change", event => { event.stopPropagation(); take([...folder.files].sort((a, b) => a.webkitRelativePath.localeCompare(b.webkitRelativePath, undefined, { numeric: true }))); folder.value = ""; });
+folder.addEventListener("change", event => { event.stopPropagation(); take({ files: [...folder.files].sort((a, b) => a.webkitRelativePath.localeCompare(b.webkitRelativePath, undefined, { numeric: true })), problems: [] }); folder.value = ""; });
 find("#add-files").addEventListener("click", () => { const input = transport(); if (input) input.click(); });
 find("#add-folder").addEventListener("click", () => folder.click());
 find(".cancel").addEventListener("click", cancel);

@@ -38,10 +38,11 @@ class OutcomeForm:
             self.question = gr.HTML("", apply_default_css=False)
             with gr.Row(elem_id="outcome-quick"):
                 self.nothing = gr.Button("Nothing", size="sm", elem_id="found-nothing")
-                self.listed = gr.Button("The threats listed below", size="sm", elem_id="found-listed")
-            self.found = line("1 knife, 2 lighters; Enter records (F)", "found")
-            self.note = line("note (optional)", "outcome-note")
-            self.record = gr.Button("Record what was found", size="sm", elem_id="record-outcome")
+                self.listed = gr.Button("The threats listed", size="sm", elem_id="found-listed")
+                self.record = gr.Button("What I write", size="sm", elem_id="record-outcome")
+            with gr.Row():
+                self.found = line("F: 1 knife, 2 lighters", "found")
+                self.note = line("note (optional)", "outcome-note")
 
     @property
     def outputs(self) -> list[Any]:

@@ -30,15 +30,16 @@ def _groups(bag: list[Recent]) -> list[list[Recent]]:
 
 
 def _tile(section: str, group: Sequence[Recent]) -> dict[str, Any]:
-    worst = max(group, key=lambda one: _GRAVITY.index(one.analysis.risk.level))
-    views = len({one.analysis.scan.id for one in group})
+    by_age = sorted(group, key=lambda one: one.analysis.created_at)
+    newest = {one.analysis.scan.id: one for one in by_age}
+    worst = max(newest.values(), key=lambda one: _GRAVITY.index(one.analysis.risk.level))
     return {
         "id": worst.analysis.id,
         "ids": [one.analysis.id for one in group],
         "scan_id": worst.analysis.scan.id,
         "filename": worst.analysis.scan.filename,
         "level": worst.analysis.risk.level,
-        "views": views,
+        "views": len(newest),
         "decision": worst.decision,
         "section": section,
     }

@@ -16,7 +16,7 @@ function draw() {
   else if (!value.keep_current && !desk.work) current = null;
   hint.hidden = value.items.length > 0;
   let section = null;
-  const all = value.waiting || 0, titles = { flagged: "HIGH, yet cleared", waiting: all > 1 ? `${all} waiting` : "", searching: "searched: what was found?", done: all ? "decided" : "all decided" };
+  const all = value.waiting || 0, titles = { flagged: "HIGH, yet cleared", waiting: all > 1 ? `${all} scans waiting` : "", searching: "searched: what was found?", done: all ? "decided" : "all decided" };
   list.replaceChildren(...value.items.flatMap(item => {
     const nodes = [];
     if (item.section !== section) {

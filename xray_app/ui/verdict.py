@@ -179,7 +179,7 @@ class Verdict:
         if self._just_made(who, analysis, word):
             return {self.said: panels.said(f"{word} is recorded already")}
         made = decisions.add_for_bag(db, analysis.id, word, _seconds(work.get("seconds")), text_of(note), who.username)
-        views = f" and the bag's {len(made) - 1} other view{'s' if len(made) > 2 else ''}" if len(made) > 1 else ""
+        views = ", for all views of the bag" if len(made) > 1 else ""
         told = {self.made: [one.id for one in made]}
         if work.get("dirty"):
             words = f"{word} recorded{views}. Your edits of this scan are not saved yet."
