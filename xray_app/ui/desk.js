@@ -162,11 +162,17 @@
     const action = actions[name] || (mod ? null : actions[name.toLowerCase()]);
     if (action && !(event.repeat && action.once !== false)) { event.preventDefault(); action.run(event); }
   });
-  // A click meant for the bag before decides nothing either; and what the slider hides is not saved unseen.
+  let decidedAt = -Infinity;
+  // A click meant for the bag before, or the second of a double click, decides
+  // nothing; and what the slider hides is not saved unseen.
   document.addEventListener("click", event => {
     const button = event.target instanceof Element && event.target.closest("button");
     if (!button) return;
-    if (button.closest("#decision-buttons") && desk.work && desk.seconds() < 0.6) event.stopImmediatePropagation();
+    if (button.closest("#decision-buttons")) {
+      const now = performance.now(), twice = event.detail > 1 || now - decidedAt < 250;
+      decidedAt = now;
+      if (twice || (desk.work && desk.seconds() < 0.6)) { event.stopImmediatePropagation(); return; }
+    }
     if (button.id === "save-correction" && desk.owner && desk.owner.revealBoxes) {
       const below = desk.owner.revealBoxes();
       if (below) { event.stopImmediatePropagation(); desk.say(`${desk.plural(below, "hidden box").replace("boxs", "boxes")} would be saved too: shown again. Delete what is wrong, then save.`); }
@@ -174,6 +180,7 @@
   }, true);
   desk.say = words => alarm(words, null, 6000);
   /** After a decision: five seconds in which one key takes it back. */
+  desk.undoFor = 5000;
   let offered = null, withdrawing = 0;
   desk.offerUndo = () => {
     const told = document.querySelector("#said [data-undo]"), button = document.querySelector("#undo-decision");
@@ -183,7 +190,7 @@
     void button.offsetWidth;  // the bar that runs down starts anew
     button.classList.add("offered");
     clearTimeout(withdrawing);
-    withdrawing = setTimeout(() => button.classList.remove("offered"), 5000);
+    withdrawing = setTimeout(() => button.classList.remove("offered"), desk.undoFor);
   };
   document.addEventListener("click", event => { const button = event.target instanceof Element && event.target.closest("#undo-decision"); if (button) button.classList.remove("offered"); });
 
