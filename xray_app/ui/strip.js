@@ -30,7 +30,7 @@ function draw() {
     button.type = "button";
     button.dataset.analysis = item.id;
     button.title = item.filename;
-    button.className = `tile ${item.level.toLowerCase()}${item.section === "done" ? " done" : ""}`;
+    button.className = `tile ${item.level.toLowerCase()}${item.decision ? " done" : ""} ${item.section}`;
     button.setAttribute("aria-current", String(item.ids.includes(current)));
     const picture = document.createElement("img");
     picture.loading = "lazy"; picture.decoding = "async"; picture.alt = "";
