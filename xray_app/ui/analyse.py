@@ -168,15 +168,16 @@ class AnalyseTab:
         Shows the first, unless somebody is at work on a scan that waits for their decision.
         """
         told = {"scanner_id": _name(scanner), "bag_id": _name(bag), "view": _name(view)}
-        refused: list[dict[str, str]] = []
+        refused: list[dict[str, Any]] = []
         opened = self._at_work(work)
         files = [_uploaded(path) for path in paths or []]
         try:
-            for file in files:
+            for index, file in enumerate(files):
                 try:
                     analysis = self._analyse(who, file, told)
                 except DeskError as error:
-                    refused.append({"name": file.name, "reason": error.message})
+                    # Gradio has taken signs out of the name; the page knows the file by its place.
+                    refused.append({"index": index, "name": file.name, "reason": error.message})
                     continue
                 if opened:
                     # By now the person may have opened another; the script in the page keeps their choice.

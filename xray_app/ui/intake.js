@@ -152,6 +152,6 @@ find(".cancel").addEventListener("click", cancel);
 goOn.addEventListener("click", resume);
 window.addEventListener("beforeunload", event => { if (waiting.length) event.preventDefault(); });
 
-watch("value", () => { for (const one of (props.value && props.value.refused) || []) refused.push([one.name, one.reason]); draw(); });
+watch("value", () => { for (const one of (props.value && props.value.refused) || []) refused.push([(sent[one.index] || one).name, one.reason]); draw(); });
 desk.subscribe(what => { if (what === "intake-done") settled(); else if (what === "alarm") stalled(); });
 draw();
