@@ -22,6 +22,7 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("GET", "/v1/analyses", "analyst", None),
     ("GET", "/v1/analyses/{analysis_id}", "analyst", None),
     ("GET", "/v1/scans/{scan_id}/image", "analyst", None),
+    ("GET", "/v1/scans/{scan_id}/thumbnail", "analyst", None),
     ("GET", "/v1/bags/{bag_id}", "analyst", None),
     ("POST", "/v1/analyses/{analysis_id}/decision", "analyst", {"decision": "CLEAR"}),
     ("POST", "/v1/analyses/{analysis_id}/outcome", "analyst", {"found": []}),

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from sqlalchemy import select
 
 from xray_app.errors import BadInput, NotFound
+from xray_app.store import facts
 from xray_app.store.database import Database
 from xray_app.store.tables import AnalysisRow, DecisionRow
 from xray_app.types import Action, Decision
@@ -50,6 +51,7 @@ def add(
         if session.get(AnalysisRow, analysis_id) is None:
             raise NotFound("There is no analysis with this id.")
         session.add(DecisionRow(**value.model_dump()))
+        facts.follow(session, analysis_id)
     return value
 
 
