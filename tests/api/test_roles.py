@@ -29,6 +29,7 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("POST", "/v1/analyses/{analysis_id}/corrections", "analyst", {"items": [], "boxes": []}),
     ("GET", "/v1/analyses/{analysis_id}/corrections", "analyst", None),
     ("POST", "/v1/corrections/{correction_id}/review", "annotator", {"status": "accepted"}),
+    ("GET", "/v1/insights/{name}.csv", "annotator", None),
     ("POST", "/v1/training/runs", "admin", {"recipe": "none such"}),
     ("GET", "/v1/training/runs", "admin", None),
     ("GET", "/v1/training/runs/{run_id}", "admin", None),

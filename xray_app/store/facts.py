@@ -91,7 +91,9 @@ def follow(session: Session, analysis_id: str) -> None:
     ).first()
     correction = Correction.model_validate_json(correction_row[0].document) if correction_row else None
     facts.correction = (correction_row[1] or correction_row[0].first_status) if correction_row else ""
-    person = {one.label for one in (*correction.items, *correction.boxes)} if correction else set()
+    person = (
+        {item.label for item in correction.items} | {box.label for box in correction.boxes} if correction else set()
+    )
     search = {item.label for item in outcome.found} if outcome else set()
     known = {row.label: row for row in session.scalars(select(LabelFactRow).filter_by(analysis_id=analysis_id))}
     for label in sorted(person | search | known.keys()):

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date
+from typing import Any
 
 from pydantic import Field
 from sqlalchemy import delete, func, or_, select
@@ -49,6 +50,7 @@ LOOKS = {
 
 Counts = dict[str, float]
 Cell = tuple[str, str]
+Sums = defaultdict[str, defaultdict[str, float]]
 
 
 class Bag(Value):
@@ -115,8 +117,9 @@ NUMBERS = ("scans", "corrected", "confirmed")
 
 def total(parts: Iterable[Figures]) -> Figures:
     """The sums of several sums."""
-    numbers = dict.fromkeys(NUMBERS, 0)
-    counts: dict[str, Counts] = {name: {} for name in COUNTS}
+    # Any: mypy takes a first dict for `model_construct`'s own first argument.
+    numbers: dict[str, Any] = dict.fromkeys(NUMBERS, 0)
+    counts: dict[str, Any] = {name: {} for name in COUNTS}
     bags: list[Bag] = []
     for part in parts:
         for name in NUMBERS:
@@ -175,7 +178,7 @@ def bring_up_to_date(db: Database) -> None:
 
 def of_day(session: Session, day: date) -> dict[Cell, Figures]:
     """The sums of one day by scanner and adapter."""
-    counts: dict[Cell, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    counts: dict[Cell, Sums] = defaultdict(lambda: defaultdict(lambda: defaultdict(float)))
     scans: Counter[Cell] = Counter()
     query = (
         select(FactsRow, ScanRow.width, ScanRow.height, LookRow)
@@ -190,7 +193,8 @@ def of_day(session: Session, day: date) -> dict[Cell, Figures]:
         sums = counts[cell]
         sums["risk"][facts.risk_level] += 1
         sums["hours"][str(facts.created_at.hour)] += 1
-        sums["looks"].update(_bins(width, height, facts.opaque_fraction, look))
+        for place in _bins(width, height, facts.opaque_fraction, look):
+            sums["looks"][place] += 1
         if facts.decision:
             sums["decided"][f"{facts.risk_level}|{facts.decision}"] += 1
             sums["analysts"][facts.analyst] += 1
@@ -256,7 +260,7 @@ def _corrections(session: Session, day: date) -> Iterable[tuple[Cell, Analysis, 
     return newest.values()
 
 
-def _add_correction(sums: dict[str, Counter[str]], analysis: Analysis, correction: Correction) -> bool:
+def _add_correction(sums: Sums, analysis: Analysis, correction: Correction) -> bool:
     """Adds what a person changed of a prediction, as far as they looked; returns whether that was nothing."""
 
     def looked_for(label: str) -> bool:
@@ -270,13 +274,13 @@ def _add_correction(sums: dict[str, Counter[str]], analysis: Analysis, correctio
             kind = "missed" if label not in said else "wrong" if label not in there else "miscounted"
             sums[kind][label] += 1
     for pair, weight in item_confusion(there, said).items():
-        sums["items"][pair] += weight  # type: ignore[assignment]  # shares of an item
+        sums["items"][pair] += weight
     before = {box.id: box.label for box in analysis.boxes}
     after = {box.id: box.label for box in correction.boxes}
     pairs = [(label, before.get(id, NOTHING)) for id, label in after.items()]
     pairs += [(NOTHING, label) for id, label in before.items() if id not in after and looked_for(label)]
-    for pair in pairs:
-        sums["boxes"]["|".join(pair)] += 1
+    for one, other in pairs:
+        sums["boxes"][f"{one}|{other}"] += 1
     return (
         said == there
         and all(one == other for one, other in pairs)
@@ -328,12 +332,13 @@ def _bags(session: Session, with_outcome: Sequence[FactsRow]) -> Iterable[tuple[
         if row.by_vlm or row.by_detector:
             named[row.analysis_id].add(row.label)
     for holder in with_outcome:
-        of_bag = views[holder.bag_id]
-        newest = max((one for one in of_bag if one.outcome_at is not None), key=lambda one: (one.outcome_at, one.id))
-        if newest.id != holder.id:
-            continue
+        of_bag, until = views[holder.bag_id], holder.outcome_at
+        if until is None or any(
+            one.outcome_at is not None and (one.outcome_at, one.id) > (until, holder.id) for one in of_bag
+        ):
+            continue  # another view's outcome is newer, and counts
         # Of a scan analysed twice, the last answer before the search counts.
-        judged = {one.scan_id: one for one in of_bag if one.created_at <= holder.outcome_at}
+        judged = {one.scan_id: one for one in of_bag if one.created_at <= until}
         said = set().union(*(named[one.id] for one in judged.values()))
         yield (
             holder,

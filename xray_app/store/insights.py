@@ -9,7 +9,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import partial
 from math import sqrt
+from typing import TypeVar
 
 from pydantic import model_validator
 
@@ -27,6 +29,7 @@ MOST_DAYS = 731
 
 TableCell = str | int | float | None
 IsThreat = Callable[[str], bool]
+Key = TypeVar("Key")
 
 
 class Asked(Value):
@@ -71,9 +74,9 @@ class Insights:
     parts: tuple[tuple[date, str, str, Figures], ...]
     """Day, scanner, adapter ("base": none), sums."""
 
-    def by(self, key: Callable[[date, str, str], object]) -> dict[object, Figures]:
+    def by(self, key: Callable[[date, str, str], Key]) -> dict[Key, Figures]:
         """The sums by day, scanner and adapter, or anything made of them, in order."""
-        groups: dict[object, list[Figures]] = defaultdict(list)
+        groups: dict[Key, list[Figures]] = defaultdict(list)
         for day, scanner, adapter, part in self.parts:
             groups[key(day, scanner, adapter)].append(part)
         return {name: figures.total(group) for name, group in groups.items()}
@@ -136,7 +139,7 @@ def traffic(insights: Insights) -> Table:
 def decisions(insights: Insights) -> Table:
     """What people decided, by the models' risk."""
     sums = insights.all
-    rows = []
+    rows: list[tuple[TableCell, ...]] = []
     for level in LEVELS:
         made = [int(sums.decided.get(f"{level}|{word}", 0)) for word in DECISIONS]
         rows.append((level, *made, int(sums.risk.get(level, 0)) - sum(made)))
@@ -158,7 +161,7 @@ def corrections(insights: Insights) -> Table:
     )  # fmt: skip
     rows: list[tuple[TableCell, ...]] = []
     weeks = insights.by(lambda day, scanner, adapter: (monday(day), adapter))
-    for (week, adapter), sums in weeks.items():  # type: ignore[misc]
+    for (week, adapter), sums in weeks.items():
         rows += [(week.isoformat(), adapter, *row) for row in _of_classes(sums)]
     return Table("corrections", columns, tuple(rows))
 
@@ -193,8 +196,11 @@ def _correction_row(name: str, labels: Sequence[str], sums: Figures) -> tuple[Ta
 def confusion(insights: Insights, of: str) -> Table:
     """What was taken for what, most frequent mistakes first; `of` is "items" (VLM) or "boxes" (detector)."""
     counts: figures.Counts = getattr(insights.all, of)
-    rows = [(*key.split("|", 1), round(n, 2)) for key, n in counts.items()]
-    rows.sort(key=lambda row: (row[0] == row[1], -float(row[2]), row))
+    rows: list[tuple[str, str, float]] = []
+    for pair, n in counts.items():
+        there, _, said = pair.partition("|")
+        rows.append((there, said, round(n, 2)))
+    rows.sort(key=lambda row: (row[0] == row[1], -row[2], row))
     return Table(f"confusion-{of}", ("a person says", "the model said", "times"), tuple(rows))
 
 
@@ -217,8 +223,12 @@ def detection(insights: Insights, is_threat: IsThreat) -> Table:
     labels = sorted({label for bag in threat for label in bag.found if is_threat(label)})
     for label in labels:
         having = [bag for bag in threat if label in bag.found]
-        rows.append(row(f"{label}: found by hand, named by a model", having, lambda bag, one=label: one in bag.named))
+        rows.append(row(f"{label}: found by hand, named by a model", having, partial(_names, label)))
     return Table("detection", ("measure", "hits", "bags", "rate", "low", "high"), tuple(rows))
+
+
+def _names(label: str, bag: Bag) -> bool:
+    return label in bag.named
 
 
 def median_seconds(sums: Figures) -> int | None:

@@ -101,9 +101,8 @@ def page(db: Database, wanted: Filter, limit: int = 48, after: str | None = None
     with db.read() as session:
         rows, following = newest_first(session, _query(wanted), order[0].created_at, order[1], limit, after)
         ids = [row.id for row in rows]
-        documents = dict(
-            session.execute(select(AnalysisRow.id, AnalysisRow.document).where(AnalysisRow.id.in_(ids))).tuples()
-        )
+        query = select(AnalysisRow.id, AnalysisRow.document).where(AnalysisRow.id.in_(ids))
+        documents = dict(session.execute(query).tuples().all())
         labels: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for one in session.scalars(
             select(LabelFactRow).where(LabelFactRow.analysis_id.in_(ids)).order_by(LabelFactRow.label)

@@ -48,7 +48,7 @@ class AnalyseTab:
                 self.verdict.build_correction()
                 with gr.Accordion("History", open=False, elem_id="history"):
                     self.history = gr.HTML("", apply_default_css=False)
-        everything = [
+        everything = self.everything = [
             self.strip, self.viewer, self.banner, self.opinions, self.history, *self.verdict.outputs,
         ]  # fmt: skip
         guard.on(
