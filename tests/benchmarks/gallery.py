@@ -176,6 +176,7 @@ def add(
             "seconds": random.expovariate(1 / 6) if decided else None, "outcome": outcome,
             "outcome_at": moment + timedelta(minutes=3) if outcome else None,
             "correction": "accepted" if corrected else "",
+            "missed": (corrected or outcome == "found") and bool(set(chosen) - named - detector),
         }
     )  # fmt: skip
     for label in chosen:

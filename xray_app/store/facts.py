@@ -48,6 +48,7 @@ def add(session: Session, analysis: Analysis, created_by: str) -> None:
             decision="",
             outcome="",
             correction="",
+            missed=False,
         )
     )
     session.flush()
@@ -100,6 +101,10 @@ def follow(session: Session, analysis_id: str) -> None:
         if len(label) <= MAX_LABEL:
             row = known.get(label) or _label(session, analysis, label)
             row.by_person, row.by_search = label in person, label in search
+            known[label] = row
+    facts.missed = any(
+        (row.by_person or row.by_search) and not (row.by_vlm or row.by_detector) for row in known.values()
+    )
     _mark_stale(session, facts.bag_id)
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, field_validator
-from sqlalchemy import ColumnElement, Select, false, func, select
+from sqlalchemy import ColumnElement, Select, false, func, select, true
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from xray_app.errors import BadInput, Conflict, NotFound
@@ -34,7 +34,7 @@ class Filter(Value):
     Attributes:
         label: a canonical label somebody or something named.
         named_by: who named it; None: anybody.
-        missed: it was named by `named_by` and by neither model.
+        missed: a person or a search named it (or, without a label, anything) and neither model did.
         risk: the model's risk level.
         decision: the newest decision, or "none".
         outcome: what the newest hand search found: "found", "nothing", or "none" where nobody told.
@@ -163,8 +163,10 @@ def _query(wanted: Filter) -> Select[FactsRow]:
             query = query.where(getattr(LabelFactRow, f"by_{wanted.named_by}"))
         if wanted.missed:
             query = query.where(LabelFactRow.by_vlm == false(), LabelFactRow.by_detector == false())
-    elif wanted.missed or wanted.named_by is not None:
-        query = query.where(_names_any(wanted))
+    elif wanted.named_by is not None:
+        query = query.where(_named_something(wanted))
+    if wanted.missed:
+        query = query.where(FactsRow.missed == true())
     for column, value in (
         (FactsRow.risk_level, wanted.risk),
         (FactsRow.analyst, wanted.analyst),
@@ -189,14 +191,12 @@ def _query(wanted: Filter) -> Select[FactsRow]:
     return query
 
 
-def _names_any(wanted: Filter) -> ColumnElement[bool]:
-    """Some label, whichever, was named by the one and, for `missed`, by neither model."""
-    any_label = aliased(LabelFactRow)
-    named = select(any_label.label).where(any_label.analysis_id == FactsRow.id)
-    if wanted.named_by is not None:
-        named = named.where(getattr(any_label, f"by_{wanted.named_by}"))
+def _named_something(wanted: Filter) -> ColumnElement[bool]:
+    """Some label, whichever, was named by `named_by`, and by neither model where those missed it."""
+    one = aliased(LabelFactRow)
+    named = select(one.label).where(one.analysis_id == FactsRow.id, getattr(one, f"by_{wanted.named_by}"))
     if wanted.missed:
-        named = named.where(any_label.by_vlm == false(), any_label.by_detector == false())
+        named = named.where(one.by_vlm == false(), one.by_detector == false())
     return named.exists()
 
 

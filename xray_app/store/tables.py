@@ -284,6 +284,7 @@ class FactsRow(Base):
         Index(None, "outcome", "created_at", "id"),
         Index(None, "disagree", "created_at", "id"),
         Index(None, "correction", "created_at", "id"),
+        Index(None, "missed", "created_at", "id"),
         Index(None, "analyst", "created_at", "id"),
         Index(None, "scanner_id", "created_at", "id"),
         Index(None, "adapter", "created_at", "id"),
@@ -307,6 +308,7 @@ class FactsRow(Base):
     outcome: Mapped[str] = mapped_column(Word)  # "found", "nothing" or ""
     outcome_at: Mapped[datetime | None]
     correction: Mapped[str] = mapped_column(Word)  # the newest revision's status, or ""
+    missed: Mapped[bool]  # a person or a search named something that neither model did
 
 
 class LabelFactRow(Base):

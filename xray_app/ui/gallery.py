@@ -70,7 +70,8 @@ class GalleryTab:
         for field in self.fields.values():
             guard.on(field.input, Role.ANALYST, self.find, fields, results)
         for day in (self.first, self.last):
-            guard.on(day.change, Role.ANALYST, self.find, fields, results)
+            guard.on(day.submit, Role.ANALYST, self.find, fields, results)
+            guard.on(day.blur, Role.ANALYST, self.find, fields, results)
         guard.on(self.older.click, Role.ANALYST, self.go_older, [*fields, self.cursors], results)
         guard.on(self.newer.click, Role.ANALYST, self.go_newer, [*fields, self.cursors], results)
         guard.on(self.clear.click, Role.ANALYST, self.clear_filter, None, [*fields, self.saved, *results])

@@ -15,6 +15,9 @@ HELP = """
 After a hand search, *What did the hand search find?* records the truth about the bag. With a review required, an
 annotator accepts or rejects what somebody else saved.
 
+*Search* finds any scan by label, risk, decision, outcome, day and more; arrow keys go through the pictures, `Enter`
+opens one. *Insights* (annotators) shows traffic, corrections, detection and whether the scans still look the same.
+
 Press `?` on *Analyse* for all keys. Unsaved edits stay in this browser tab until you save or undo them.
 
 ### What the colours and shapes mean

@@ -15,7 +15,7 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-FILTERS = ("risk_level", "decision", "outcome", "disagree", "correction", "analyst", "scanner_id", "adapter")
+FILTERS = ("risk_level", "decision", "outcome", "disagree", "correction", "missed", "analyst", "scanner_id", "adapter")
 CHUNK = 500
 Utc = sa.DateTime(timezone=True)
 
@@ -39,6 +39,7 @@ def upgrade() -> None:
         sa.Column("outcome", sa.String(length=32), nullable=False),
         sa.Column("outcome_at", Utc, nullable=True),
         sa.Column("correction", sa.String(length=32), nullable=False),
+        sa.Column("missed", sa.Boolean(), nullable=False),
         sa.ForeignKeyConstraint(["id"], ["analyses.id"], name="fk_analysis_facts_id"),
         sa.PrimaryKeyConstraint("id", name="pk_analysis_facts"),
     )
@@ -116,10 +117,12 @@ def fill(connection: sa.Connection) -> None:
     days = set()
     for rows in _chunks(connection, tables.tables["analyses"]):
         newest = _Newest(connection, tables, [row.id for row in rows])
-        of_chunk = [_facts(row, newest) for row in rows]
+        named = [label for row in rows for label in _labels(row, newest)]
+        missed = {one["analysis_id"] for one in named if not (one["by_vlm"] or one["by_detector"])}
+        of_chunk = [{**_facts(row, newest), "missed": row.id in missed} for row in rows]
         days |= {one["day"] for one in of_chunk}
         connection.execute(facts.insert(), of_chunk)
-        if named := [label for row in rows for label in _labels(row, newest)]:
+        if named:
             connection.execute(labels.insert(), named)
     if days:
         connection.execute(stale.insert(), [{"day": day} for day in sorted(days)])
