@@ -187,7 +187,7 @@ def test_detection_is_of_bags_with_an_outcome_each_once(db: Database, stored: Ma
     measures = {str(row[0]): row[1:] for row in insights.detection(read(db), is_threat).rows}
     assert measures["detection: threat bags the models rated HIGH"][:3] == (1, 2, 0.5)
     assert measures["detection: threat bags people sent to search"][:2] == (1, 2)
-    assert measures["false alarm: searched bags without a threat, rated HIGH"][:2] == (1, 2)
+    assert measures["false alarm: searched, no threat, rated HIGH"][:2] == (1, 2)
     assert measures["knife: found by hand, named by a model"][:2] == (1, 1)
     assert measures["dagger: found by hand, named by a model"][:2] == (0, 1)
 

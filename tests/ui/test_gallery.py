@@ -75,7 +75,8 @@ def test_pages_go_forth_and_back(tab: GalleryTab, analyst: Identity, stored: Mak
     "values",
     [
         {"risk": "red"}, {"risk": ["HIGH"]}, {"risk": {"a": 1}}, {"decision": 1}, {"models": "perhaps"},
-        {"models": [1]}, {"first": "yesterday"}, {"last": "2026-02-31"}, {"first": 5}, {"label": "x" * 500}, {"analyst": "a\0"},
+        {"models": [1]}, {"first": "yesterday"}, {"last": "2026-02-31"}, {"first": 5}, {"label": "x" * 500},
+        {"analyst": "a\0"},
     ],
 )  # fmt: skip
 def test_what_no_page_sends_is_refused(tab: GalleryTab, analyst: Identity, values: dict[str, Any]) -> None:

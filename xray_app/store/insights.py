@@ -218,7 +218,7 @@ def detection(insights: Insights, is_threat: IsThreat) -> Table:
     rows = [
         row("detection: threat bags the models rated HIGH", threat, lambda bag: bag.high),
         row("detection: threat bags people sent to search", threat, lambda bag: bag.searched),
-        row("false alarm: searched bags without a threat, rated HIGH", clean, lambda bag: bag.high),
+        row("false alarm: searched, no threat, rated HIGH", clean, lambda bag: bag.high),
     ]
     labels = sorted({label for bag in threat for label in bag.found if is_threat(label)})
     for label in labels:

@@ -12,7 +12,7 @@ function add(parent, name, words, className) {
 function facts(item) {
   const said = [];
   if (item.decision) said.push(`✓ ${item.decision.toLowerCase()}`);
-  if (item.outcome) said.push(item.outcome === "found" ? "✋ found something" : "✋ found nothing");
+  if (item.outcome) said.push(`hand search: ${item.found.join(", ") || "nothing"}`);
   if (item.correction) said.push(`✎ ${item.correction === "pending" ? "waits for review" : item.correction}`);
   if (item.differ) said.push("≠ models differ");
   return said;
@@ -24,14 +24,14 @@ function draw() {
     button.type = "button";
     button.dataset.analysis = item.id;
     button.className = `hit ${item.level.toLowerCase()}`;
-    button.title = `${item.filename}\n${item.level}: ${item.reason}`;
+    button.title = `${item.filename}\n${item.level}: ${item.reason}${item.scanner ? `\nscanner ${item.scanner}` : ""}`;
     const frame = add(button, "span", "", "hit-picture"), picture = document.createElement("img");
     picture.loading = "lazy"; picture.decoding = "async"; picture.alt = "";
     picture.addEventListener("error", () => { frame.textContent = "no picture"; });
     picture.src = `../v1/scans/${encodeURIComponent(item.scan_id)}/thumbnail`;
     frame.append(picture);
     add(button, "span", `${MARKS[item.level]} ${item.level}`, "hit-level");
-    add(button, "span", item.labels.join(", ") || "no items", "hit-labels");
+    add(button, "span", item.labels.map(one => (one.threat ? "▲ " : "") + one.label).join(", ") || "no items", "hit-labels");
     add(button, "span", facts(item).join(" · ") || "not decided", "hit-facts");
     add(button, "span", [item.when, item.analyst, item.scanner].filter(Boolean).join(" · "), "hit-when");
     button.addEventListener("click", () => {

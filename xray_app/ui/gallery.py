@@ -13,7 +13,8 @@ from xray_app.auth import Identity
 from xray_app.errors import BadInput, NotFound
 from xray_app.store import search
 from xray_app.store.search import Filter, Found
-from xray_app.types import Role
+from xray_app.taxonomy import ItemClass, Taxonomy
+from xray_app.types import Role, Status
 from xray_app.ui import panels
 from xray_app.ui.guard import Guard
 from xray_app.ui.viewer import HERE
@@ -160,7 +161,7 @@ class GalleryTab:
         db = self.services.db
         found, following = search.page(db, wanted, PAGE, cursors[-1] if cursors else None)
         return {
-            self.grid: {"items": [_tile(one) for one in found], "page": len(cursors)},
+            self.grid: {"items": [_tile(one, self.services.taxonomy) for one in found], "page": len(cursors)},
             self.status: _status(search.count(db, wanted), len(cursors), wanted == Filter()),
             self.cursors: cursors,
             self.newer: gr.update(interactive=bool(cursors)),
@@ -254,8 +255,11 @@ def _cursors(value: Any) -> list[str]:
     return [one for one in value if isinstance(one, str)][:MOST_PAGES] if isinstance(value, list) else []
 
 
-def _tile(found: Found) -> dict[str, Any]:
+def _tile(found: Found, taxonomy: Taxonomy) -> dict[str, Any]:
     analysis = found.analysis
+    # The gravest first: a tile has room for two lines.
+    known = {label: taxonomy.find(label) for label, _ in found.labels}
+    ranked = sorted(known, key=lambda label: (known[label] is None, taxonomy.rank(label) if known[label] else 0))
     agreement = analysis.agreement
     return {
         "id": analysis.id,
@@ -270,8 +274,13 @@ def _tile(found: Found) -> dict[str, Any]:
         "outcome": found.outcome,
         "correction": found.correction,
         "differ": bool(agreement.vlm_only or agreement.detector_only),
-        "labels": [label for label, _ in found.labels],
+        "labels": [{"label": label, "threat": _is_threat(known[label])} for label in ranked],
+        "found": [label for label, named_by in found.labels if "search" in named_by.split()],
     }
+
+
+def _is_threat(known: ItemClass | None) -> bool:
+    return known is not None and known.status is Status.PROHIBITED
 
 
 def _status(n: int, page: int, everything: bool) -> str:

@@ -166,7 +166,10 @@ def _point(cells: Sequence[Any]) -> charts.Point:
 def _detection(table: Table) -> str:
     if not sum(_column(table, "bags")):
         return _empty("No hand search is on record in this period. Record what a search found on Analyse.")
-    rows = [(str(row[0]).split(": ", 1)[-1], int(row[1] or 0), int(row[2] or 0), _point(row[3:])) for row in table.rows]
+    rows = [
+        (str(row[0]).removeprefix("detection: "), int(row[1] or 0), int(row[2] or 0), _point(row[3:]))
+        for row in table.rows
+    ]
     return charts.intervals(rows[:14], "detection and false alarms")
 
 
