@@ -39,7 +39,6 @@ NAMES = {
     "side": "longest side",
     "shape": "width over height",
     "labels": "what the models name",
-    "scanners": "scanners in use",
 }
 SHARES = ("organic", "mixed", "metal", "opaque", "brightness")
 

@@ -46,6 +46,8 @@ FIELDS: dict[str, tuple[str, list[Choice]]] = {
 }
 """Name, label and choices of each filter; the empty ones are filled when the tab is opened."""
 
+_DISAGREE = {"differ": True, "agree": False}
+
 
 class GalleryTab:
     """Builds the tab inside the current Blocks and attaches its handlers.
@@ -233,7 +235,7 @@ def _filter(values: Any) -> Filter:
     if models == "missed":
         wanted["missed"] = True
     elif models not in (ANY, None):
-        wanted["disagree"] = {"differ": True, "agree": False}.get(models) if isinstance(models, str) else models
+        wanted["disagree"] = _DISAGREE.get(models, models) if isinstance(models, str) else models
     return search.read_filter(wanted)
 
 
