@@ -68,56 +68,56 @@ def test_a_scan_is_found_by_filter_and_opened_by_keyboard(scripted: Desk, open_d
     decisions.add(scripted.services.db, made[3], "SEARCH", 4.0, None, "ana")
     page = open_desk(scripted.url, "ana")
     tab(page, "Search")
-    page.wait_for_selector(".hit")
-    assert page.locator(".hit").count() == 48
-    assert page.locator(".hit-level").first.inner_text() == "⬣ HIGH"  # word and shape with the colour
-    page.wait_for_function("document.querySelector('.hit img').naturalWidth > 100")
+    page.wait_for_selector(".match")
+    assert page.locator(".match").count() == 48
+    assert page.locator(".match-level").first.inner_text() == "⬣ HIGH"  # word and shape with the colour
+    page.wait_for_function("document.querySelector('.match img').naturalWidth > 100")
     picture(page, "search")
     page.click("#find-older")
-    page.wait_for_function("document.querySelectorAll('.hit').length === 12")
+    page.wait_for_function("document.querySelectorAll('.match').length === 12")
     assert "49 to 60" in page.locator("#find-status").inner_text()
     page.click("#find-newer")
-    page.wait_for_function("document.querySelectorAll('.hit').length === 48")
+    page.wait_for_function("document.querySelectorAll('.match').length === 48")
     choose(page, "decision", "search")
-    page.wait_for_function("document.querySelectorAll('.hit').length === 1")
-    page.focus(".hit")
+    page.wait_for_function("document.querySelectorAll('.match').length === 1")
+    page.focus(".match")
     page.keyboard.press("Enter")
     page.wait_for_function("id => xrayDesk.work !== null && xrayDesk.work.analysis_id === id", arg=made[3])
     page.wait_for_selector("#banner .decided")
     assert "SEARCH" in page.locator("#banner .decided").inner_text()
     tab(page, "Search")  # and back: the filter is as it was left
-    page.wait_for_function("document.querySelectorAll('.hit').length === 1")
+    page.wait_for_function("document.querySelectorAll('.match').length === 1")
 
 
 def test_arrow_keys_go_through_the_tiles(scripted: Desk, page: Any) -> None:
     made = fill(scripted, 12, looks=False)  # thumbnails are made when they are first asked for
     tab(page, "Search")
-    page.wait_for_selector(".hit img")
-    page.focus(".hit")
+    page.wait_for_selector(".match img")
+    page.focus(".match")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
     assert page.evaluate("document.activeElement.dataset.analysis") == made[2]
     page.keyboard.press("ArrowLeft")
     assert page.evaluate("document.activeElement.dataset.analysis") == made[1]
-    page.wait_for_function("[...document.querySelectorAll('.hit img')].some(image => image.naturalWidth > 100)")
+    page.wait_for_function("[...document.querySelectorAll('.match img')].some(image => image.naturalWidth > 100)")
 
 
 def test_a_filter_is_kept_and_used_again(scripted: Desk, page: Any) -> None:
     fill(scripted, 4)
     tab(page, "Search")
-    page.wait_for_selector(".hit")
+    page.wait_for_selector(".match")
     choose(page, "scanner", "line 1")
-    page.wait_for_function("document.querySelectorAll('.hit').length === 2")
+    page.wait_for_function("document.querySelectorAll('.match').length === 2")
     hostile = "<img src=x onerror=window.hacked=1>"
     page.fill("#find-name input, #find-name textarea", hostile)
     page.click("#find-save")
     page.wait_for_function("document.querySelector('#find-saved input').value.startsWith('<img')")
     assert search.saved(scripted.services.db, "ana")[hostile].scanner == "line 1"
     page.click("#find-clear")
-    page.wait_for_function("document.querySelectorAll('.hit').length === 4")
+    page.wait_for_function("document.querySelectorAll('.match').length === 4")
     page.click("#find-saved input")
     page.get_by_role("option", name=hostile, exact=True).click()
-    page.wait_for_function("document.querySelectorAll('.hit').length === 2")
+    page.wait_for_function("document.querySelectorAll('.match').length === 2")
     assert page.evaluate("window.hacked") is None
 
 

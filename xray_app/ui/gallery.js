@@ -23,17 +23,17 @@ function draw() {
     const row = document.createElement("li"), button = document.createElement("button");
     button.type = "button";
     button.dataset.analysis = item.id;
-    button.className = `hit ${item.level.toLowerCase()}`;
+    button.className = `match ${item.level.toLowerCase()}`;
     button.title = `${item.filename}\n${item.level}: ${item.reason}${item.scanner ? `\nscanner ${item.scanner}` : ""}`;
-    const frame = add(button, "span", "", "hit-picture"), picture = document.createElement("img");
+    const frame = add(button, "span", "", "match-picture"), picture = document.createElement("img");
     picture.loading = "lazy"; picture.decoding = "async"; picture.alt = "";
     picture.addEventListener("error", () => { frame.textContent = "no picture"; });
     picture.src = `../v1/scans/${encodeURIComponent(item.scan_id)}/thumbnail`;
     frame.append(picture);
-    add(button, "span", `${MARKS[item.level]} ${item.level}`, "hit-level");
-    add(button, "span", item.labels.map(one => (one.threat ? "▲ " : "") + one.label).join(", ") || "no items", "hit-labels");
-    add(button, "span", facts(item).join(" · ") || "not decided", "hit-facts");
-    add(button, "span", [item.when, item.analyst, item.scanner].filter(Boolean).join(" · "), "hit-when");
+    add(button, "span", `${MARKS[item.level]} ${item.level}`, "match-level");
+    add(button, "span", item.labels.map(one => (one.threat ? "▲ " : "") + one.label).join(", ") || "no items", "match-labels");
+    add(button, "span", facts(item).join(" · ") || "not decided", "match-facts");
+    add(button, "span", [item.when, item.analyst, item.scanner].filter(Boolean).join(" · "), "match-when");
     button.addEventListener("click", () => {
       props.value = { ...JSON.parse(JSON.stringify(props.value)), chosen: item.id };
       trigger("select");
@@ -44,7 +44,7 @@ function draw() {
 }
 // Arrow keys go from tile to tile, so that a page is looked through without the mouse.
 element.addEventListener("keydown", event => {
-  const tiles = [...list.querySelectorAll(".hit")], now = tiles.indexOf(document.activeElement);
+  const tiles = [...list.querySelectorAll(".match")], now = tiles.indexOf(document.activeElement);
   if (now < 0) return;
   const across = Math.max(1, tiles.filter(tile => tile.offsetTop === tiles[0].offsetTop).length);
   const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: across, ArrowUp: -across }[event.key];
