@@ -14,6 +14,7 @@ from xray_app.api.asking import After, Analyst, Desk, Limit, page
 from xray_app.api.services import Services
 from xray_app.api.session import bearer_token
 from xray_app.errors import BadInput, NotFound
+from xray_app.look import look_of
 from xray_app.scan import Scan, browser_picture, read_scan
 from xray_app.store import analyses, scans
 from xray_app.types import Analysis, Risk
@@ -76,7 +77,9 @@ def analyze(who: Analyst, desk: Desk, upload: Annotated[Upload, Depends(_upload)
     """Both models over one scan; stores scan and analysis together, or neither."""
     scan = upload.read(desk)
     analysis = desk.analyser.analyse(scan)
-    return analyses.save_with_scan(desk.db, analysis.scan, scan.content, scan.media_type, analysis, who.username)
+    return analyses.save_with_scan(
+        desk.db, analysis.scan, scan.content, scan.media_type, analysis, who.username, look_of(scan.image)
+    )
 
 
 @router.post("/detect")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from xray_app.errors import BadInput, Conflict, NotFound
-from xray_app.store import scans
+from xray_app.errors import BadInput, Conflict, NotFound, StorageFailed
+from xray_app.look import Look
+from xray_app.store import facts, scans, thumbnails
 from xray_app.store.database import Database
 from xray_app.store.paging import newest_first
 from xray_app.store.tables import AnalysisRow, ScanRow
@@ -34,8 +37,9 @@ def save_with_scan(
     media_type: str,
     analysis: Analysis,
     created_by: str,
+    look: Look | None = None,
 ) -> Analysis:
-    """Keep a scan and its analysis, both or neither.
+    """Keep a scan and its analysis, both or neither; a look not given is made when first asked for.
 
     Raises:
         StorageFailed: disk full or read-only; nothing is left behind.
@@ -45,6 +49,11 @@ def save_with_scan(
         raise BadInput("The analysis is of another scan.")
     with scans.saving(db, scan_facts, content, media_type) as session:
         _add(session, analysis, created_by)
+        if look is not None:
+            facts.add_look(session, scan_facts.id, look)
+    if look is not None:
+        with suppress(StorageFailed):  # the analysis is stored; its thumbnail can be made again
+            thumbnails.write(db, scan_facts.id, look)
     return analysis
 
 
@@ -114,3 +123,4 @@ def _add(session: Session, analysis: Analysis, created_by: str) -> None:
         )
     )
     session.flush()
+    facts.add(session, analysis, created_by)

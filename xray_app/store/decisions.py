@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from xray_app.errors import BadInput, Conflict, Forbidden, NotFound
+from xray_app.store import facts
 from xray_app.store.database import Database
 from xray_app.store.tables import AnalysisRow, DecisionMarkRow, DecisionRow
 from xray_app.types import Action, Decision
@@ -96,7 +97,8 @@ def withdraw(db: Database, decision_ids: Sequence[str], author: str, now: dateti
                 if moment - row.created_at > UNDO_FOR + _ON_ITS_WAY:
                     raise Conflict("It is too late to take this decision back. Open the scan and decide anew.")
                 _mark(session, decision_id, "withdrawn", author)
-            session.flush()
+                session.flush()
+                facts.follow(session, row.analysis_id)
     except IntegrityError as error:
         raise Conflict("This decision has been taken back already.") from error
 
@@ -181,6 +183,7 @@ def _append(
     session.flush()
     if value.flagged:
         _mark(session, value.id, "flagged", author)
+    facts.follow(session, row.id)
     return value
 
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 from sqlalchemy import select
 
 from xray_app.errors import BadInput, NotFound
+from xray_app.store import facts
 from xray_app.store.database import Database
 from xray_app.store.labels import Labels
 from xray_app.store.tables import AnalysisRow, OutcomeRow
@@ -57,6 +58,7 @@ def add(
                 document=value.model_dump_json(),
             )
         )
+        facts.follow(session, analysis_id)
     return value
 
 

@@ -14,6 +14,7 @@ from gradio.utils import get_upload_folder
 
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, BadScan, DeskError, NotFound, ScanTooLarge
+from xray_app.look import look_of
 from xray_app.scan import read_scan
 from xray_app.store import analyses, corrections, decisions, outcomes, recent
 from xray_app.types import Analysis, Role
@@ -53,7 +54,7 @@ class AnalyseTab:
                 self.verdict.build_correction()
                 with gr.Accordion("History", open=False, elem_id="history"):
                     self.history = gr.HTML("", apply_default_css=False)
-        everything = [
+        everything = self.everything = [
             self.strip, self.viewer, self.banner, self.opinions, self.history,
             *self.verdict.outputs, *self.outcome.outputs,
         ]  # fmt: skip
@@ -210,7 +211,7 @@ class AnalyseTab:
         scan = read_scan(content, file.name, limits, **told)
         analysis = self.services.analyser.analyse(scan)
         return analyses.save_with_scan(
-            self.services.db, analysis.scan, scan.content, scan.media_type, analysis, who.username
+            self.services.db, analysis.scan, scan.content, scan.media_type, analysis, who.username, look_of(scan.image)
         )
 
 

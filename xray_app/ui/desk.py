@@ -10,15 +10,18 @@ from xray_app.api.services import Services
 from xray_app.auth import Identity
 from xray_app.settings import Settings
 from xray_app.types import Role
-from xray_app.ui import panels
+from xray_app.ui import gallery, insights, panels
 from xray_app.ui.analyse import AnalyseTab
+from xray_app.ui.gallery import GalleryTab
 from xray_app.ui.guard import Guard
 from xray_app.ui.help import HELP
+from xray_app.ui.insights import InsightsTab
 from xray_app.ui.train import TrainTab
 from xray_app.ui.users import UsersTab
 from xray_app.ui.viewer import HERE
 
 CSS = "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("desk.css", "console.css"))
+CSS += gallery.CSS + insights.CSS
 HEAD = f"<script>{(HERE / 'desk.js').read_text(encoding='utf-8')}</script>"
 _SYSTEM_FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
 
@@ -28,9 +31,13 @@ def build_desk(services: Services) -> gr.Blocks:
     guard = Guard(services)
     with gr.Blocks(title="X-ray desk", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as desk:
         head = gr.HTML("", elem_id="head", apply_default_css=False)
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Analyse", id="analyse"):
                 analyse = AnalyseTab(guard)
+            with gr.Tab("Search", id="search") as search_tab:
+                GalleryTab(guard, search_tab, tabs, analyse.show, analyse.everything)
+            with gr.Tab("Insights", id="insights", visible=False) as insights_tab:
+                InsightsTab(guard, insights_tab)
             with gr.Tab("Train", id="train", visible=False) as train_tab:
                 TrainTab(guard, train_tab)
             with gr.Tab("Users", id="users", visible=False) as users_tab:
@@ -42,12 +49,13 @@ def build_desk(services: Services) -> gr.Blocks:
             admin = who.role.includes(Role.ADMIN)
             return {
                 head: panels.header(who.username, who.role.value, demonstration(services.settings)),
+                insights_tab: gr.update(visible=who.role.includes(Role.ANNOTATOR)),
                 train_tab: gr.update(visible=admin),
                 users_tab: gr.update(visible=admin),
                 **analyse.start(who),
             }
 
-        guard.on(desk.load, Role.ANALYST, start, None, [head, train_tab, users_tab, analyse.strip])
+        guard.on(desk.load, Role.ANALYST, start, None, [head, insights_tab, train_tab, users_tab, analyse.strip])
     return desk
 
 

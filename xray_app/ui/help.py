@@ -19,6 +19,9 @@ HELP = """
 What the hand search found is the only truth there is about a bag: tell it. With a review required, an annotator
 accepts or rejects what somebody else saved.
 
+*Search* finds any scan by label, risk, decision, outcome, day and more; arrow keys go through the pictures, `Enter`
+opens one. *Insights* (annotators) shows traffic, corrections, detection and whether the scans still look the same.
+
 Press `?` on *Analyse* for all keys. Unsaved edits stay in this browser tab until you save or undo them.
 
 ### What the colours and shapes mean

@@ -1,0 +1,66 @@
+"""The insights' tables as CSV files."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response
+from pydantic import ValidationError
+
+from xray_app.api.asking import Annotator, Desk
+from xray_app.csv_text import csv_text
+from xray_app.errors import BadInput, NotFound
+from xray_app.store import drift, insights
+from xray_app.store.insights import Asked, Table
+from xray_app.taxonomy import Taxonomy
+
+router = APIRouter(prefix="/v1")
+
+Word = Annotated[str | None, Query(max_length=200)]
+
+
+@router.get("/insights/{name}.csv")
+def insight(
+    name: str, who: Annotator, desk: Desk, first: date, last: date, scanner: Word = None, adapter: Word = None
+) -> Response:
+    """One table for the days from `first` to `last` (UTC, both included)."""
+    try:
+        asked = Asked(first=first, last=last, scanner=scanner, adapter=adapter)
+    except ValidationError as error:
+        raise BadInput(f"first and last are days in order, at most {insights.MOST_DAYS} of them.") from error
+    if name == "drift":
+        table = drift.read(desk.db, last, scanner).table()
+    else:
+        known = {table.name: table for table in tables(insights.read(desk.db, asked), desk.taxonomy)}
+        if name not in known:
+            raise NotFound(f"There is no such table; there are {', '.join([*known, 'drift'])}.")
+        table = known[name]
+    return Response(
+        csv_text(table.columns, table.rows),
+        media_type="text/csv; charset=utf-8",
+        headers={
+            "Content-Disposition": f'attachment; filename="{table.name}-{first}-{last}.csv"',
+            "Cache-Control": "private, no-store",
+        },
+    )
+
+
+def tables(found: insights.Insights, taxonomy: Taxonomy) -> list[Table]:
+    """All tables of what was asked for."""
+
+    def is_threat(label: str) -> bool:
+        known = taxonomy.find(label)
+        return known is not None and known.status == "prohibited"
+
+    return [
+        insights.traffic(found),
+        insights.decisions(found),
+        insights.analysts(found),
+        insights.corrections(found),
+        insights.corrections_by_adapter(found),
+        insights.confusion(found, "items"),
+        insights.confusion(found, "boxes"),
+        insights.detection(found, is_threat),
+    ]

@@ -1,0 +1,156 @@
+"""What search and insights ask of an analysis: one narrow row, its labels, and the days to sum up anew.
+
+All of it can be made again from the rows it is gathered from. It is written in their transaction, so it is
+never behind them.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from xray_app.look import Look
+from xray_app.store.tables import (
+    AnalysisRow,
+    CorrectionReviewRow,
+    CorrectionRow,
+    DecisionMarkRow,
+    DecisionRow,
+    FactsRow,
+    LabelFactRow,
+    LookRow,
+    OutcomeRow,
+    StaleDayRow,
+)
+from xray_app.types import Analysis, Correction, Outcome
+
+MAX_LABEL = 100
+
+
+def add(session: Session, analysis: Analysis, created_by: str) -> None:
+    """The facts of a new analysis, whose own row is there already."""
+    scan, agreement = analysis.scan, analysis.agreement
+    row = session.get_one(AnalysisRow, analysis.id)
+    session.add(
+        FactsRow(
+            id=analysis.id,
+            created_at=row.created_at,
+            day=row.created_at.astimezone(UTC).date(),
+            analyst=created_by,
+            scan_id=scan.id,
+            bag_id=scan.bag_id,
+            scanner_id=scan.scanner_id or "",
+            adapter=analysis.models.vlm.adapter or "",
+            risk_level=analysis.risk.level,
+            disagree=bool(agreement.vlm_only or agreement.detector_only),
+            opaque_fraction=analysis.opaque_fraction,
+            decision="",
+            outcome="",
+            correction="",
+            missed=False,
+        )
+    )
+    session.flush()
+    vlm = {item.label for item in analysis.report.items}
+    detector = {box.label for box in analysis.boxes}
+    for label in sorted(vlm | detector):
+        if len(label) <= MAX_LABEL:
+            _label(session, row, label).by_vlm = label in vlm
+            _label(session, row, label).by_detector = label in detector
+    _mark_stale(session, scan.bag_id)
+
+
+def follow(session: Session, analysis_id: str) -> None:
+    """Brings the facts up to what was decided, found and corrected, after a row of these was added."""
+    session.flush()
+    facts = session.get_one(FactsRow, analysis_id)
+    analysis = session.get_one(AnalysisRow, analysis_id)
+    mark = (DecisionMarkRow.decision_id == DecisionRow.id) & (DecisionMarkRow.kind == "withdrawn")
+    withdrawn = select(DecisionMarkRow.id).where(mark).exists()
+    decision = session.scalars(
+        select(DecisionRow)
+        .where(DecisionRow.analysis_id == analysis_id, ~withdrawn)
+        .order_by(DecisionRow.created_at.desc(), DecisionRow.id.desc())
+        .limit(1)
+    ).first()
+    facts.analyst = decision.author if decision else analysis.created_by
+    facts.decision, facts.seconds = (decision.decision, decision.seconds) if decision else ("", None)
+    outcome_row = session.scalars(
+        select(OutcomeRow)
+        .where(OutcomeRow.analysis_id == analysis_id)
+        .order_by(OutcomeRow.created_at.desc(), OutcomeRow.id.desc())
+        .limit(1)
+    ).first()
+    outcome = Outcome.model_validate_json(outcome_row.document) if outcome_row else None
+    facts.outcome = ("found" if outcome.found else "nothing") if outcome else ""
+    facts.outcome_at = outcome.created_at if outcome else None
+    correction_row = session.execute(
+        select(CorrectionRow, CorrectionReviewRow.status)
+        .outerjoin(CorrectionReviewRow, CorrectionReviewRow.correction_id == CorrectionRow.id)
+        .where(CorrectionRow.analysis_id == analysis_id)
+        .order_by(CorrectionRow.revision.desc())
+        .limit(1)
+    ).first()
+    correction = Correction.model_validate_json(correction_row[0].document) if correction_row else None
+    facts.correction = (correction_row[1] or correction_row[0].first_status) if correction_row else ""
+    person = (
+        {item.label for item in correction.items} | {box.label for box in correction.boxes} if correction else set()
+    )
+    search = {item.label for item in outcome.found} if outcome else set()
+    known = {row.label: row for row in session.scalars(select(LabelFactRow).filter_by(analysis_id=analysis_id))}
+    for label in sorted(person | search | known.keys()):
+        if len(label) <= MAX_LABEL:
+            row = known.get(label) or _label(session, analysis, label)
+            row.by_person, row.by_search = label in person, label in search
+            known[label] = row
+    facts.missed = any(
+        (row.by_person or row.by_search) and not (row.by_vlm or row.by_detector) for row in known.values()
+    )
+    _mark_stale(session, facts.bag_id)
+
+
+def add_look(session: Session, scan_id: str, look: Look) -> None:
+    """How a stored scan looks, once."""
+    if session.get(LookRow, scan_id) is None:
+        session.add(
+            LookRow(
+                scan_id=scan_id,
+                organic=look.organic,
+                mixed=look.mixed,
+                metal=look.metal,
+                brightness=look.brightness,
+            )
+        )
+        for bag_id in session.scalars(
+            select(FactsRow.bag_id)
+            .join(AnalysisRow, AnalysisRow.id == FactsRow.id)
+            .where(AnalysisRow.scan_id == scan_id)
+        ).all():
+            _mark_stale(session, bag_id)
+
+
+def _label(session: Session, analysis: AnalysisRow, label: str) -> LabelFactRow:
+    row = session.get(LabelFactRow, (analysis.id, label))
+    if row is None:
+        row = LabelFactRow(
+            analysis_id=analysis.id,
+            label=label,
+            created_at=analysis.created_at,
+            by_vlm=False,
+            by_detector=False,
+            by_person=False,
+            by_search=False,
+        )
+        session.add(row)
+    return row
+
+
+def _mark_stale(session: Session, bag_id: str) -> None:
+    # A bag counts once, on one day; what happens to one of its views may move it to another.
+    session.flush()
+    days: list[date] = list(session.scalars(select(FactsRow.day).where(FactsRow.bag_id == bag_id).distinct()))
+    for day in days:
+        if session.get(StaleDayRow, day) is None:
+            session.add(StaleDayRow(day=day))

@@ -1,0 +1,63 @@
+// The search's results: one tile a scan, with its risk as word, shape and colour, and what became of it.
+const list = element.querySelector("ol");
+const MARKS = { HIGH: "⬣", MEDIUM: "▲", LOW: "●" };
+
+function add(parent, name, words, className) {
+  const node = document.createElement(name);
+  node.textContent = words;
+  node.className = className;
+  parent.append(node);
+  return node;
+}
+function facts(item) {
+  const said = [];
+  if (item.decision) said.push(`✓ ${item.decision.toLowerCase()}`);
+  if (item.outcome) said.push(`hand search: ${item.found.join(", ") || "nothing"}`);
+  if (item.correction) said.push(`✎ ${item.correction === "pending" ? "waits for review" : item.correction}`);
+  if (item.differ) said.push("≠ models differ");
+  return said;
+}
+function draw() {
+  const value = props.value || { items: [] };
+  list.replaceChildren(...value.items.map(item => {
+    const row = document.createElement("li"), button = document.createElement("button");
+    button.type = "button";
+    button.dataset.analysis = item.id;
+    button.className = `match ${item.level.toLowerCase()}`;
+    button.title = `${item.filename}\n${item.level}: ${item.reason}${item.scanner ? `\nscanner ${item.scanner}` : ""}`;
+    const frame = add(button, "span", "", "match-picture"), picture = document.createElement("img");
+    picture.loading = "lazy"; picture.decoding = "async"; picture.alt = "";
+    picture.addEventListener("error", () => { frame.textContent = "no picture"; });
+    picture.src = `../v1/scans/${encodeURIComponent(item.scan_id)}/thumbnail`;
+    frame.append(picture);
+    add(button, "span", `${MARKS[item.level]} ${item.level}`, "match-level");
+    add(button, "span", item.labels.map(one => (one.threat ? "▲ " : "") + one.label).join(", ") || "no items", "match-labels");
+    add(button, "span", facts(item).join(" · ") || "not decided", "match-facts");
+    add(button, "span", [item.when, item.analyst, item.scanner].filter(Boolean).join(" · "), "match-when");
+    button.addEventListener("click", () => {
+      props.value = { ...JSON.parse(JSON.stringify(props.value)), chosen: item.id };
+      trigger("select");
+    });
+    row.append(button);
+    return row;
+  }));
+}
+// Arrow keys go from tile to tile, so that a page is looked through without the mouse.
+element.addEventListener("keydown", event => {
+  const tiles = [...list.querySelectorAll(".match")], now = tiles.indexOf(document.activeElement);
+  if (now < 0) return;
+  const across = Math.max(1, tiles.filter(tile => tile.offsetTop === tiles[0].offsetTop).length);
+  const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: across, ArrowUp: -across }[event.key];
+  if (!by) return;
+  event.preventDefault();
+  const next = tiles[now + by];
+  if (next) next.focus();
+});
+let page = null;
+watch("value", () => {
+  draw();
+  const now = (props.value || {}).page;
+  if (now !== page) element.closest("#found").scrollTop = 0;
+  page = now;
+});
+draw();
