@@ -52,9 +52,9 @@ def filled(correct: Correct, stored: MakeAnalysis) -> list[Correction]:
     """Six corrected scans, two of them in the hold-out (bags 3 and 7), and a prediction."""
     made = [
         correct(1, {"knife": 1}, [("knife", (10, 20, 110, 90))], bag="bag 1"),
-        correct(2, {"gun": 1, "phone": 2}, [("gun", (0, 0, 33.25, 44.5)), ("phone", (300, 200, 320, 240))], bag="bag 2"),
+        correct(2, {"gun": 1, "phone": 2}, [("gun", (0, 0, 33.25, 44.5)), ("phone", (9, 2, 320, 240))], bag="bag 2"),
         correct(3, {}, [], bag="bag 3", comment="empty 😀 =1+1"),
-        correct(4, {"knife": 3}, [("knife", (5.125, 6.0625, 7.5, 9.75))], bag="bag 4", labelled_classes=["knife", "gun"]),
+        correct(4, {"knife": 3}, [("knife", (5.125, 6.06, 7.5, 9))], bag="bag 4", labelled_classes=["knife", "gun"]),
         correct(5, {"phone": 1}, [("phone", (1, 2, 3, 4)), ("phone", (2, 2, 9, 9))], bag="bag 5", author="carl"),
         correct(7, {"scissors": 1}, [("scissors", (100, 100, 180, 160))], bag="bag 7"),
     ]  # fmt: skip

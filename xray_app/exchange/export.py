@@ -8,8 +8,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 
-from xray_app.errors import BadInput, BadScan, DeskError, NotFound
+from xray_app.errors import BadInput, BadScan, DeskError, NotFound, StorageFailed
 from xray_app.exchange.archive import Gathered, ZipStream
 from xray_app.exchange.formats import FORMATS, IMPORTED
 from xray_app.exchange.labelled import LabelledScan, labelled
@@ -56,6 +57,7 @@ class Progress:
 
     total: int = 0
     done: int = 0
+    written: int = 0
     problems: list[str] = field(default_factory=list)
     ended: bool = False
     failed: str | None = None
@@ -128,6 +130,33 @@ def export_zip(
     return _Export(db, taxonomy, limits, format_name, chosen, progress).pieces(wanted, label)
 
 
+def write_zip(
+    out: Path,
+    db: Database,
+    taxonomy: Taxonomy,
+    limits: Limits,
+    format_name: str,
+    chosen: Filter,
+    progress: Progress | None = None,
+) -> None:
+    """`export_zip` into a file, which appears whole or not at all.
+
+    Raises:
+        StorageFailed: it cannot be written; besides what `export_zip` raises.
+    """
+    pieces = export_zip(db, taxonomy, limits, format_name, chosen, progress)
+    part = out.with_name(out.name + ".part")
+    try:
+        try:
+            with part.open("wb") as file:
+                file.writelines(pieces)
+            part.replace(out)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageFailed(f"{out} cannot be written: {error.strerror or error}.") from error
+
+
 @dataclass(frozen=True)
 class _Export:
     db: Database
@@ -179,6 +208,7 @@ class _Export:
             for file, texts in made.add(scan, image):
                 yield from out.text(file, texts, scan.labelled_at)
             counts[scan.part] += 1
+            self.progress.written += 1
             if self.format_name in IMPORTED:
                 sidecar.add(json.dumps(_sidecar_line(scan, image), ensure_ascii=False) + "\n")
         for file, texts in made.end():

@@ -177,3 +177,24 @@ def inside(path: Path, root: Path) -> Path:
     if not path.resolve().is_relative_to(root.resolve()):
         raise BadDataset(f"{path}: lies outside the data set; only files within it are read.")
     return path
+
+
+PAST_THE_EDGE = 0.005
+"""How far a box may reach past the picture, as a share of its side: exporters round. It is clipped then."""
+
+
+def clipped(xyxy: XYXY, width: int, height: int) -> XYXY:
+    """The box within the picture.
+
+    Raises:
+        ValueError: it has no area, or reaches further past the edge than rounding explains.
+    """
+    x0, y0, x1, y1 = xyxy
+    past_x, past_y = max(1.0, PAST_THE_EDGE * width), max(1.0, PAST_THE_EDGE * height)
+    # Written so that a NaN fails too.
+    if not (-past_x <= x0 and x1 <= width + past_x and -past_y <= y0 and y1 <= height + past_y):
+        raise ValueError(f"the box reaches past the edge of the picture of {width} x {height} pixels")
+    x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
+    if not (x0 < x1 and y0 < y1):
+        raise ValueError("the box has no area")
+    return (x0, y0, x1, y1)

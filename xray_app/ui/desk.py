@@ -12,13 +12,14 @@ from xray_app.settings import Settings
 from xray_app.types import Role
 from xray_app.ui import panels
 from xray_app.ui.analyse import AnalyseTab
+from xray_app.ui.exchange import ExchangeTab
 from xray_app.ui.guard import Guard
 from xray_app.ui.help import HELP
 from xray_app.ui.train import TrainTab
 from xray_app.ui.users import UsersTab
 from xray_app.ui.viewer import HERE
 
-CSS = (HERE / "desk.css").read_text(encoding="utf-8")
+CSS = "".join((HERE / name).read_text(encoding="utf-8") for name in ("desk.css", "exchange.css"))
 HEAD = f"<script>{(HERE / 'desk.js').read_text(encoding='utf-8')}</script>"
 _SYSTEM_FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
 
@@ -31,6 +32,8 @@ def build_desk(services: Services) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Analyse", id="analyse"):
                 analyse = AnalyseTab(guard)
+            with gr.Tab("Export", id="exchange", visible=False) as exchange_tab:
+                exchange = ExchangeTab(guard, exchange_tab)
             with gr.Tab("Train", id="train", visible=False) as train_tab:
                 TrainTab(guard, train_tab)
             with gr.Tab("Users", id="users", visible=False) as users_tab:
@@ -44,10 +47,18 @@ def build_desk(services: Services) -> gr.Blocks:
                 head: panels.header(who.username, who.role.value, demonstration(services.settings)),
                 train_tab: gr.update(visible=admin),
                 users_tab: gr.update(visible=admin),
+                exchange_tab: gr.update(visible=who.role.includes(Role.ANNOTATOR)),
+                exchange.imports: gr.update(visible=admin),
                 **analyse.start(who),
             }
 
-        guard.on(desk.load, Role.ANALYST, start, None, [head, train_tab, users_tab, analyse.strip])
+        guard.on(
+            desk.load,
+            Role.ANALYST,
+            start,
+            None,
+            [head, train_tab, users_tab, exchange_tab, exchange.imports, analyse.strip],
+        )
     return desk
 
 
