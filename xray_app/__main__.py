@@ -44,7 +44,7 @@ def analyze(
 ) -> None:
     """Prints one line of JSON a scan; a broken file is reported on stderr, the rest go on, exit 1.
 
-    So is a scan that a model on another server gives no answer to.
+    So is a scan that a model on another server gives no answer to. A DICOM file of several views gives several lines.
     """
     from xray_app.scan import Limits
 
@@ -54,13 +54,14 @@ def analyze(
     broken = 0
     for path in scans:
         try:
-            scan = _read(path, limits)
+            views = _read(path, limits)
         except (DeskError, OSError) as error:
             broken += 1
             _tell(path, error)
             continue
         try:
-            print(analyser.analyse(scan).model_dump_json(), flush=True)
+            for scan in views:
+                print(analyser.analyse(scan).model_dump_json(), flush=True)
         except ModelUnavailable as error:
             broken += 1
             _tell(path, error)
@@ -205,15 +206,15 @@ def _has_database(settings: Settings) -> bool:
     return url.get_backend_name() != "sqlite" or (url.database is not None and Path(url.database).is_file())
 
 
-def _read(path: Path, limits: Limits) -> Scan:
-    from xray_app.scan import read_scan
+def _read(path: Path, limits: Limits) -> list[Scan]:
+    from xray_app.scan import read_scans
 
     size = path.stat().st_size
     if size > limits.max_bytes:
         raise ScanTooLarge(f"The file has {size:,} bytes; at most {limits.max_bytes:,} are taken.")
     if not path.is_file():
         raise BadScan("This is not a file.")
-    return read_scan(path.read_bytes(), path.name, limits)
+    return read_scans(path.read_bytes(), path.name, limits)
 
 
 def _tell(path: Path, error: DeskError | OSError) -> None:
