@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,9 @@ from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileMetaDataset
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.filereader import _read_file_meta_info, read_preamble
-from pydicom.pixels import apply_color_lut, get_decoder, pixel_array
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
 
 from xray_app import shades
@@ -262,7 +265,7 @@ def _facts(dataset: Dataset) -> dict[str, str]:
     return facts
 
 
-def _values(value: object) -> list[object]:
+def _values(value: Any) -> list[Any]:
     if value is None or value == "":
         return []
     return list(value) if isinstance(value, (list, tuple)) or hasattr(value, "append") else [value]
@@ -316,7 +319,7 @@ def _view(clean: Dataset, facts: Mapping[str, str]) -> View:
     return View(image, out.getvalue(), dict(facts))
 
 
-def _picture(frame: NDArray[np.generic], dataset: Dataset) -> Image.Image:
+def _picture(frame: NDArray[np.integer[Any]], dataset: Dataset) -> Image.Image:
     kind = str(dataset.PhotometricInterpretation)
     if kind == "PALETTE COLOR":
         frame = np.asarray(apply_color_lut(frame, dataset))
@@ -336,7 +339,7 @@ def _picture(frame: NDArray[np.generic], dataset: Dataset) -> Image.Image:
     return shades.grey(values)
 
 
-def _intensity(frame: NDArray[np.generic], dataset: Dataset) -> NDArray[np.float32]:
+def _intensity(frame: NDArray[np.integer[Any]], dataset: Dataset) -> NDArray[np.float32]:
     """What came through, brightest where nothing was in the way."""
     values = _counted_from_zero(frame, dataset)
     sign = dataset.get("PixelIntensityRelationshipSign")
@@ -344,6 +347,6 @@ def _intensity(frame: NDArray[np.generic], dataset: Dataset) -> NDArray[np.float
     return np.float32(2 ** int(dataset.BitsStored) - 1) - values if turned else values
 
 
-def _counted_from_zero(frame: NDArray[np.generic], dataset: Dataset) -> NDArray[np.float32]:
+def _counted_from_zero(frame: NDArray[np.integer[Any]], dataset: Dataset) -> NDArray[np.float32]:
     values = frame.astype(np.float32)
     return values + np.float32(2 ** (int(dataset.BitsStored) - 1)) if int(dataset.PixelRepresentation) else values

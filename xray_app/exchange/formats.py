@@ -63,7 +63,7 @@ class _ByPart:
 class Coco:
     """COCO detection: `annotations/instances_PART.json`, boxes as [x, y, width, height]."""
 
-    about = "COCO: annotations/instances_train.json and so on, pictures in folders beside it."
+    about: ClassVar[str] = "COCO: annotations/instances_train.json and so on, pictures in folders beside it."
 
     def __init__(self, taxonomy: Taxonomy) -> None:
         self._ids = {name: number for number, name in enumerate(taxonomy.names, start=1)}
@@ -115,7 +115,7 @@ class Coco:
 class Yolo:
     """YOLO detection: `data.yaml`, `images/PART`, `labels/PART`; rows `class cx cy w h`, normalised."""
 
-    about = "YOLO: data.yaml, images/ and labels/. Items without a box are in scans.jsonl alone."
+    about: ClassVar[str] = "YOLO: data.yaml, images/ and labels/. Items without a box are in scans.jsonl alone."
 
     def __init__(self, taxonomy: Taxonomy) -> None:
         self._names = taxonomy.names
@@ -154,7 +154,7 @@ class Voc:
     as decimals.
     """
 
-    about = "Pascal VOC: Annotations/, JPEGImages/ and ImageSets/Main/. Pixels count from 1."
+    about: ClassVar[str] = "Pascal VOC: Annotations/, JPEGImages/ and ImageSets/Main/. Pixels count from 1."
 
     def __init__(self, taxonomy: Taxonomy) -> None:
         self._sets = _ByPart()
@@ -199,7 +199,7 @@ def _decimal(value: float) -> str:
 class Jsonl:
     """The desk's own training samples: `PART.jsonl`, as `python -m training prepare` writes them."""
 
-    about = "VLM samples: train.jsonl and val.jsonl, as `python -m training finetune --data` reads them."
+    about: ClassVar[str] = "VLM samples: train.jsonl and val.jsonl, as `python -m training finetune --data` reads them."
 
     def __init__(self, taxonomy: Taxonomy) -> None:
         self._taxonomy = taxonomy
@@ -264,7 +264,7 @@ def _listed(elements: Gathered) -> Iterator[str]:
 class ShareGpt(_Chat):
     """ShareGPT conversations with `images`, and the `dataset_info.json` that LLaMA-Factory asks for."""
 
-    about = "ShareGPT: train.json and so on; dataset_info.json is for LLaMA-Factory."
+    about: ClassVar[str] = "ShareGPT: train.json and so on; dataset_info.json is for LLaMA-Factory."
 
     def _entry(self, stem: str, image: str, turns: Sequence[dict[str, str]]) -> dict[str, Any]:
         return {"conversations": turns, "images": [image]}
@@ -282,7 +282,7 @@ class ShareGpt(_Chat):
 class Llava(_Chat):
     """LLaVA conversations: `id`, `image` below `images/`, `conversations`."""
 
-    about = "LLaVA: train.json and so on; picture paths are relative to images/ (--image_folder images)."
+    about: ClassVar[str] = "LLaVA: train.json and so on; picture paths are relative to images/ (--image_folder images)."
 
     def _entry(self, stem: str, image: str, turns: Sequence[dict[str, str]]) -> dict[str, Any]:
         return {"id": stem, "image": image.removeprefix("images/"), "conversations": turns}

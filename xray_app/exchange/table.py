@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from typing import ClassVar
 
 from xray_app.exchange.archive import Gathered
 from xray_app.exchange.labelled import LabelledScan, Part
@@ -25,7 +26,7 @@ BOXES = ("analysis_id", "label", "x0", "y0", "x1", "y1", "confidence")
 class Table:
     """CSV: `scans.csv`, a row a scan, and `boxes.csv`, a row a box; no pictures."""
 
-    about = "CSV: scans.csv, a row a scan, and boxes.csv, a row a box; without pictures."
+    about: ClassVar[str] = "CSV: scans.csv, a row a scan, and boxes.csv, a row a box; without pictures."
 
     def __init__(self, taxonomy: Taxonomy) -> None:
         self._scans, self._boxes = Gathered(), Gathered()

@@ -218,8 +218,10 @@ def _filter(
 
 
 def _day(text: str | None) -> date | None:
+    if not text:
+        return None
     try:
-        return date.fromisoformat(text[:10]) if text else None
+        return date.fromisoformat(text[:10])
     except ValueError as error:
         raise BadInput(f"{text[:20]!r} is no day; write it as 2026-01-31.") from error
 

@@ -3,7 +3,7 @@
 HELP = """
 ### Working at the desk
 
-1. **Add scans**: drop them on the left of *Analyse*, or press `U`. PNG, JPEG, WebP, BMP and TIFF are read.
+1. **Add scans**: drop them on the left of *Analyse*, or press `U`. PNG, JPEG, WebP, BMP, TIFF and DICOM/DICOS are read.
 2. **Look**: the banner says the risk and what the policy advises. Below it, where the two models disagree.
    Filters show the picture in black and white, negative, organic or metal only, and so on; the scan never changes.
 3. **Decide**: `1` clear, `2` review, `3` search. Clearing a bag rated HIGH asks for a reason.
