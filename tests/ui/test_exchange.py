@@ -51,7 +51,7 @@ def test_it_counts_before_it_downloads(
     started = tab.start_export(ANNOTATOR, "coco", "2020-01-02", None, "gun", "HIGH", " bob ", True)
     address = urlsplit(started[tab.address])
     asked = {name: values[0] for name, values in parse_qs(address.query).items()}
-    assert address.path == "/v1/export"
+    assert address.path == "../v1/export"
     assert asked.pop("job") == started[tab.job]
     assert asked == {"format": "coco", "since": "2020-01-02", "label": "gun", "risk": "HIGH", "analyst": "bob", "corrected": "false"}  # fmt: skip  # noqa: E501
 

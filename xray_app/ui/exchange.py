@@ -135,7 +135,7 @@ class ExchangeTab:
             "format": format_name, "since": wanted.since, "until": wanted.until, "label": wanted.label,
             "risk": wanted.risk, "analyst": wanted.analyst, "corrected": str(wanted.corrected).lower(), "job": job.id,
         }  # fmt: skip
-        address = "/v1/export?" + urlencode({name: value for name, value in asked.items() if value is not None})
+        address = "../v1/export?" + urlencode({name: value for name, value in asked.items() if value is not None})
         return {self.job: job.id, self.address: address, **self.show(who, job.id)}
 
     # --- import -------------------------------------------------------------------------------------------
