@@ -26,6 +26,7 @@ from training import runs
 from xray_app import auth
 from xray_app.analysis import ActiveAdapter, Analyser
 from xray_app.api.app import create_app
+from xray_app.api.door import FILES_PER_UPLOAD
 from xray_app.api.services import Services
 from xray_app.detector.load import load_detector
 from xray_app.errors import DeskError
@@ -95,7 +96,7 @@ def with_desk(services: Services) -> FastAPI:
         auth_dependency=username,
         allowed_paths=[],
         blocked_paths=[str(services.db.data_dir)],
-        max_file_size=services.settings.max_upload_bytes,
+        max_file_size=services.settings.max_upload_bytes * FILES_PER_UPLOAD,  # of a data set; scans are checked
         run_history=False,
         footer_links=[],
         ssr_mode=False,

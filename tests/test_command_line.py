@@ -13,10 +13,11 @@ from typer.testing import CliRunner
 
 from tests.api.conftest import FixedDetector, FixedVlm
 from tests.conftest import png
+from tests.exchange.test_import import yolo
 from xray_app import __main__ as command_line
 from xray_app import auth
 from xray_app.analysis import Analyser
-from xray_app.errors import ModelUnavailable, NotSignedIn
+from xray_app.errors import ModelUnavailable, NotFound, NotSignedIn, StorageFailed
 from xray_app.settings import Settings
 from xray_app.store import users
 from xray_app.store.database import Database
@@ -136,3 +137,20 @@ def test_what_cannot_be_done_is_one_line(
         command_line.main()
     assert ended.value.code == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_labels_go_out_and_come_in(run: CliRunner, data_dir: Path, tmp_path: Path) -> None:
+    run.invoke(command_line.app, ["users", "add", "ann", "--role", "admin"], input="a long word\n")
+    root = yolo(tmp_path / "set", {"a": (png(1), "0 0.5 0.5 0.5 0.5\n"), "bad": (b"no picture", "")})
+    done = run.invoke(command_line.app, ["import", str(root), "--author", "ann"])
+    assert done.exit_code == 1
+    assert done.stdout == "yolo: 1 added, 0 here already, 1 left out.\n"
+    assert done.stderr.startswith("images/train/bad.png: not a readable picture")
+    out = tmp_path / "out.zip"
+    result = run.invoke(command_line.app, ["export", "--format", "coco", "--out", str(out), "--analyst", "ann"])
+    assert (result.exit_code, result.stdout) == (0, f"{out}: 1 scans, 0 left out.\n")
+    again = run.invoke(command_line.app, ["import", str(out), "--author", "ann"])
+    assert (again.exit_code, again.stdout) == (0, "coco: 0 added, 1 here already, 0 left out.\n")
+    assert isinstance(run.invoke(command_line.app, ["import", str(out), "--author", "nobody"]).exception, NotFound)
+    nowhere = run.invoke(command_line.app, ["export", "--out", str(tmp_path / "none" / "x.zip")])
+    assert isinstance(nowhere.exception, StorageFailed)

@@ -89,18 +89,6 @@ def in_scope(counts: Mapping[str, int], labelled_classes: Iterable[str] | None) 
     return Counter({label: count for label, count in counts.items() if label in looked_for})
 
 
-def scope_of(labels: Iterable[str], taxonomy: Taxonomy) -> tuple[str, ...] | None:
-    """Canonical names in rank order, or None when they cover every drawn class of the taxonomy.
-
-    Raises:
-        UnknownLabel: a label is neither a class nor an alias.
-    """
-    names = {taxonomy.resolve(label).name for label in labels}
-    if names >= {item.name for item in taxonomy.drawn}:
-        return None
-    return tuple(sorted(names, key=taxonomy.rank))
-
-
 def unscoped(samples: Iterable[Sample]) -> list[Sample]:
     """The same scans asked for everything, as the desk asks; scored on what was looked for all the same."""
     full = report.instruction()
@@ -210,7 +198,7 @@ def from_correction(analysis: Analysis, correction: Correction, image: Path, tax
         counts[taxonomy.resolve(item.label).name] += item.count
     scope = None
     if correction.labelled_classes is not None:
-        scope = scope_of(correction.labelled_classes, taxonomy)
+        scope = taxonomy.scope(correction.labelled_classes)
     return make_sample(
         image,
         (analysis.scan.width, analysis.scan.height),

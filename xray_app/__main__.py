@@ -1,4 +1,4 @@
-"""The command line of the desk: analyse scans, manage users. `python -m xray_app --help`."""
+"""The command line of the desk: analyse scans, export and import labels, manage users. `python -m xray_app --help`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import logging
 import os
 import secrets
 import sys
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from sqlalchemy import make_url
@@ -43,7 +44,7 @@ def analyze(
 ) -> None:
     """Prints one line of JSON a scan; a broken file is reported on stderr, the rest go on, exit 1.
 
-    So is a scan that a model on another server gives no answer to.
+    So is a scan that a model on another server gives no answer to. A DICOM file of several views gives several lines.
     """
     from xray_app.analysis import BATCH
     from xray_app.scan import Limits
@@ -55,7 +56,7 @@ def analyze(
     readable: list[tuple[Path, Scan]] = []
     for path in scans:
         try:
-            readable.append((path, _read(path, limits)))
+            readable += [(path, scan) for scan in _read(path, limits)]
         except (DeskError, OSError) as error:
             broken += 1
             _tell(path, error)
@@ -84,6 +85,65 @@ def _analyse_and_print(analyser: Analyser, scans: list[tuple[Path, Scan]]) -> in
             unanswered += 1
             _tell(path, error)
     return unanswered
+
+
+@app.command("export")
+def export(
+    out: Annotated[Path, typer.Option(help="the ZIP file to write", show_default=False)],
+    format_name: Annotated[
+        str, typer.Option("--format", help="coco, yolo, voc, jsonl, sharegpt, llava or csv")
+    ] = "coco",
+    since: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])] = None,
+    until: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])] = None,
+    label: str | None = None,
+    risk: Annotated[Literal["LOW", "MEDIUM", "HIGH"] | None, typer.Option()] = None,
+    analyst: str | None = None,
+    predictions: Annotated[bool, typer.Option(help="also scans nobody has corrected, kept apart")] = False,
+) -> None:
+    """Writes the newest accepted correction of every scan, in a format other programs read."""
+    from xray_app.exchange.export import Filter, Progress, write_zip
+    from xray_app.scan import Limits
+    from xray_app.taxonomy import load_taxonomy
+
+    settings = Settings()
+    chosen = Filter(since and since.date(), until and until.date(), label, risk, analyst, not predictions)
+    progress = Progress()
+    limits = Limits(settings.max_upload_bytes, settings.max_pixels)
+    write_zip(out, _open(settings), load_taxonomy(settings.taxonomy), limits, format_name, chosen, progress)
+    for problem in progress.problems:
+        print(problem, file=sys.stderr)
+    print(f"{out}: {progress.written} scans, {len(progress.problems)} left out.")
+    if progress.problems:
+        raise typer.Exit(1)
+
+
+@app.command("import")
+def bring_in(
+    data: Annotated[Path, typer.Argument(metavar="FOLDER_OR_ZIP", show_default=False)],
+    format_name: Annotated[str | None, typer.Option("--format", help="yolo, coco or voc; else found out")] = None,
+    author: Annotated[str, typer.Option(help="who vouches for the labels")] = "admin",
+    skip_unknown: Annotated[bool, typer.Option(help="leave out boxes of unknown labels")] = False,
+) -> None:
+    """Takes a labelled data set in as accepted corrections; what is wrong is listed, the rest go on, exit 1."""
+    from xray_app.exchange.bring_in import import_dataset
+    from xray_app.exchange.source import opened
+    from xray_app.scan import Limits
+
+    settings = Settings()
+    db = _open(settings)
+    stored_users.get(db, author)
+    with opened(data) as root:
+        analyser = _load_analyser(settings)
+        limits = Limits(settings.max_upload_bytes, settings.max_pixels)
+        done = import_dataset(
+            root, db, analyser.taxonomy, analyser.analyse, limits, author,
+            format_name=format_name, skip_unknown=skip_unknown,
+        )  # fmt: skip
+    for problem in done.problems:
+        print(problem, file=sys.stderr)
+    print(f"{done.format_name}: {done.added} added, {done.already} here already, {len(done.problems)} left out.")
+    if done.problems:
+        raise typer.Exit(1)
 
 
 @users.command("add")
@@ -164,15 +224,15 @@ def _has_database(settings: Settings) -> bool:
     return url.get_backend_name() != "sqlite" or (url.database is not None and Path(url.database).is_file())
 
 
-def _read(path: Path, limits: Limits) -> Scan:
-    from xray_app.scan import read_scan
+def _read(path: Path, limits: Limits) -> list[Scan]:
+    from xray_app.scan import read_scans
 
     size = path.stat().st_size
     if size > limits.max_bytes:
         raise ScanTooLarge(f"The file has {size:,} bytes; at most {limits.max_bytes:,} are taken.")
     if not path.is_file():
         raise BadScan("This is not a file.")
-    return read_scan(path.read_bytes(), path.name, limits)
+    return read_scans(path.read_bytes(), path.name, limits)
 
 
 def _tell(path: Path, error: DeskError | OSError) -> None:

@@ -75,6 +75,7 @@ def facts_of(scan: Scan) -> ScanFacts:
         bag_id=scan.bag_id,
         view=scan.view,
         scanner_id=scan.scanner_id,
+        acquisition=dict(scan.acquisition),
     )
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import io
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from PIL import Image, ImageChops, ImageFile, ImageOps, UnidentifiedImageError
 
+from xray_app import dicom, shades
 from xray_app.errors import BadInput, BadScan, ScanTooLarge
 
 MIN_SIDE = 16
@@ -33,7 +35,8 @@ _MEDIA_TYPES = {
     "BMP": "image/bmp",
     "TIFF": "image/tiff",
 }
-_READABLE = "PNG, JPEG, WebP, BMP or TIFF"
+_DICOM = "application/dicom"
+_READABLE = "PNG, JPEG, WebP, BMP, TIFF or DICOM"
 _NOT_READ = (
     (b"GIF8", "a GIF, which may be animated"),
     (b"PK\x03\x04", "a ZIP archive"),
@@ -62,7 +65,7 @@ class Scan:
 
     Attributes:
         image: RGB, 8 bits, upright.
-        content: the bytes as uploaded.
+        content: the bytes as uploaded; of a DICOM file, this view of it without whatever names a person.
         media_type: by content, not by name, e.g. "image/png".
         sha256: hash of `content`, hexadecimal.
         width: pixels of the upright picture.
@@ -72,6 +75,7 @@ class Scan:
         view: which view of the bag, if given.
         scanner_id: which scanner, if given.
         opaque_fraction: share of the picture too dark to see through, 0 to 1.
+        acquisition: what a DICOM file says of the scanner, as text by name; empty for other files.
     """
 
     image: Image.Image
@@ -85,6 +89,35 @@ class Scan:
     view: str | None
     scanner_id: str | None
     opaque_fraction: float
+    acquisition: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_scans(
+    content: bytes,
+    filename: str,
+    limits: Limits,
+    *,
+    bag_id: str | None = None,
+    view: str | None = None,
+    scanner_id: str | None = None,
+) -> list[Scan]:
+    """Every view in an uploaded file: one, but for DICOM files of several frames.
+
+    Each view is a scan of its own, named "view 1", "view 2" and so on, of one bag: the one given, or the file's
+    SHA-256. Arguments and errors are those of `read_scan`.
+    """
+    if not dicom.is_dicom(content):
+        return [read_scan(content, filename, limits, bag_id=bag_id, view=view, scanner_id=scanner_id)]
+    bag_id, view, scanner_id = _identifiers(bag_id, view, scanner_id)
+    views = _dicom_views(content, limits)
+    scans = []
+    for number, one in enumerate(views, start=1):
+        named = view if len(views) == 1 else f"{view or 'view'} {number}"
+        scans.append(_scan(one.image, one.content, _DICOM, filename, bag_id, named, scanner_id, one.facts))
+        if len(views) > 1 and bag_id is None:
+            bag_id = hashlib.sha256(content).hexdigest()
+            scans[0] = replace(scans[0], bag_id=bag_id)
+    return scans
 
 
 def read_scan(
@@ -115,17 +148,41 @@ def read_scan(
         BadScan: not a picture we read, damaged, of several frames, or of an impossible size.
         BadInput: `bag_id`, `view` or `scanner_id` is too long or not printable.
     """
+    bag_id, view, scanner_id = _identifiers(bag_id, view, scanner_id)
+    if dicom.is_dicom(content):
+        views = _dicom_views(content, limits)
+        if len(views) > 1:
+            raise BadScan(f"The DICOM file holds {len(views)} views, where one picture is asked for.")
+        (only,) = views
+        return _scan(only.image, only.content, _DICOM, filename, bag_id, view, scanner_id, only.facts)
+    image, picture_format = _decode(content, limits)
+    return _scan(image, content, _MEDIA_TYPES[picture_format], filename, bag_id, view, scanner_id, {})
+
+
+def _identifiers(bag_id: str | None, view: str | None, scanner_id: str | None) -> tuple[str | None, ...]:
     bag_id = _identifier(bag_id, "bag_id", 64)
     view = _identifier(view, "view", 32)
     scanner_id = _identifier(scanner_id, "scanner_id", 64)
     if bag_id is not None and ("/" in bag_id or "\\" in bag_id or not bag_id.strip(".")):
         raise BadInput("bag_id is part of an address: it cannot hold a slash nor be dots alone.")
-    image, picture_format = _decode(content, limits)
+    return bag_id, view, scanner_id
+
+
+def _scan(
+    image: Image.Image,
+    content: bytes,
+    media_type: str,
+    filename: str,
+    bag_id: str | None,
+    view: str | None,
+    scanner_id: str | None,
+    acquisition: Mapping[str, str],
+) -> Scan:
     sha256 = hashlib.sha256(content).hexdigest()
     return Scan(
         image=image,
         content=content,
-        media_type=_MEDIA_TYPES[picture_format],
+        media_type=media_type,
         sha256=sha256,
         width=image.width,
         height=image.height,
@@ -134,13 +191,23 @@ def read_scan(
         view=view,
         scanner_id=scanner_id,
         opaque_fraction=opaque_fraction(image),
+        acquisition=acquisition,
     )
+
+
+def _dicom_views(content: bytes, limits: Limits) -> list[dicom.View]:
+    _check_bytes(content, limits)
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    views = dicom.read_views(content, limits.max_pixels)
+    for one in views:
+        _check_size(one.image.width, one.image.height, limits)
+    return views
 
 
 def browser_picture(content: bytes, limits: Limits) -> tuple[bytes, str]:
     """The scan as every browser shows it, pixel for pixel what boxes refer to.
 
-    8-bit PNG, JPEG and WebP go out as they came in; TIFF, BMP, deep, rotated or transparent pictures
+    8-bit PNG, JPEG and WebP go out as they came in; TIFF, BMP, DICOM, deep, rotated or transparent pictures
     as PNG.
 
     Args:
@@ -153,7 +220,10 @@ def browser_picture(content: bytes, limits: Limits) -> tuple[bytes, str]:
     Raises:
         BadScan: the bytes cannot be read (any more).
     """
-    image, picture_format = _decode(content, limits)
+    if dicom.is_dicom(content):
+        image, picture_format = _dicom_views(content, limits)[0].image, "DICOM"
+    else:
+        image, picture_format = _decode(content, limits)
     if picture_format in ("PNG", "JPEG", "MPO", "WEBP"):
         with Image.open(io.BytesIO(content)) as original:
             # The size differs where the orientation turned it; 0x0112 is the orientation's EXIF tag.
@@ -195,11 +265,7 @@ def _identifier(value: str | None, what: str, longest: int) -> str | None:
 
 def _decode(content: bytes, limits: Limits) -> tuple[Image.Image, str]:
     """The picture, upright and 8-bit RGB, and Pillow's name of its format."""
-    if not content:
-        raise BadScan("The file is empty.")
-    if len(content) > limits.max_bytes:
-        size, most = len(content) / 2**20, limits.max_bytes / 2**20
-        raise ScanTooLarge(f"The file has {size:.1f} MB; at most {most:g} MB are allowed.")
+    _check_bytes(content, limits)
     _refuse_known_others(content)
     # Some training libraries switch this on for the whole process; a scan is never filled up with grey.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -229,13 +295,19 @@ def _decode(content: bytes, limits: Limits) -> tuple[Image.Image, str]:
         raise BadScan(f"The picture is damaged or cut off and cannot be read: {error}.") from error
 
 
+def _check_bytes(content: bytes, limits: Limits) -> None:
+    if not content:
+        raise BadScan("The file is empty.")
+    if len(content) > limits.max_bytes:
+        size, most = len(content) / 2**20, limits.max_bytes / 2**20
+        raise ScanTooLarge(f"The file has {size:.1f} MB; at most {most:g} MB are allowed.")
+
+
 def _refuse_known_others(content: bytes) -> None:
     start = content[:256].lstrip()
     for magic, what in _NOT_READ:
         if start.lower().startswith(magic.lower()):
             raise BadScan(f"The file is {what}, not a scan we can read. Use {_READABLE}.")
-    if content[128:132] == b"DICM":
-        raise BadScan(f"DICOM files are not read yet. Export the scan as {_READABLE}.")
     if content[4:8] == b"ftyp":
         raise BadScan(f"The file is a HEIC/AVIF picture or a film, which we do not read. Use {_READABLE}.")
 
@@ -266,11 +338,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _window(image: Image.Image) -> Image.Image:
-    """Grey of 16 bits or more to 8: zero stays black, the 99.9th percentile becomes white.
-
-    Zero is kept because it means "nothing came through": stretching the darkest grey of a light bag
-    down to black would make opaque areas out of nothing.
-    """
+    """Grey of 16 bits or more to 8, as `shades.grey`."""
     values = np.asarray(image, dtype=np.float32)
     if not np.isfinite(values).all():
         raise BadScan("The picture holds values that are not numbers.")
@@ -278,10 +346,7 @@ def _window(image: Image.Image) -> Image.Image:
     tags = getattr(image, "tag_v2", {})
     if tags.get(262) == 0:
         values = float(2 ** int(tags.get(258, (16,))[0]) - 1) - values
-    step = max(1, int((values.size / 1_000_000) ** 0.5))
-    white = float(np.percentile(values[::step, ::step], 99.9))
-    scaled = np.clip(values * (255 / white if white > 0 else 0), 0, 255)
-    grey = Image.fromarray(scaled.round().astype(np.uint8)).convert("RGB")
+    grey = shades.grey(values)
     # TIFF is turned upright by Pillow itself; what is left is the EXIF of a PNG.
     grey.info = {key: value for key, value in image.info.items() if key == "exif"}
     return grey

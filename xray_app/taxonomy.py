@@ -9,7 +9,7 @@ import hashlib
 import math
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -152,6 +152,17 @@ class Taxonomy:
         """Place in the report: prohibited first, then restricted, then allowed, each in file order."""
         rank = self._ranks.get(name)
         return self._ranks[self.resolve(name).name] if rank is None else rank
+
+    def scope(self, labels: Iterable[str]) -> tuple[str, ...] | None:
+        """Canonical names in rank order, or None when they cover every drawn class.
+
+        Raises:
+            UnknownLabel: a label is neither a class nor an alias.
+        """
+        names = {self.resolve(label).name for label in labels}
+        if names >= {item.name for item in self.drawn}:
+            return None
+        return tuple(sorted(names, key=self.rank))
 
     def policy(self, name: str = "") -> Policy:
         """The profile called `name`; the default one for "". BadInput if there is none."""

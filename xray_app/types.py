@@ -54,7 +54,7 @@ class Value(BaseModel):
 
 
 class ScanFacts(Value):
-    """What is known of a scan besides its pixels."""
+    """What is known of a scan besides its pixels. `acquisition` is what a DICOM file says of the scanner."""
 
     id: str
     sha256: str
@@ -64,6 +64,7 @@ class ScanFacts(Value):
     bag_id: str
     view: str | None = None
     scanner_id: str | None = None
+    acquisition: dict[str, str] = Field(default_factory=dict, exclude_if=lambda value: not value)
 
 
 class Item(Value):

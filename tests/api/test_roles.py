@@ -34,6 +34,7 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("GET", "/v1/training/runs", "admin", None),
     ("GET", "/v1/training/runs/{run_id}", "admin", None),
     ("POST", "/v1/training/runs/{run_id}/cancel", "admin", None),
+    ("GET", "/v1/export", "annotator", None),
     ("GET", "/v1/adapters", "admin", None),
     ("POST", "/v1/adapters/{adapter_id}/promote", "admin", {}),
     ("POST", "/v1/adapters/rollback", "admin", {}),

@@ -17,7 +17,6 @@ from training.samples import (
     from_corrections,
     make_sample,
     read_jsonl,
-    scope_of,
     split_by_bag,
     training_samples,
     unscoped,
@@ -248,8 +247,8 @@ def test_views_of_a_bag_stay_together(taxonomy: Taxonomy, tmp_path: Path) -> Non
 
 
 def test_scopes(taxonomy: Taxonomy) -> None:
-    assert scope_of(["pressure", "Knife"], taxonomy) == ("knife", "pressurised can")
-    assert scope_of([item.name for item in taxonomy.drawn], taxonomy) is None
+    assert taxonomy.scope(["pressure", "Knife"]) == ("knife", "pressurised can")
+    assert taxonomy.scope(item.name for item in taxonomy.drawn) is None
 
 
 def correct(

@@ -15,7 +15,7 @@ from xray_app.api.services import Services
 from xray_app.api.session import bearer_token
 from xray_app.errors import BadInput, NotFound
 from xray_app.look import look_of
-from xray_app.scan import Scan, browser_picture, read_scan
+from xray_app.scan import Scan, browser_picture, read_scans
 from xray_app.store import analyses, scans
 from xray_app.types import Analysis, Risk
 
@@ -34,13 +34,13 @@ class Upload:
     view: str | None
     scanner_id: str | None
 
-    def read(self, services: Services) -> Scan:
-        """Decodes the scan within the site's limits.
+    def read(self, services: Services) -> list[Scan]:
+        """Decodes the scan, or the views of a DICOM file, within the site's limits.
 
         Raises:
-            BadScan, ScanTooLarge, BadInput: as `read_scan`.
+            BadScan, ScanTooLarge, BadInput: as `read_scans`.
         """
-        return read_scan(
+        return read_scans(
             self.content,
             self.filename,
             services.limits,
@@ -74,18 +74,25 @@ async def _upload(request: Request) -> Upload:
 
 @router.post("/analyze")
 def analyze(who: Analyst, desk: Desk, upload: Annotated[Upload, Depends(_upload)]) -> Analysis:
-    """Both models over one scan; stores scan and analysis together, or neither."""
-    scan = upload.read(desk)
-    analysis = desk.analyser.analyse(scan)
-    return analyses.save_with_scan(
-        desk.db, analysis.scan, scan.content, scan.media_type, analysis, who.username, look_of(scan.image)
-    )
+    """Both models over one scan; stores scan and analysis together, or neither.
+
+    Of a DICOM file of several views every view is analysed, and the gravest answered; the bag has them all.
+    """
+    scans_read = upload.read(desk)
+    analysed = [(scan, desk.analyser.analyse(scan)) for scan in scans_read]
+    for scan, analysis in analysed:
+        look = look_of(scan.image)
+        analyses.save_with_scan(desk.db, analysis.scan, scan.content, scan.media_type, analysis, who.username, look)
+    return max((analysis for _, analysis in analysed), key=lambda one: _gravity(one.risk))
 
 
 @router.post("/detect")
 def detect(who: Analyst, desk: Desk, upload: Annotated[Upload, Depends(_upload)]) -> dict[str, Any]:
     """The detector alone; stores nothing."""
-    boxes = desk.analyser.detect(upload.read(desk))
+    views = upload.read(desk)
+    if len(views) > 1:
+        raise BadInput(f"The file holds {len(views)} views; send one picture, or use /v1/analyze.")
+    boxes = desk.analyser.detect(views[0])
     return {"boxes": [box.model_dump(mode="json") for box in boxes]}
 
 

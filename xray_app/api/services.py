@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from xray_app.analysis import Analyser
+from xray_app.exchange.jobs import Jobs
 from xray_app.scan import Limits
 from xray_app.settings import Settings
 from xray_app.store.database import Database
@@ -24,6 +25,7 @@ class Services:
         policy: the profile in force here.
         analyser: both models, loaded once; asks for the active adapter at every scan.
         launch: starts a queued run as a detached process, or leaves it queued behind another.
+        jobs: exports and imports at work in this process.
     """
 
     settings: Settings
@@ -32,6 +34,7 @@ class Services:
     policy: Policy
     analyser: Analyser
     launch: Callable[[Run], None]
+    jobs: Jobs = field(default_factory=Jobs)
 
     @property
     def limits(self) -> Limits:

@@ -15,7 +15,7 @@ from gradio.utils import get_upload_folder
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, BadScan, DeskError, NotFound, ScanTooLarge
 from xray_app.look import look_of
-from xray_app.scan import read_scan
+from xray_app.scan import Scan, read_scans
 from xray_app.store import analyses, corrections, decisions, outcomes, recent
 from xray_app.types import Analysis, Role
 from xray_app.ui import panels
@@ -208,7 +208,11 @@ class AnalyseTab:
             content = file.read_bytes()
         except OSError as error:
             raise BadScan("the upload is gone; add it again.") from error
-        scan = read_scan(content, file.name, limits, **told)
+        scans = read_scans(content, file.name, limits, **told)
+        found = [self._stored(who, scan) for scan in scans]
+        return found[0]
+
+    def _stored(self, who: Identity, scan: Scan) -> Analysis:
         analysis = self.services.analyser.analyse(scan)
         return analyses.save_with_scan(
             self.services.db, analysis.scan, scan.content, scan.media_type, analysis, who.username, look_of(scan.image)

@@ -12,6 +12,7 @@ from xray_app.settings import Settings
 from xray_app.types import Role
 from xray_app.ui import gallery, insights, panels
 from xray_app.ui.analyse import AnalyseTab
+from xray_app.ui.exchange import ExchangeTab
 from xray_app.ui.gallery import GalleryTab
 from xray_app.ui.guard import Guard
 from xray_app.ui.help import HELP
@@ -20,7 +21,7 @@ from xray_app.ui.train import TrainTab
 from xray_app.ui.users import UsersTab
 from xray_app.ui.viewer import HERE
 
-CSS = "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("desk.css", "console.css"))
+CSS = "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("desk.css", "console.css", "exchange.css"))
 CSS += gallery.CSS + insights.CSS
 HEAD = f"<script>{(HERE / 'desk.js').read_text(encoding='utf-8')}</script>"
 _SYSTEM_FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
@@ -38,6 +39,8 @@ def build_desk(services: Services) -> gr.Blocks:
                 GalleryTab(guard, search_tab, tabs, analyse.show, analyse.everything)
             with gr.Tab("Insights", id="insights", visible=False) as insights_tab:
                 InsightsTab(guard, insights_tab)
+            with gr.Tab("Export", id="exchange", visible=False) as exchange_tab:
+                exchange = ExchangeTab(guard, exchange_tab)
             with gr.Tab("Train", id="train", visible=False) as train_tab:
                 TrainTab(guard, train_tab)
             with gr.Tab("Users", id="users", visible=False) as users_tab:
@@ -52,10 +55,13 @@ def build_desk(services: Services) -> gr.Blocks:
                 insights_tab: gr.update(visible=who.role.includes(Role.ANNOTATOR)),
                 train_tab: gr.update(visible=admin),
                 users_tab: gr.update(visible=admin),
+                exchange_tab: gr.update(visible=who.role.includes(Role.ANNOTATOR)),
+                exchange.imports: gr.update(visible=admin),
                 **analyse.start(who),
             }
 
-        guard.on(desk.load, Role.ANALYST, start, None, [head, insights_tab, train_tab, users_tab, analyse.strip])
+        outputs = [head, insights_tab, train_tab, users_tab, exchange_tab, exchange.imports, analyse.strip]
+        guard.on(desk.load, Role.ANALYST, start, None, outputs)
     return desk
 
 

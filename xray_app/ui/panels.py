@@ -112,6 +112,7 @@ def _facts(analysis: Analysis, policy: Policy) -> str:
     ]
     if scan.view or scan.scanner_id:
         rows.append(("View", escape(" · ".join(filter(None, (scan.view, scan.scanner_id))))))
+    rows += [(escape(name.capitalize()), escape(value)) for name, value in scan.acquisition.items()]
     return '<dl class="facts">' + "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows) + "</dl>"
 
 

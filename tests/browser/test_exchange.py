@@ -1,0 +1,51 @@
+"""Labels out of one desk and into another, by hand, in a browser."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from tests.browser.conftest import SCREENSHOTS, Desk, Open
+from tests.conftest import png
+from tests.exchange.test_import import yolo, zipped
+from xray_app.store import corrections
+
+
+def picture(page: Any, name: str) -> None:
+    if SCREENSHOTS:
+        page.screenshot(path=str(Path(SCREENSHOTS) / f"{name}.png"))
+
+
+def test_a_data_set_comes_in_and_goes_out_again(scripted: Desk, open_desk: Open, tmp_path: Path) -> None:
+    files = {f"bag{n}": (png(n), "0 0.5 0.5 0.25 0.25\n") for n in range(5)}
+    files["broken"] = (b"no picture at all", "")
+    page = open_desk(scripted.url)
+    page.get_by_role("tab", name="Export").click()
+    page.wait_for_selector("#export-found p:has-text('No scan fits')")
+    page.set_input_files("#import-file input[type=file]", str(zipped(yolo(tmp_path / "set", files))))
+    page.wait_for_selector("#import-file :text('set.zip')")
+    page.click("#import")
+    page.wait_for_selector("#import-status:has-text('5 corrections added')")
+    assert "images/train/broken.png: not a readable picture" in page.inner_text("#import-status")
+    picture(page, "import")
+    assert len(corrections.accepted(scripted.services.db)) == 5
+
+    page.locator("#export-predictions input").check()
+    page.wait_for_selector("#export-found b:has-text('5')")
+    with page.expect_download() as download:
+        page.click("#export")
+    download.value.save_as(tmp_path / "out.zip")
+    assert download.value.suggested_filename.startswith("xray-coco-")
+    with zipfile.ZipFile(tmp_path / "out.zip") as opened:
+        assert opened.testzip() is None
+        assert sum(name.endswith(".png") for name in opened.namelist()) == 5
+    page.wait_for_selector("#export-status:has-text('5 scans exported')")
+    picture(page, "export")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_an_analyst_has_no_export(scripted: Desk, open_desk: Open) -> None:
+    page = open_desk(scripted.url, "ana")
+    assert page.get_by_role("tab", name="Export").count() == 0
+    assert page.evaluate("fetch('/v1/export?format=csv').then(answer => answer.status)") == 403

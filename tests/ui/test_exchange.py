@@ -1,0 +1,115 @@
+"""The Export tab: what it counts, the address it gives, an import in the background, forged values refused."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import gradio as gr
+import pytest
+from gradio.utils import get_upload_folder
+
+from tests.conftest import MakeAnalysis, png
+from tests.exchange.test_import import yolo, zipped
+from xray_app.api.services import Services
+from xray_app.auth import Identity
+from xray_app.errors import BadInput, Conflict
+from xray_app.store import corrections
+from xray_app.taxonomy import Taxonomy
+from xray_app.types import CorrectionIn, Role
+from xray_app.ui.exchange import ExchangeTab
+from xray_app.ui.guard import Guard
+
+CHOSEN: list[Any] = ["yolo", None, None, "any", "any", "", False]
+ANNOTATOR = Identity("nora", Role.ANNOTATOR)
+
+
+@pytest.fixture
+def tab(services: Services) -> ExchangeTab:
+    with gr.Blocks(), gr.Tab("Export") as tab:
+        return ExchangeTab(Guard(services), tab)
+
+
+def corrected(services: Services, stored: MakeAnalysis, taxonomy: Taxonomy) -> None:
+    said = CorrectionIn(items=[{"label": "gun", "count": 1}], boxes=[])
+    corrections.add(services.db, stored(1).id, said, "bob", taxonomy, review_required=False)
+
+
+def test_it_counts_before_it_downloads(
+    tab: ExchangeTab, services: Services, stored: MakeAnalysis, taxonomy: Taxonomy
+) -> None:
+    assert "No scan fits" in tab.count(ANNOTATOR, *CHOSEN)
+    with pytest.raises(BadInput, match="nothing to export"):
+        tab.start_export(ANNOTATOR, *CHOSEN)
+    corrected(services, stored, taxonomy)
+    stored(2)
+    assert "<b>1</b> corrected" in tab.count(ANNOTATOR, *CHOSEN)
+    assert "<b>1</b> predictions" in tab.count(ANNOTATOR, *CHOSEN[:6], True)
+    started = tab.start_export(ANNOTATOR, "coco", "2020-01-02", None, "gun", "HIGH", " bob ", True)
+    address = urlsplit(started[tab.address])
+    asked = {name: values[0] for name, values in parse_qs(address.query).items()}
+    assert address.path == "../v1/export"
+    assert asked.pop("job") == started[tab.job]
+    assert asked == {"format": "coco", "since": "2020-01-02", "label": "gun", "risk": "HIGH", "analyst": "bob", "corrected": "false"}  # fmt: skip  # noqa: E501
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [(0, "docx"), (0, None), (1, "<b>"), (2, 7), (3, ["x"]), (4, "NONE"), (5, {"a": 1})]
+)
+def test_forged_choices_are_refused(tab: ExchangeTab, place: int, value: Any) -> None:
+    forged = [*CHOSEN[:place], value, *CHOSEN[place + 1 :]]
+    with pytest.raises(BadInput):
+        tab.count(ANNOTATOR, *forged)
+
+
+def uploaded(path: Path) -> str:
+    folder = Path(get_upload_folder()) / path.stem
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(shutil.copy(path, folder))
+
+
+def finished(tab: ExchangeTab, who: Identity, job: Any) -> dict[Any, Any]:
+    for _ in range(600):
+        shown = tab.show(who, job)
+        if not shown[tab.timer]["active"]:
+            return shown
+        time.sleep(0.1)
+    pytest.fail("the import did not end")
+
+
+def test_an_import_runs_behind_the_page_and_says_what_it_left_out(
+    tab: ExchangeTab, services: Services, admin: Identity, tmp_path: Path
+) -> None:
+    files = {f"b{n}": (png(n, 64, 64), "0 0.5 0.5 0.5 0.5\n") for n in range(3)}
+    files["<b>bad</b>".replace("/", "-")] = (b"no picture", "")
+    path = uploaded(zipped(yolo(tmp_path / "set", files)))
+    job = tab.start_import(admin, path, False)[tab.job]
+    said = finished(tab, admin, job)[tab.import_status]
+    assert "3 corrections added" in said
+    assert "Left out (1)" in said
+    assert "<b>bad" not in said
+    assert {one.author for _, one in corrections.accepted(services.db)} == {"root"}
+    assert not Path(path).exists()
+    assert tab.show(ANNOTATOR, job)[tab.import_status] == ""  # somebody else's
+
+
+def test_a_file_that_is_no_data_set_fails_in_words(tab: ExchangeTab, admin: Identity, tmp_path: Path) -> None:
+    (tmp_path / "fake.zip").write_bytes(b"PK\x03\x04nothing")
+    job = tab.start_import(admin, uploaded(tmp_path / "fake.zip"), False)[tab.job]
+    assert "not a ZIP file" in finished(tab, admin, job)[tab.import_status]
+    with pytest.raises(BadInput, match="not uploaded here"):
+        tab.start_import(admin, "/etc/passwd", False)
+    with pytest.raises(BadInput, match="Choose a ZIP"):
+        tab.start_import(admin, {"path": "x"}, False)
+
+
+def test_one_import_at_a_time(tab: ExchangeTab, services: Services, admin: Identity, tmp_path: Path) -> None:
+    services.jobs.start("import", "other")
+    (tmp_path / "set.zip").write_bytes(b"")
+    with pytest.raises(Conflict, match="other is importing"):
+        tab.start_import(admin, uploaded(tmp_path / "set.zip"), False)
+    with pytest.raises(BadInput, match="nothing to stop"):
+        tab.stop(admin, "forged")

@@ -1,0 +1,54 @@
+"""Exports and imports at work in this process, so that the page can show and stop them."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Literal
+from uuid import uuid4
+
+from xray_app.exchange.export import Progress
+
+KEPT = 50
+
+JobKind = Literal["export", "import"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One export or import of somebody's. `result` is what to say when it has ended well."""
+
+    id: str
+    kind: JobKind
+    who: str
+    progress: Progress
+    result: list[str] = field(default_factory=list)
+
+
+class Jobs:
+    """The last few jobs, by id; used from any thread."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._lock = threading.Lock()
+
+    def start(self, kind: JobKind, who: str) -> Job:
+        """A new job; of those that have ended the oldest are forgotten."""
+        job = Job(uuid4().hex, kind, who, Progress())
+        with self._lock:
+            self._jobs[job.id] = job
+            ended = [one.id for one in self._jobs.values() if one.progress.ended]
+            for id in ended[: max(0, len(self._jobs) - KEPT)]:
+                del self._jobs[id]
+        return job
+
+    def find(self, id: object, who: str) -> Job | None:
+        """A job of this user's, None where there is none."""
+        with self._lock:
+            job = self._jobs.get(id) if isinstance(id, str) else None
+        return job if job is not None and job.who == who else None
+
+    def at_work(self, kind: JobKind) -> Job | None:
+        """A job of this kind that has not ended, whoever's."""
+        with self._lock:
+            return next((one for one in self._jobs.values() if one.kind == kind and not one.progress.ended), None)

@@ -1,0 +1,250 @@
+"""The Export tab: labelled scans out for annotators, labelled data sets in for admins."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from datetime import date
+from html import escape
+from pathlib import Path
+from typing import Any, get_args
+from urllib.parse import urlencode
+
+import gradio as gr
+
+from xray_app.auth import Identity
+from xray_app.errors import BadInput, Conflict, DeskError
+from xray_app.exchange.bring_in import import_dataset
+from xray_app.exchange.export import Filter, Stopped, select_scans
+from xray_app.exchange.formats import FORMATS
+from xray_app.exchange.jobs import Job
+from xray_app.exchange.source import opened
+from xray_app.types import Level, Role
+from xray_app.ui.analyse import _discard, _uploaded
+from xray_app.ui.guard import Guard
+
+log = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+SHOWN = 200
+NAMES = {
+    "coco": "COCO (boxes)", "yolo": "YOLO (boxes)", "voc": "Pascal VOC (boxes)", "jsonl": "VLM samples (JSONL)",
+    "sharegpt": "ShareGPT chat", "llava": "LLaVA chat", "csv": "CSV tables, no pictures",
+}  # fmt: skip
+LEVELS = get_args(Level)
+ANY = "any"
+DOWNLOAD = """(url) => { if (url) { const link = document.createElement('a'); link.href = url; link.download = '';
+document.body.append(link); link.click(); link.remove(); } return []; }"""
+
+
+class ExchangeTab:
+    """Builds the tab inside the current Blocks and attaches its handlers."""
+
+    def __init__(self, guard: Guard, tab: gr.Tab) -> None:
+        self.services = guard.services
+        self.timer = gr.Timer(POLL_SECONDS, active=False)
+        self.job = gr.State(None)
+        with gr.Row(elem_id="exchange"):
+            with gr.Column(scale=5, min_width=440):
+                self._build_export()
+            with gr.Column(scale=5, min_width=440, visible=False, elem_id="imports") as self.imports:
+                self._build_import()
+        chosen = [self.format, self.since, self.until, self.label, self.risk, self.analyst, self.predictions]
+        shown = [self.timer, self.export_status, self.export_stop, self.import_status, self.import_stop]
+        guard.on(tab.select, Role.ANNOTATOR, self.count, chosen, self.found)
+        for part in chosen:
+            guard.on(part.change, Role.ANNOTATOR, self.count, chosen, self.found)
+        started = guard.on(
+            self.export.click, Role.ANNOTATOR, self.start_export, chosen, [self.job, self.address, *shown]
+        )
+        started.then(None, self.address, None, js=DOWNLOAD)
+        guard.on(self.timer.tick, Role.ANNOTATOR, self.show, self.job, shown)
+        guard.on(self.export_stop.click, Role.ANNOTATOR, self.stop, self.job, shown)
+        guard.on(
+            self.bring_in.click, Role.ADMIN, self.start_import, [self.upload, self.skip_unknown],
+            [self.job, self.upload, *shown],
+        )  # fmt: skip
+        guard.on(self.import_stop.click, Role.ADMIN, self.stop, self.job, shown)
+
+    def _build_export(self) -> None:
+        gr.HTML("<h2>Export labelled scans</h2>", apply_default_css=False)
+        with gr.Row():
+            self.format = gr.Dropdown(
+                [(NAMES[name], name) for name in FORMATS], value="coco", label="Format", elem_id="export-format"
+            )
+            self.label = gr.Dropdown(
+                [ANY, *self.services.taxonomy.names], value=ANY, label="Label", elem_id="export-label"
+            )
+            self.risk = gr.Dropdown([ANY, *LEVELS], value=ANY, label="Risk", elem_id="export-risk", min_width=100)
+        with gr.Row():
+            plain: dict[str, Any] = {"include_time": False, "type": "string"}
+            self.since = gr.DateTime(label="Analysed from", elem_id="export-since", **plain)
+            self.until = gr.DateTime(label="until, included", elem_id="export-until", **plain)
+            self.analyst = gr.Textbox(label="Corrected by", max_length=64, elem_id="export-analyst", min_width=100)
+        self.predictions = gr.Checkbox(
+            label="Also scans nobody has corrected, with the models’ prediction (kept apart, marked)",
+            elem_id="export-predictions",
+        )
+        self.found = gr.HTML("", elem_id="export-found", apply_default_css=False)
+        with gr.Row():
+            self.export = gr.Button("Download ZIP", variant="primary", elem_id="export", scale=0, min_width=160)
+            self.export_stop = gr.Button("Stop", elem_id="export-stop", visible=False, scale=0, min_width=90)
+        # Read by the script alone; an invisible component would not be in the page at all.
+        self.address = gr.Textbox(visible="hidden", elem_id="export-address")
+        self.export_status = gr.HTML("", elem_id="export-status", apply_default_css=False)
+
+    def _build_import(self) -> None:
+        gr.HTML("<h2>Import a labelled data set</h2>", apply_default_css=False)
+        most = self.services.settings.max_upload_mb
+        gr.HTML(
+            '<p class="quiet">A ZIP of YOLO, COCO or Pascal VOC. Every picture is analysed, then its labels become an '
+            "accepted correction in your name. What is here already is left as it is. A picture has at most "
+            f"{most} MB; for a ZIP too large for the browser there is <code>python -m xray_app import</code>.</p>",
+            apply_default_css=False,
+        )
+        self.upload = gr.File(file_types=[".zip"], label="ZIP", height=110, elem_id="import-file")
+        self.skip_unknown = gr.Checkbox(label="Leave out boxes of labels the taxonomy does not know")
+        with gr.Row():
+            self.bring_in = gr.Button("Import", variant="primary", elem_id="import", scale=0, min_width=160)
+            self.import_stop = gr.Button("Stop", elem_id="import-stop", visible=False, scale=0, min_width=90)
+        self.import_status = gr.HTML("", elem_id="import-status", apply_default_css=False)
+
+    # --- export -------------------------------------------------------------------------------------------
+
+    def count(self, who: Identity, *chosen: Any) -> str:
+        """How many scans the filter takes, before anything is downloaded."""
+        _, wanted = _filter(*chosen)
+        found = select_scans(self.services.db, wanted)
+        corrected = sum(one.correction_id is not None for one in found)
+        words = f"<b>{corrected}</b> corrected"
+        if not wanted.corrected:
+            words += f", <b>{len(found) - corrected}</b> predictions"
+        if wanted.label:
+            words += f", of which those with {escape(wanted.label)}"
+        if not found:
+            words = "No scan fits this choice. Corrections that still wait for a review are not exported."
+        return f'<p class="quiet" role="status">{words}</p>'
+
+    def start_export(self, who: Identity, *chosen: Any) -> dict[Any, Any]:
+        """Gives the browser the address to download; the ZIP is made while it is sent."""
+        format_name, wanted = _filter(*chosen)
+        if not select_scans(self.services.db, wanted):
+            raise BadInput("No scan fits this choice, so there is nothing to export.")
+        job = self.services.jobs.start("export", who.username)
+        asked = {
+            "format": format_name, "since": wanted.since, "until": wanted.until, "label": wanted.label,
+            "risk": wanted.risk, "analyst": wanted.analyst, "corrected": str(wanted.corrected).lower(), "job": job.id,
+        }  # fmt: skip
+        address = "../v1/export?" + urlencode({name: value for name, value in asked.items() if value is not None})
+        return {self.job: job.id, self.address: address, **self.show(who, job.id)}
+
+    # --- import -------------------------------------------------------------------------------------------
+
+    def start_import(self, who: Identity, path: Any, skip_unknown: Any) -> dict[Any, Any]:
+        """Starts taking a data set in; it goes on when the page is closed."""
+        if not isinstance(path, str) or not path:
+            raise BadInput("Choose a ZIP first.")
+        file = _uploaded(path)
+        if (other := self.services.jobs.at_work("import")) is not None:
+            raise Conflict(f"{other.who} is importing a data set already. Wait for its end, or stop it.")
+        job = self.services.jobs.start("import", who.username)
+        threading.Thread(target=self._import, args=(job, file, bool(skip_unknown)), daemon=True).start()
+        return {self.job: job.id, self.upload: None, **self.show(who, job.id)}
+
+    def _import(self, job: Job, file: Path, skip_unknown: bool) -> None:
+        services, progress = self.services, job.progress
+        try:
+            with opened(file) as root:
+                done = import_dataset(
+                    root, services.db, services.taxonomy, services.analyser.analyse, services.limits, job.who,
+                    skip_unknown=skip_unknown, progress=progress,
+                )  # fmt: skip
+            job.result.append(f"{done.added} corrections added, {done.already} were here already.")
+        except Stopped:
+            progress.failed = f"stopped after {progress.done} of {progress.total}; what was added stays"
+        except DeskError as error:
+            progress.failed = error.message
+        except Exception:
+            log.exception("an import failed")
+            progress.failed = "a fault in the desk, which has been logged; what was added stays"
+        finally:
+            progress.ended = True
+            _discard(file)
+
+    # --- both ---------------------------------------------------------------------------------------------
+
+    def show(self, who: Identity, job_id: Any) -> dict[Any, Any]:
+        """How far this page's export or import is."""
+        job = self.services.jobs.find(job_id, who.username)
+        at_work = job is not None and not job.progress.ended
+        mine = {"export": "", "import": ""}
+        if job is not None:
+            mine[job.kind] = _status(job)
+        return {
+            self.timer: gr.update(active=at_work),
+            self.export_status: mine["export"],
+            self.export_stop: gr.update(visible=at_work and job is not None and job.kind == "export"),
+            self.import_status: mine["import"],
+            self.import_stop: gr.update(visible=at_work and job is not None and job.kind == "import"),
+        }
+
+    def stop(self, who: Identity, job_id: Any) -> dict[Any, Any]:
+        """Stops this page's export or import after the scan it is at."""
+        job = self.services.jobs.find(job_id, who.username)
+        if job is None:
+            raise BadInput("There is nothing to stop.")
+        job.progress.stop.set()
+        return self.show(who, job_id)
+
+
+def _filter(
+    format_name: Any, since: Any, until: Any, label: Any, risk: Any, analyst: Any, predictions: Any
+) -> tuple[str, Filter]:
+    """What the page chose, checked: it may send anything."""
+    if format_name not in FORMATS:
+        raise BadInput("Choose a format.")
+    if risk not in (None, ANY, *LEVELS):
+        raise BadInput("Choose a risk from the list.")
+    if not all(isinstance(value, str | None) for value in (since, until, label, analyst)):
+        raise BadInput("This choice is not one the page offers.")
+    return format_name, Filter(
+        since=_day(since),
+        until=_day(until),
+        label=None if label in (None, "", ANY) else label[:200],
+        risk=None if risk in (None, ANY) else risk,
+        analyst=(analyst or "").strip()[:64] or None,
+        corrected=not predictions,
+    )
+
+
+def _day(text: str | None) -> date | None:
+    if not text:
+        return None
+    try:
+        return date.fromisoformat(text[:10])
+    except ValueError as error:
+        raise BadInput(f"{text[:20]!r} is no day; write it as 2026-01-31.") from error
+
+
+def _status(job: Job) -> str:
+    progress = job.progress
+    share = progress.done / progress.total if progress.total else 0
+    verb = "Exporting" if job.kind == "export" else "Importing"
+    if progress.failed:
+        line = f'<p class="exchange-failed" role="alert"><b>Not finished:</b> {escape(progress.failed)}</p>'
+    elif progress.ended:
+        said = " ".join(job.result) or f"{progress.written} scans exported; your browser has the ZIP."
+        line = f'<p class="exchange-done" role="status"><b>Done.</b> {escape(said)}</p>'
+    else:
+        line = (
+            f'<p role="status">{verb} {progress.done} of {progress.total or "…"}</p>'
+            f'<progress max="1" value="{share:.3f}"></progress>'
+        )
+    if not progress.problems:
+        return line
+    rows = "".join(f"<li>{escape(problem[:500])}</li>" for problem in progress.problems[:SHOWN])
+    more = len(progress.problems) - SHOWN
+    rest = f"<li>… and {more} more</li>" if more > 0 else ""
+    return (
+        f'{line}<div class="refused"><strong>Left out ({len(progress.problems)}):</strong><ul>{rows}{rest}</ul></div>'
+    )
