@@ -46,7 +46,7 @@ class PretrainConfig:
     """The committed recipe of the bundled VLM.
 
     Attributes:
-        pixels: pixels a picture is scaled to; 75,264 gives about 96 picture tokens.
+        pixels: pixels a picture is scaled to; 100,352 gives about 128 picture tokens and is about what the simulator draws.
         steps, batch, learning_rate, warmup_steps, weight_decay: of Muon and AdamW with cosine decay.
         dense_weight: weight of the dense loss (summed over classes, averaged over tokens).
         imitation_weight: weight of the detector's features; 0 needs no detector.
@@ -54,7 +54,7 @@ class PretrainConfig:
         compiled: compile the blocks: a quarter less time a step, for a minute at the start and a C++ compiler.
     """
 
-    pixels: int = 75_264
+    pixels: int = 100_352
     steps: int = 3000
     batch: int = 32
     learning_rate: float = 6e-4
