@@ -91,6 +91,7 @@ def test_an_import_runs_behind_the_page_and_says_what_it_left_out(
     assert "3 corrections added" in said
     assert "Left out (1)" in said
     assert "<b>bad" not in said
+    assert "<b>3</b> corrected" in tab.tick(admin, job, *CHOSEN)[tab.found]
     assert {one.author for _, one in corrections.accepted(services.db)} == {"root"}
     assert not Path(path).exists()
     assert tab.show(ANNOTATOR, job)[tab.import_status] == ""  # somebody else's

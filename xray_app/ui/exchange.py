@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from datetime import date
 from html import escape
 from pathlib import Path
@@ -58,7 +59,7 @@ class ExchangeTab:
             self.export.click, Role.ANNOTATOR, self.start_export, chosen, [self.job, self.address, *shown]
         )
         started.then(None, self.address, None, js=DOWNLOAD)
-        guard.on(self.timer.tick, Role.ANNOTATOR, self.show, self.job, shown)
+        guard.on(self.timer.tick, Role.ANNOTATOR, self.tick, [self.job, *chosen], [*shown, self.found])
         guard.on(self.export_stop.click, Role.ANNOTATOR, self.stop, self.job, shown)
         guard.on(
             self.bring_in.click, Role.ADMIN, self.start_import, [self.upload, self.skip_unknown],
@@ -187,6 +188,15 @@ class ExchangeTab:
             self.import_status: mine["import"],
             self.import_stop: gr.update(visible=at_work and job is not None and job.kind == "import"),
         }
+
+    def tick(self, who: Identity, job_id: Any, *chosen: Any) -> dict[Any, Any]:
+        """As `show`; once it has ended, what the filter takes is counted anew."""
+        shown = self.show(who, job_id)
+        job = self.services.jobs.find(job_id, who.username)
+        if job is not None and job.progress.ended:
+            with suppress(DeskError):  # said when the choice was made
+                shown[self.found] = self.count(who, *chosen)
+        return shown
 
     def stop(self, who: Identity, job_id: Any) -> dict[Any, Any]:
         """Stops this page's export or import after the scan it is at."""
