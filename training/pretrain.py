@@ -46,7 +46,8 @@ class PretrainConfig:
     """The committed recipe of the bundled VLM.
 
     Attributes:
-        pixels: pixels a picture is scaled to; 100,352 gives about 128 picture tokens and is about what the simulator draws.
+        pixels: pixels a picture is scaled to; 100,352 gives about 128 picture tokens and is about the size the
+            simulator draws.
         steps, batch, learning_rate, warmup_steps, weight_decay: of Muon and AdamW with cosine decay.
         dense_weight: weight of the dense loss (summed over classes, averaged over tokens).
         imitation_weight: weight of the detector's features; 0 needs no detector.
