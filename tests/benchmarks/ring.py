@@ -82,6 +82,7 @@ def turn(folder: Path, data: Path | None, tiny: bool) -> dict[str, Any]:
         "trained_f1_before": f1([seen[i] for i in trained], [before[i] for i in trained]),
         "trained_f1_after": f1([seen[i] for i in trained], [after[i] for i in trained]),
         "gate_passed": not refused,
+        "gate_against": [check["detail"] for check in adapter["gate"]["checks"] if not check["passed"]],
         "samples": run["samples"],
         "metrics": run["metrics"],
     }
