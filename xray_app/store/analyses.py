@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from xray_app.errors import BadInput, Conflict, NotFound
-from xray_app.store import scans
+from xray_app.store import queue, scans
 from xray_app.store.database import Database
 from xray_app.store.paging import newest_first
 from xray_app.store.tables import AnalysisRow, ScanRow
@@ -114,3 +114,4 @@ def _add(session: Session, analysis: Analysis, created_by: str) -> None:
         )
     )
     session.flush()
+    queue.add(session, analysis)

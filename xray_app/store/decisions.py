@@ -10,8 +10,10 @@ from pydantic import ValidationError
 from sqlalchemy import select
 
 from xray_app.errors import BadInput, NotFound
+from xray_app.store import analyses, queue
 from xray_app.store.database import Database
 from xray_app.store.tables import AnalysisRow, DecisionRow
+from xray_app.store.usefulness import of_decision
 from xray_app.types import Action, Decision
 
 
@@ -47,9 +49,9 @@ def add(
     if value.seconds is not None and value.seconds < 0:
         raise BadInput("A decision takes no less than 0 seconds.")
     with db.write() as session:
-        if session.get(AnalysisRow, analysis_id) is None:
-            raise NotFound("There is no analysis with this id.")
+        analysis = analyses.read(session, analysis_id)
         session.add(DecisionRow(**value.model_dump()))
+        queue.give_reason(session, analysis_id, "decision", of_decision(analysis, value.decision, author))
     return value
 
 

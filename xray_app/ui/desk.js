@@ -1,14 +1,18 @@
 // What the parts of the desk share in the browser: the work in hand (boxes and items being corrected),
 // its undo history, unsaved drafts, the clock, and the keys. Loaded once, in the page's head.
+// Each tab with a picture has work of its own in hand; `xrayDesk` is the one on the screen, and keys go to it.
 (() => {
   "use strict";
+  const desks = new Map(), commonActions = {};
+  function make(pane) {
   const listeners = new Set();
   let past = [], future = [], saved = null, shownAt = 0;
-  const desk = (window.xrayDesk = {
+  const desk = {
+    pane,
     work: null,       // {analysis_id, base_revision, boxes, items, ...}: what the server sent, plus the edits
     loadedBoxLabels: new Set(),
     hovered: null,    // label lit in both the picture and the items table
-    actions: {},      // key -> {run, help, group}
+    actions: Object.create(commonActions),  // key -> {run, help, group}
 
     /** Calls `listener(what)` at every change; `what` is "load", "edit" or "hover". */
     subscribe(listener) {
@@ -30,7 +34,7 @@
       desk.loadedBoxLabels = new Set(value.boxes.map(box => box.label));
       desk.work = JSON.parse(JSON.stringify(value));  // the value may be a framework proxy, which structuredClone refuses
       if (value.discard_draft) sessionStorage.removeItem(draftKey(value));
-      const draft = readDraft(value);
+      const draft = readDraft(value) || value.draft;  // the server keeps drafts of the Annotate tab
       if (draft) { past.push(snapshot()); desk.work.boxes = draft.boxes; desk.work.items = draft.items; }
       desk.tell("load");
     },
@@ -69,7 +73,7 @@
       return found ? found.status : "allowed";
     },
     plural(count, word) { return count === 1 ? `1 ${word}` : `${count} ${word}s`; },
-  });
+  };
 
   function boxCounts() {
     const counts = new Map();
@@ -110,12 +114,27 @@
       return draft && draft.base_revision === value.base_revision ? draft : null;
     } catch { return null; }
   }
+  return desk;
+  }
+  const first = make(document.body);
+  const live = () => { for (const desk of desks.values()) if (desk.pane.offsetParent !== null) return desk; return desks.values().next().value || first; };
+  const shared = {
+    /** The desk of the tab an element is in. */
+    of(element) {
+      const pane = element.closest(".tabitem") || document.body;
+      if (!desks.has(pane)) desks.set(pane, make(pane));
+      return desks.get(pane);
+    },
+  };
+  const desk = (window.xrayDesk = new Proxy(shared, { get: (_, name) => (name in shared ? shared[name] : live()[name]) }));
 
   // --- keys -------------------------------------------------------------------------------------------
   // A second press meant for the bag before must not decide about the one that has just come up.
   const decide = id => () => { if (desk.work && desk.seconds() >= 0.6) press(id)(); };
-  const press = id => () => { const button = document.querySelector(`#${id}`); if (button) (button.querySelector("button") || button).click(); };
-  Object.assign(desk.actions, {
+  const shown = selector => [...document.querySelectorAll(selector)].find(node => node.offsetParent !== null);
+  const press = id => () => { const button = shown(`#${id}`); if (button) (button.querySelector("button") || button).click(); };
+  shared.press = press;
+  Object.assign(commonActions, {
     "1": { run: decide("decide-clear"), help: "clear the bag", group: "Decision" },
     "2": { run: decide("decide-review"), help: "send to review", group: "Decision" },
     "3": { run: decide("decide-search"), help: "search by hand", group: "Decision" },
@@ -123,7 +142,7 @@
     "c": { run: press("counts-from-boxes"), help: "take the counts from the boxes", group: "Correction" },
     "j": { run: () => move(1), help: "next scan", group: "Scans" },
     "k": { run: () => move(-1), help: "previous scan", group: "Scans" },
-    "u": { run: () => { const input = document.querySelector("#upload input[type=file]"); if (input) input.click(); }, help: "add scans", group: "Scans" },
+    "u": { run: () => { const input = shown("#upload") && document.querySelector("#upload input[type=file]"); if (input) input.click(); }, help: "add scans", group: "Scans" },
     "?": { run: help, help: "this list", group: "Scans" },
   });
   function move(by) {
@@ -133,7 +152,7 @@
     if (next) next.click();
   }
   const typing = target => target instanceof Element && target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable=true]");
-  const onScreen = () => { const viewer = document.querySelector("#viewer"); return viewer && viewer.offsetParent !== null; };
+  const onScreen = () => Boolean(shown(".viewer"));
   document.addEventListener("keydown", event => {
     // The question about a HIGH bag: Escape means no, also from within its note.
     const asked = document.querySelector("#confirm");
@@ -157,7 +176,7 @@
     const body = document.createElement("div");
     body.className = "desk-help-groups";
     const groups = {};
-    for (const [key, action] of Object.entries(desk.actions)) if (action.help) (groups[action.group] ||= []).push([action.shown || key, action.help]);
+    for (const [key, action] of Object.entries({ ...commonActions, ...desk.actions })) if (action.help) (groups[action.group] ||= []).push([action.shown || key, action.help]);
     (groups["Correction"] ||= []).push(["Ctrl Z", "undo"], ["Ctrl Y", "redo"]);
     (groups["Picture"] ||= []).push(["wheel", "zoom"], ["Space drag", "move the picture"]);
     for (const [name, rows] of Object.entries(groups)) {
@@ -179,8 +198,8 @@
     document.body.append(dialog);
     dialog.showModal();
   }
-  desk.help = help;
-  desk.focusShown = (shown, field) => {
+  shared.help = help;
+  shared.focusShown = (shown, field) => {
     const frame = document.querySelector(shown), target = document.querySelector(field);
     if (frame && frame.offsetParent !== null && target) target.focus();
   };
@@ -219,7 +238,7 @@
     const chip = event.target instanceof Element && event.target.closest("[data-hover-label]");
     if (chip) { desk.hover(chip.dataset.hoverLabel); chip.addEventListener("pointerleave", () => desk.hover(null), { once: true }); }
   });
-  window.addEventListener("beforeunload", event => { if (desk.dirty()) event.preventDefault(); });
+  window.addEventListener("beforeunload", event => { if ([...desks.values()].some(one => one.dirty())) event.preventDefault(); });
   // The desk is dark by day and by night; Gradio would follow the browser's preference.
   const dark = () => document.body.classList.add("dark");
   document.addEventListener("DOMContentLoaded", () => { dark(); new MutationObserver(() => document.body.classList.contains("dark") || dark()).observe(document.body, { attributes: true, attributeFilter: ["class"] }); });

@@ -12,14 +12,18 @@ from xray_app.settings import Settings
 from xray_app.types import Role
 from xray_app.ui import panels
 from xray_app.ui.analyse import AnalyseTab
+from xray_app.ui.annotate import AnnotateTab
 from xray_app.ui.guard import Guard
 from xray_app.ui.help import HELP
+from xray_app.ui.review import ReviewTab
 from xray_app.ui.train import TrainTab
 from xray_app.ui.users import UsersTab
 from xray_app.ui.viewer import HERE
 
 CSS = (HERE / "desk.css").read_text(encoding="utf-8")
 HEAD = f"<script>{(HERE / 'desk.js').read_text(encoding='utf-8')}</script>"
+CSS += (HERE / "annotate.css").read_text(encoding="utf-8")
+HEAD += f"<script>{(HERE / 'annotate.js').read_text(encoding='utf-8')}</script>"
 _SYSTEM_FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
 
 
@@ -28,9 +32,13 @@ def build_desk(services: Services) -> gr.Blocks:
     guard = Guard(services)
     with gr.Blocks(title="X-ray desk", analytics_enabled=False, fill_width=True, delete_cache=(3600, 3600)) as desk:
         head = gr.HTML("", elem_id="head", apply_default_css=False)
-        with gr.Tabs(elem_id="tabs"):
+        with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Analyse", id="analyse"):
                 analyse = AnalyseTab(guard)
+            with gr.Tab("Annotate", id="annotate", visible=False) as annotate_tab:
+                annotate = AnnotateTab(guard, annotate_tab)
+            with gr.Tab("Review", id="review", visible=False) as review_tab:
+                ReviewTab(guard, review_tab, tabs, annotate)
             with gr.Tab("Train", id="train", visible=False) as train_tab:
                 TrainTab(guard, train_tab)
             with gr.Tab("Users", id="users", visible=False) as users_tab:
@@ -40,14 +48,18 @@ def build_desk(services: Services) -> gr.Blocks:
 
         def start(who: Identity) -> dict[Any, Any]:
             admin = who.role.includes(Role.ADMIN)
+            annotator = who.role.includes(Role.ANNOTATOR)
             return {
                 head: panels.header(who.username, who.role.value, demonstration(services.settings)),
+                annotate_tab: gr.update(visible=annotator),
+                review_tab: gr.update(visible=annotator),
                 train_tab: gr.update(visible=admin),
                 users_tab: gr.update(visible=admin),
                 **analyse.start(who),
             }
 
-        guard.on(desk.load, Role.ANALYST, start, None, [head, train_tab, users_tab, analyse.strip])
+        shown = [head, annotate_tab, review_tab, train_tab, users_tab, analyse.strip]
+        guard.on(desk.load, Role.ANALYST, start, None, shown)
     return desk
 
 

@@ -1,5 +1,5 @@
 // The queue: one tile a scan, with its risk as word, shape and colour. A click opens it.
-const desk = window.xrayDesk;
+const desk = window.xrayDesk.of(element);
 const list = element.querySelector("ol"), hint = element.querySelector(".strip-empty");
 let current = null;
 

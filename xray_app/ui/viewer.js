@@ -1,7 +1,7 @@
 // The picture and its boxes: draw, move, resize, relabel, delete, filter, zoom. Runs inside gr.HTML, which
 // gives `element`, `props` and `watch`. Scan and boxes with ids come in as props.value; the same value with
 // edited boxes goes out. Every text that is not ours is set by textContent.
-const desk = window.xrayDesk;
+const desk = window.xrayDesk.of(element);
 const NS = "http://www.w3.org/2000/svg";
 const one = selector => element.querySelector(selector);
 const stage = one(".stage"), svg = one("svg.scan"), picture = svg.querySelector("image"), layer = svg.querySelector(".boxes");
@@ -286,9 +286,12 @@ typed.addEventListener("keydown", event => {
 typed.addEventListener("blur", () => setTimeout(() => { if (document.activeElement !== typed) closeRelabel(false); }, 150));
 
 // --- filters and the other keys -----------------------------------------------------------------------------
+// Every viewer of the page has filters of its own: an address such as #xf-grey means the first of that name.
+const own = `-${crypto.getRandomValues(new Uint32Array(1))[0]}`;
+for (const node of svg.querySelectorAll("filter")) node.id += own;
 function filter() {
   const names = [penetration, colour, edges && "edge"].filter(Boolean);
-  picture.style.filter = names.map(name => `url(#xf-${name})`).join(" ") || "none";
+  picture.style.filter = names.map(name => `url(#xf-${name}${own})`).join(" ") || "none";
   for (const button of element.querySelectorAll("[data-filter]")) {
     const name = button.dataset.filter;
     button.setAttribute("aria-pressed", String(name === colour || name === penetration || (name === "edge" && edges) || (name === "plain" && !names.length)));
@@ -326,7 +329,7 @@ function act(name) {
   else if (name === "redo") desk.redo();
   else if (name === "delete") remove();
   else if (name === "label") openRelabel();
-  else if (name === "help") desk.help();
+  else if (name === "help") window.xrayDesk.help();
 }
 const filters = { b: ["grey", "black and white"], n: ["negative", "negative"], o: ["organic", "organic only"], m: ["metal", "metal only"], h: ["high", "high penetration: see into dense parts"], l: ["low", "low penetration: see thin parts"], e: ["edge", "edge enhancement"], r: ["plain", "picture as scanned"] };
 for (const [key, [name, help]] of Object.entries(filters)) desk.actions[key] = { run: () => apply(name), help, group: "Filters" };

@@ -28,25 +28,26 @@ DRAWN = "new-"
 ITEMS = (HERE / "items.html").read_text(encoding="utf-8")
 
 
-def viewer() -> gr.HTML:
-    """The picture with its boxes and filters. Its value is that of `work_of`."""
+def viewer(elem_id: str = "viewer") -> gr.HTML:
+    """The picture with its boxes and filters, one in a tab. Its value is that of `work_of`."""
     return gr.HTML(
         value=None,
         html_template=VIEWER,
         js_on_load=(HERE / "viewer.js").read_text(encoding="utf-8"),
         apply_default_css=False,
-        elem_id="viewer",
+        elem_id=elem_id,
+        elem_classes="viewer-frame",
     )
 
 
-def items_table() -> gr.HTML:
-    """The items beside the picture; edits the viewer's value, has none of its own."""
+def items_table(elem_id: str = "items") -> gr.HTML:
+    """The items beside the picture of the same tab; edits the viewer's value, has none of its own."""
     return gr.HTML(
         value=None,
         html_template=ITEMS,
         js_on_load=(HERE / "items.js").read_text(encoding="utf-8"),
         apply_default_css=False,
-        elem_id="items",
+        elem_id=elem_id,
     )
 
 
