@@ -32,7 +32,7 @@
     const viewer = document.querySelector("#annotate-viewer .viewer");
     if (viewer) { watcher.disconnect(); begin(viewer); }
   });
-  document.addEventListener("DOMContentLoaded", () => watcher.observe(document.body, { childList: true, subtree: true }));
+  watcher.observe(document, { childList: true, subtree: true });
   for (const kind of ["pointerdown", "pointermove", "keydown", "wheel"]) document.addEventListener(kind, () => { lastActive = Date.now(); }, { passive: true });
   setInterval(() => { if (Date.now() - lastActive < ACTIVE_FOR) keep(); }, RENEW_EVERY);
   document.addEventListener("click", event => {
