@@ -108,9 +108,9 @@ def _box(box: Box, kind: str, width: int, height: int) -> str:
     # Above the box, or inside it at the top edge of the picture.
     baseline = y0 - size * 0.25 if y0 > size * 1.3 else min(y0 + size, height - 1)
     left = min(x0, max(0.0, width - size * 0.6 * (len(box.label) + 2)))
+    frame = f'x="{x0:.1f}" y="{y0:.1f}" width="{x1 - x0:.1f}" height="{y1 - y0:.1f}"'
     return (
-        f'<g class="{kind}" data-box="{escape(box.id, quote=True)}"><rect x="{x0:.1f}" y="{y0:.1f}" '
-        f'width="{x1 - x0:.1f}" height="{y1 - y0:.1f}"/>'
+        f'<g class="{kind}" data-box="{escape(box.id, quote=True)}"><rect class="halo" {frame}/><rect {frame}/>'
         f'<text x="{left:.1f}" y="{baseline:.1f}" font-size="{size:.1f}">{MARKS[kind]}{escape(box.label)}</text></g>'
     )
 
