@@ -161,6 +161,33 @@ def test_a_lost_claim_is_told_and_the_work_is_kept(
     assert "nora left an unsaved draft" in tab.keep_draft(BEN, {**work, "dirty": False}, None, None)[tab.claim]
 
 
+def test_a_double_click_saves_once(
+    tab: AnnotateTab, services: Services, analysis: Analysis, work: Work, stored: MakeAnalysis
+) -> None:
+    other = stored(shade=9)
+    for act in (tab.save_correction, tab.save_correction):
+        page = act(NORA, with_gun(work), None, None)
+        assert page[tab.viewer]["analysis_id"] == other.id
+    assert len(corrections.list(services.db, analysis.id)) == 1
+    assert drafts.get(services.db, analysis.id, "nora") is None
+
+
+def test_edits_stay_on_the_screen_when_a_claim_ran_out_elsewhere(
+    tab: AnnotateTab, services: Services, analysis: Analysis, work: Work
+) -> None:
+    with services.db.write() as session:
+        session.execute(delete(QueueClaimRow))
+    page = tab.enter(NORA, work)
+    assert tab.viewer not in page
+    assert 'data-claim="held"' in page[tab.claim], "nobody else has it"
+    with services.db.write() as session:
+        session.execute(delete(QueueClaimRow))
+    tab.open(BEN, analysis.id)
+    page = tab.enter(NORA, work)
+    assert tab.viewer not in page
+    assert "ben is at work" in page[tab.claim]
+
+
 def test_a_conflict_is_shown_and_merged_never_overwritten(
     tab: AnnotateTab, services: Services, analysis: Analysis, work: Work
 ) -> None:

@@ -236,8 +236,13 @@ def add(session: Session, analysis: Analysis) -> None:
 
 
 def give_reason(session: Session, analysis_id: str, kind: str, reason: tuple[float, str] | None) -> None:
-    """Somebody decided, or a hand search ended; a newer word of one kind replaces the older, None takes it away."""
-    row = _row(session, analysis_id)
+    """Somebody decided, or a hand search ended; a newer word of one kind replaces the older, None takes it away.
+
+    An analysis that was kept out of the queue stays out.
+    """
+    row = session.get(QueueRow, analysis_id)
+    if row is None:
+        return
     reasons = _reasons(row)
     reasons.pop(kind, None)
     if reason is not None:
@@ -254,8 +259,9 @@ def corrected(session: Session, analysis_id: str, first: bool, labels: Iterable[
         first: whether it is the analysis's first revision.
         labels: the canonical labels it lists.
     """
-    row = _row(session, analysis_id)
-    row.waiting = False
+    row = session.get(QueueRow, analysis_id)
+    if row is not None:
+        row.waiting = False
     session.execute(delete(QueueClaimRow).where(QueueClaimRow.analysis_id == analysis_id))
     if not first:
         return
@@ -276,11 +282,12 @@ def corrected(session: Session, analysis_id: str, first: bool, labels: Iterable[
 def rejected(session: Session, analysis_id: str, revision: int, reviewer: str, comment: str | None) -> None:
     """A revision was rejected: where it is the newest, the scan waits again."""
     newest = session.scalar(select(func.max(CorrectionRow.revision)).where(CorrectionRow.analysis_id == analysis_id))
-    if newest != revision:
+    row = session.get(QueueRow, analysis_id)
+    if row is None or newest != revision:
         return
     said = f": {comment}" if comment else ""
     words = f"{reviewer} rejected revision {revision}{said}"
-    _row(session, analysis_id).waiting = True
+    row.waiting = True
     give_reason(session, analysis_id, "rejected", (REJECTED, words if len(words) <= 300 else words[:299] + "…"))
 
 

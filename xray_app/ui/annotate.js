@@ -10,10 +10,12 @@
 
   function begin(viewer) {
     mine = window.xrayDesk.of(viewer);
+    // A second press meant for the scan before must not save the one that has just come up.
+    const unhurried = id => () => { if (mine.work && mine.seconds() >= 0.6) press(id)(); };
     const skip = number => ({ run: () => { if (skips() && skips().classList.contains("open")) press(`annotate-skip-${number}`)(); } });
     Object.assign(mine.actions, {
-      "y": { run: press("annotate-right"), help: "the prediction is right", group: "Annotate" },
-      "s": { run: press("annotate-save"), help: "save, and on to the next", group: "Annotate" },
+      "y": { run: unhurried("annotate-right"), help: "the prediction is right", group: "Annotate" },
+      "s": { run: unhurried("annotate-save"), help: "save, and on to the next", group: "Annotate" },
       "q": { run: () => toggleSkips(!skips().classList.contains("open")), help: "skip, with a reason (1 to 4)", group: "Annotate" },
       "t": { run: press("annotate-next"), help: "take the next scan", group: "Annotate" },
       "j": { run: () => {} }, "k": { run: () => {} }, "u": { run: () => {} },

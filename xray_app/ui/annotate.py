@@ -13,7 +13,7 @@ from xray_app.store import analyses, corrections, drafts, outcomes, queue
 from xray_app.types import Correction, CorrectionBox, CorrectionIn, ItemCount, Role
 from xray_app.ui import annotate_panels as bars
 from xray_app.ui import panels
-from xray_app.ui.drafting import base_of, edits_of, merge_onto, read_draft, refuse_unlisted
+from xray_app.ui.drafting import base_of, edits_of, is_saved, merge_onto, read_draft, refuse_unlisted
 from xray_app.ui.guard import Guard
 from xray_app.ui.viewer import HERE, analysis_id_of, correction_from, items_table, viewer, work_of
 
@@ -111,7 +111,13 @@ class AnnotateTab:
         shown = work.get("analysis_id") if isinstance(work, Mapping) else None
         if held is not None and held.analysis_id != shown:
             return self.show(who, held)
-        return {self.list: self._list(who, shown)} if held else self._nothing(who)
+        if not isinstance(shown, str):
+            return self._nothing(who)
+        try:
+            told = bars.claim(queue.renew(self.services.db, shown, who.username))
+        except DeskError as error:
+            told = bars.lost(error.message)
+        return {self.list: self._list(who, shown), self.claim: told}
 
     def show(self, who: Identity, claim: queue.Claim, *, discard_edits: bool = False) -> dict[Any, Any]:
         """Everything about a scan this person holds, with their draft where they left one.
@@ -261,9 +267,12 @@ class AnnotateTab:
             newest = (error.details or {}).get("newest")
             if newest is None:
                 raise
+            saved = Correction.model_validate(newest)
+            if saved.author == who.username and is_saved(sent, saved):
+                return self.take_next(who)  # a second click on Save: the first one has done it
             drafts.put(services.db, analysis_id, who.username, sent)  # what Merge goes on with
             return {
-                self.conflict: bars.conflict(Correction.model_validate(newest)),
+                self.conflict: bars.conflict(saved),
                 self.conflict_buttons: gr.update(visible=True),
             }
         words = f"Revision {saved.revision} of {analyses.get(services.db, analysis_id).scan.filename} saved: "

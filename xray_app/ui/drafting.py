@@ -100,6 +100,19 @@ def merge_onto(
     )
 
 
+def is_saved(sent: CorrectionIn, saved: Correction) -> bool:
+    """Whether a revision says what was sent, on the same base: the same thing sent twice."""
+
+    def drawn(boxes: Sequence[Box | CorrectionBox]) -> list[tuple[str, tuple[float, ...]]]:
+        return sorted((box.label, tuple(round(value, 3) for value in box.xyxy)) for box in boxes)
+
+    return (
+        saved.revision == sent.base_revision + 1
+        and {one.label: one.count for one in sent.items} == {one.label: one.count for one in saved.items}
+        and drawn(sent.boxes) == drawn(saved.boxes)
+    )
+
+
 def refuse_unlisted(
     items: Sequence[Item | ItemCount], boxes: Sequence[Box | CorrectionBox], scope: Sequence[str] | None
 ) -> None:
