@@ -75,7 +75,7 @@ def test_taking_the_next_claims_it_shows_it_and_says_why(tab: AnnotateTab, analy
     assert row["note"] == "nora is at work"
     assert tab.take_next(BEN)[tab.viewer] is None
     with pytest.raises(Conflict, match="nora is at work"):
-        tab.choose(BEN, {"current": analysis.id})
+        tab.choose(BEN, {"chosen": analysis.id})
 
 
 def test_coming_back_goes_on_where_one_was_and_disturbs_nothing(tab: AnnotateTab, work: Work) -> None:

@@ -65,7 +65,7 @@ def test_what_others_saved_waits_and_ones_own_does_not(
     assert [item["id"] for item in page[tab.list]["items"]] == [first.id, second.id], "the longest waiting first"
     assert page[tab.seen]["analysis_id"] == first.id
     assert tab.look_again(BEN, {"analysis_id": second.id})[tab.seen]["analysis_id"] == second.id
-    assert tab.choose(BEN, {"current": second.id})[tab.seen]["analysis_id"] == second.id
+    assert tab.choose(BEN, {"chosen": second.id})[tab.seen]["analysis_id"] == second.id
 
 
 def test_the_prediction_the_revision_before_and_this_one_stand_side_by_side(
@@ -102,7 +102,7 @@ def test_a_deleted_box_is_still_seen_and_a_scope_is_said(
     other = stored(shade=5)
     sent = CorrectionIn(items=(), boxes=(), labelled_classes=("gun",))
     corrections.add(services.db, other.id, sent, "ana", services.taxonomy, True)
-    page = tab.choose(BEN, {"current": other.id})
+    page = tab.choose(BEN, {"chosen": other.id})
     assert 'class="removed" data-box' not in page[tab.versions], "who looked for guns alone did not delete the knife"
     assert "not looked for" in page[tab.versions]
     assert "Looked for gun only" in page[tab.facts]

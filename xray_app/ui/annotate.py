@@ -185,7 +185,7 @@ class AnnotateTab:
 
     def choose(self, who: Identity, chosen: Any) -> dict[Any, Any]:
         """The scan chosen in the list, unless somebody else is at work on it."""
-        analysis_id = chosen.get("current") if isinstance(chosen, Mapping) else None
+        analysis_id = chosen.get("chosen") if isinstance(chosen, Mapping) else None
         if not isinstance(analysis_id, str):
             raise BadInput("Choose a scan on the left.")
         return self.open(who, analysis_id)
@@ -305,7 +305,7 @@ class AnnotateTab:
 
 
 def picklist(elem_id: str) -> gr.HTML:
-    """A list to choose a scan from. Its value: `items` of id, title, level, line and note, and `current`."""
+    """A list to choose a scan from. Its value: `items` of id, title, level, line and note, and `current`; a click adds `chosen`."""
     return gr.HTML(
         value=None,
         html_template=PICKLIST,

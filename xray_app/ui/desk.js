@@ -3,7 +3,7 @@
 // Each tab with a picture has work of its own in hand; `xrayDesk` is the one on the screen, and keys go to it.
 (() => {
   "use strict";
-  const desks = new Map(), commonActions = {};
+  const desks = new Map(), commonActions = {}, everywhere = new Set();
   function make(pane) {
   const listeners = new Set();
   let past = [], future = [], saved = null, shownAt = 0;
@@ -20,7 +20,7 @@
       if (desk.work) listener("load");
     },
     tell(what) {
-      for (const listener of listeners) {
+      for (const listener of [...listeners, ...everywhere]) {
         try { listener(what); } catch (fault) { console.error(fault); }
       }
     },
@@ -119,6 +119,9 @@
   const first = make(document.body);
   const live = () => { for (const desk of desks.values()) if (desk.pane.offsetParent !== null) return desk; return desks.values().next().value || first; };
   const shared = {
+    /** Calls `listener(what)` at every change of any tab's work. */
+    subscribe(listener) { everywhere.add(listener); },
+    get owner() { return live(); },
     /** The desk of the tab an element is in. */
     of(element) {
       const pane = element.closest(".tabitem") || document.body;
@@ -133,7 +136,6 @@
   const decide = id => () => { if (desk.work && desk.seconds() >= 0.6) press(id)(); };
   const shown = selector => [...document.querySelectorAll(selector)].find(node => node.offsetParent !== null);
   const press = id => () => { const button = shown(`#${id}`); if (button) (button.querySelector("button") || button).click(); };
-  shared.press = press;
   Object.assign(commonActions, {
     "1": { run: decide("decide-clear"), help: "clear the bag", group: "Decision" },
     "2": { run: decide("decide-review"), help: "send to review", group: "Decision" },

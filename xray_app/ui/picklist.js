@@ -23,7 +23,8 @@ function draw() {
     part(button, "span", item.line, "pick-line");
     if (item.note) part(button, "span", item.note, "pick-note");
     button.addEventListener("click", () => {
-      props.value = { ...JSON.parse(JSON.stringify(props.value)), current: item.id };
+      // What is open is for the server to say: it may be somebody else's.
+      props.value = { ...JSON.parse(JSON.stringify(props.value)), chosen: item.id };
       trigger("select");
     });
     row.append(button);

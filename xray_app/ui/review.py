@@ -77,7 +77,7 @@ class ReviewTab:
 
     def choose(self, who: Identity, chosen: Any) -> dict[Any, Any]:
         """Shows the correction chosen in the list."""
-        analysis_id = chosen.get("current") if isinstance(chosen, Mapping) else None
+        analysis_id = chosen.get("chosen") if isinstance(chosen, Mapping) else None
         if not isinstance(analysis_id, str):
             raise BadInput("Choose a correction on the left.")
         return self._show(who, analysis_id)
