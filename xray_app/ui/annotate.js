@@ -21,10 +21,12 @@
     "t": { run: press("annotate-next"), help: "take the next scan", group: "Annotate" },
     "j": nothing, "k": nothing, "u": nothing, "1": skip(1), "2": skip(2), "3": skip(3), "4": skip(4),
   };
-  // The viewer of this tab brings its own keys; it comes when the tab is first shown.
+  // The viewer comes when the tab is first shown, with keys of its own; these join them before they are read.
+  const bring = () => { if (here() && desk.owner) Object.assign(desk.owner.actions, keys); };
+  for (const kind of ["keydown", "pointerdown"]) document.addEventListener(kind, bring, true);
   desk.subscribe(what => {
-    if (!here() || !desk.owner) return;
-    if (what === "load") { Object.assign(desk.owner.actions, keys); clearTimeout(timer); openSkips(false); }
+    if (!here()) return;
+    if (what === "load") { clearTimeout(timer); openSkips(false); }
     if (what === "edit") { clearTimeout(timer); timer = setTimeout(keep, KEEP_AFTER); }
   });
   function keep() {
