@@ -135,6 +135,7 @@ def test_an_unsaved_edit_survives_a_reload_and_its_browser(scripted: Desk, scans
     assert elsewhere.evaluate("xrayDesk.work.boxes.at(-1).label") == "gun"
     assert elsewhere.evaluate("xrayDesk.work.items.find(item => item.label === 'gun').count") == 2
     assert elsewhere.locator(".unsaved:visible").count() == 1
+    elsewhere.wait_for_timeout(700)  # a key pressed sooner was meant for the scan before
     elsewhere.keyboard.press("s")
     elsewhere.wait_for_function("id => xrayDesk.work === null || xrayDesk.work.analysis_id !== id", arg=analysis_id)
     (saved,) = corrections.list(scripted.services.db, analysis_id)
