@@ -60,6 +60,7 @@ def enter(scripted: Desk, scans: list[str], open_desk: Open) -> Enter:
 def take_next(page: Any, but: str | None = None) -> str:
     page.keyboard.press("t")
     page.wait_for_function("id => xrayDesk.work !== null && xrayDesk.work.analysis_id !== id", arg=but)
+    page.wait_for_timeout(700)  # a key pressed sooner was meant for the scan before
     found: str = page.evaluate("xrayDesk.work.analysis_id")
     return found
 
