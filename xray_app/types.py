@@ -216,6 +216,11 @@ class Correction(Value):
 
 
 class Decision(Value):
+    """What was done with a bag. One taken back at once stays on record, as withdrawn.
+
+    `flagged` is set where a bag rated HIGH was cleared: a supervisor has to see it.
+    """
+
     id: str
     analysis_id: str
     author: str
@@ -223,6 +228,8 @@ class Decision(Value):
     decision: Action
     seconds: Finite | None = None
     note: str | None = None
+    flagged: bool = False
+    withdrawn_at: datetime | None = None
 
 
 class Outcome(Value):

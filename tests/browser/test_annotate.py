@@ -68,7 +68,7 @@ def take_next(page: Any, but: str | None = None) -> str:
 def draw(page: Any, label: str, start: tuple[float, float], end: tuple[float, float]) -> None:
     """Draws a box, by fractions of the picture, on the viewer that is on the screen."""
     ends = page.evaluate(
-        """points => { const svg = xrayDesk.pane.querySelector('svg.scan'), scan = xrayDesk.work.scan;
+        """points => { const svg = document.querySelector('#annotate-viewer svg.scan'), scan = xrayDesk.work.scan;
         return points.map(([x, y]) => { const spot = new DOMPoint(x * scan.width, y * scan.height);
         const at = spot.matrixTransform(svg.getScreenCTM()); return [at.x, at.y]; }); }""",
         [start, end],
@@ -204,8 +204,9 @@ def test_a_conflict_is_merged_and_reviewed(scripted: Desk, scans: list[str], ent
     ben.get_by_role("tab", name="Review").click()
     ben.wait_for_selector("#review-accept")
     ben.keyboard.press("a")
+    wait_for(ben, lambda: corrections.list(services.db, analysis_id)[1].status == "accepted")
+    ben.click("#review-refresh")
     ben.wait_for_selector("#review-versions .review-empty")
-    assert corrections.list(services.db, analysis_id)[1].status == "accepted"
 
 
 def test_an_analyst_sees_neither_tab(scripted: Desk, open_desk: Open) -> None:

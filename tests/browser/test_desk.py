@@ -130,13 +130,17 @@ def test_a_box_never_leaves_the_picture(page: Any) -> None:
 
 def test_filters_are_in_the_browser_and_never_touch_the_boxes(page: Any) -> None:
     picture = page.locator("svg.scan image")
-    for key, name in {"b": "grey", "n": "negative", "o": "organic", "m": "metal"}.items():
+    for key, name in {"b": "grey", "n": "negative", "t": "contrast", "o": "organic", "m": "metal"}.items():
         page.keyboard.press(key)
         assert f"xf-{name}" in picture.evaluate("node => node.style.filter")
+    assert "colour alone" in page.locator(".viewer-note").inner_text(), "honest about what it is told by"
     page.keyboard.press("h")
     page.keyboard.press("e")
     assert "xf-high" in picture.evaluate("node => node.style.filter")
-    assert "xf-edge" in picture.evaluate("node => node.style.filter")
+    chain = picture.evaluate("node => node.style.filter")
+    for name in ("metal", "high", "contrast", "grey", "negative", "edge"):
+        assert f"xf-{name}" in chain, "they are combined"
+    assert "xf-organic" not in chain, "but not organic with metal"
     page.keyboard.press("r")
     assert picture.evaluate("node => node.style.filter") == "none"
     assert page.locator("svg.scan .boxes").evaluate("node => getComputedStyle(node).filter") == "none"

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import MakeAnalysis, png, scan_facts
 from xray_app.errors import BadInput, Conflict, NotFound, StorageFailed
-from xray_app.store import analyses, decisions, recent, scans
+from xray_app.store import analyses, scans
 from xray_app.store.database import Database
 
 
@@ -135,17 +135,3 @@ def test_overlong_bag_ids_are_refused_and_leave_no_file(db: Database, stored: Ma
     with pytest.raises(BadInput, match="bag_id"):
         stored(bag_id="x" * 201)
     assert _files(db) == []
-
-
-def test_what_one_person_analysed_lately(db: Database, stored: MakeAnalysis) -> None:
-    start = datetime.now(UTC)
-    first, second = stored(shade=1), stored(shade=2)
-    stored(shade=3, by="ben")
-    decisions.add(db, first.id, "REVIEW", None, None, "anna")
-    decisions.add(db, first.id, "SEARCH", None, None, "ben")
-    assert [(r.analysis, r.decision) for r in recent.of_user(db, "anna", start)] == [
-        (first, "SEARCH"),
-        (second, None),
-    ]
-    assert [r.analysis for r in recent.of_user(db, "anna", start, limit=1)] == [second]
-    assert recent.of_user(db, "anna", datetime.now(UTC)) == []

@@ -19,7 +19,7 @@ from xray_app.store import analyses, corrections, decisions, outcomes
 from xray_app.types import Role
 from xray_app.ui.analyse import AnalyseTab
 from xray_app.ui.guard import Guard
-from xray_app.ui.verdict import found_items
+from xray_app.ui.outcome import found_items
 
 pytestmark = pytest.mark.usefixtures("said")
 
@@ -74,7 +74,7 @@ def test_several_scans_are_analysed_shown_and_stored_and_the_uploads_are_gone(
     assert [one.scan.filename for one in stored] == ["two.png", "one.png"]
     assert {(one.scan.bag_id, one.scan.scanner_id) for one in stored} == {("bag 7", "lane 3")}
     assert page[tab.viewer]["scan"]["filename"] == "one.png", "the first one is shown"
-    assert [item["filename"] for item in page[tab.strip]["items"]] == ["one.png", "two.png"]
+    assert [(item["filename"], item["views"]) for item in page[tab.strip]["items"]] == [("one.png", 2)]
     assert 'data-level="HIGH"' in page[tab.banner]
     assert page[tab.upload] is None
     assert not any(Path(path).exists() for path in paths)
@@ -84,7 +84,9 @@ def test_a_broken_file_is_named_and_the_rest_go_on(
     tab: AnalyseTab, analyst: Identity, services: Services, upload: Any
 ) -> None:
     page = add(tab, analyst, upload("<b>.zip", b"PK\x03\x04 nothing"), upload("good.png"))
-    assert "&lt;b&gt;.zip" in page[tab.refused]
+    (refused,) = page[tab.intake]["refused"]
+    assert refused["name"] == "<b>.zip"
+    assert refused["reason"]
     assert page[tab.viewer]["scan"]["filename"] == "good.png"
     assert len(analyses.page(services.db, 10)[0]) == 1
 
@@ -102,7 +104,7 @@ def test_the_queue_is_ones_own_with_what_waits_first(tab: AnalyseTab, analyst: I
     first = add(tab, analyst, upload("one.png"), upload("two.png", shade=90))[tab.viewer]
     page = tab.verdict.deciding("SEARCH")(analyst, first | {"seconds": 3.2}, "")
     queue = page[tab.strip]["items"]
-    assert [(item["filename"], item["decision"]) for item in queue] == [("two.png", None), ("one.png", "SEARCH")]
+    assert [(item["filename"], item["section"]) for item in queue] == [("two.png", "waiting"), ("one.png", "searching")]
     assert page[tab.viewer]["scan"]["filename"] == "two.png", "the next one waiting comes up"
 
 
@@ -255,7 +257,10 @@ def test_nothing_open_is_said_so(tab: AnalyseTab, analyst: Identity, value: obje
         lambda: tab.verdict.clear_high(analyst, value, "why"),
         lambda: tab.verdict.save_correction(analyst, value, None, None),
         lambda: tab.verdict.save_on_top(analyst, value, None, None, 0),
-        lambda: tab.verdict.record_outcome(analyst, value, "nothing", None),
+        lambda: tab.outcome.record_nothing(analyst, value, None),
+        lambda: tab.outcome.record_listed(analyst, value, None),
+        lambda: tab.open_view(analyst, value),
+        lambda: tab.verdict.see_flagged(analyst, value),
         lambda: tab.open(analyst, value),
     ):
         with pytest.raises((BadInput, NotFound)):
@@ -281,10 +286,95 @@ def test_a_second_person_reviews(services: Services, analyst: Identity, upload: 
 
 
 def test_what_the_search_found_is_recorded(tab: AnalyseTab, analyst: Identity, services: Services, work: Any) -> None:
-    page = tab.verdict.record_outcome(analyst, work, "2 knives, a lighter".replace("a ", "1 "), "in the lining")
+    page = tab.outcome.record_found(analyst, work, "2 knives, 1 lighter", "in the lining")
     (kept,) = outcomes.list(services.db, work["analysis_id"])
     assert [(item.label, item.count) for item in kept.found] == [("knife", 2), ("lighter", 1)]
     assert "in the lining" in page[tab.history]
+
+
+def test_the_outcome_is_asked_for_where_a_search_was_ordered(
+    tab: AnalyseTab, analyst: Identity, services: Services, work: Any
+) -> None:
+    page = tab.verdict.deciding("REVIEW")(analyst, work, None)
+    assert page[tab.outcome.group]["visible"] is False
+    page = tab.verdict.deciding("SEARCH")(analyst, work, None)
+    assert page[tab.outcome.group]["visible"] is True
+    assert "What did the hand search find?" in page[tab.outcome.question]
+    page = tab.outcome.record_listed(analyst, work, None)
+    (kept,) = outcomes.list(services.db, work["analysis_id"])
+    assert [(item.label, item.count) for item in kept.found] == [("knife", 1)], "bottles and laptops are no finds"
+    assert "The search found <b>1 knife</b>" in page[tab.outcome.question]
+    assert [item["section"] for item in page[tab.strip]["items"]] == ["done"]
+    with pytest.raises(BadInput, match="nothing"):
+        tab.outcome.record_listed(analyst, work | {"items": []}, None)
+
+
+def test_a_decision_is_taken_back_within_seconds(
+    tab: AnalyseTab, analyst: Identity, services: Services, upload: Any
+) -> None:
+    first = add(tab, analyst, upload("one.png"), upload("two.png", shade=90))[tab.viewer]
+    page = tab.verdict.deciding("SEARCH")(analyst, first, None)
+    assert "data-undo" in page[tab.verdict.said]
+    assert page[tab.viewer]["scan"]["filename"] == "two.png"
+    page = tab.verdict.undo_decision(analyst, page[tab.verdict.made])
+    assert page[tab.viewer]["analysis_id"] == first["analysis_id"]
+    assert "Decided" not in page[tab.banner]
+    assert "taken back" in page[tab.history]
+    assert decisions.standing(services.db, first["analysis_id"]) == []
+    for forged in ([], None, ["unknown"], [3], "x"):
+        with pytest.raises((BadInput, NotFound)):
+            tab.verdict.undo_decision(analyst, forged)
+
+
+def test_a_double_click_decides_and_saves_once(
+    tab: AnalyseTab, analyst: Identity, services: Services, work: Any
+) -> None:
+    for _ in range(2):
+        tab.verdict.deciding("SEARCH")(analyst, work, None)
+    assert len(decisions.list(services.db, work["analysis_id"])) == 1
+    for _ in range(2):
+        page = tab.verdict.save_correction(analyst, edited(work), None, None)
+    assert page[tab.viewer]["base_revision"] == 1
+    assert len(corrections.list(services.db, work["analysis_id"])) == 1
+    page = tab.verdict.save_correction(analyst, edited(work) | {"items": []}, None, None)
+    assert "ana" in page[tab.verdict.conflict], "another correction of one's own from another tab is a conflict"
+
+
+def test_a_supervisor_sees_that_a_high_bag_was_cleared(
+    tab: AnalyseTab, analyst: Identity, services: Services, work: Any
+) -> None:
+    tab.verdict.clear_high(analyst, work, "cutlery <b>")
+    supervisor = Identity("nora", Role.ANNOTATOR)
+    assert [item["section"] for item in tab.queue(analyst, None)["items"]] == ["done"]
+    assert [item["section"] for item in tab.queue(supervisor, None)["items"]] == ["flagged"]
+    page = tab.show(supervisor, work["analysis_id"])
+    assert page[tab.verdict.flagged]["visible"] is True
+    assert "cutlery &lt;b&gt;" in page[tab.verdict.flag]
+    page = tab.verdict.see_flagged(supervisor, page[tab.viewer])
+    assert page[tab.verdict.flagged]["visible"] is False
+    assert tab.queue(supervisor, None)["items"] == []
+
+
+def test_views_of_a_bag_share_a_tile_and_a_decision(
+    tab: AnalyseTab, analyst: Identity, services: Services, upload: Any
+) -> None:
+    page = add(tab, analyst, upload("top.png"), upload("side.png", shade=20), bag="bag 9")
+    work = page[tab.viewer]
+    (tile,) = page[tab.strip]["items"]
+    assert (tile["views"], len(tile["ids"])) == (2, 2)
+    page = tab.show(analyst, work["analysis_id"])
+    (other,) = page[tab.viewer]["views"]
+    assert other["name"] == "side.png"
+    assert other["boxes"]
+    page = tab.open_view(analyst, work | {"open_view": other["analysis_id"]})
+    assert page[tab.viewer]["analysis_id"] == other["analysis_id"]
+    page = tab.verdict.deciding("SEARCH")(analyst, work | {"seconds": 3.0}, None)
+    assert "all views" in page[tab.verdict.said]
+    for one, seconds in ((work["analysis_id"], 3.0), (other["analysis_id"], None)):
+        (decision,) = decisions.list(services.db, one)
+        assert (decision.decision, decision.seconds) == ("SEARCH", seconds)
+    tab.verdict.undo_decision(analyst, page[tab.verdict.made])
+    assert decisions.standing(services.db, other["analysis_id"]) == []
 
 
 def test_found_items_in_words(services: Services) -> None:

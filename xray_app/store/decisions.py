@@ -1,26 +1,41 @@
-"""What the analyst decided about a bag, appended."""
+"""What the analyst decided about a bag, appended.
+
+A decision is stored with the key that makes it, so that a closed browser loses none. One taken back at once
+is withdrawn by a mark appended beside it: whoever counts decisions counts those that are `not_withdrawn`.
+"""
 
 from __future__ import annotations
 
 import builtins
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Literal
 from uuid import uuid4
 
 from pydantic import ValidationError
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, aliased
 
-from xray_app.errors import BadInput, NotFound
+from xray_app.errors import BadInput, Conflict, Forbidden, NotFound
 from xray_app.store import analyses, queue
 from xray_app.store.database import Database
-from xray_app.store.tables import AnalysisRow, DecisionRow
+from xray_app.store.tables import AnalysisRow, DecisionMarkRow, DecisionRow
 from xray_app.store.usefulness import of_decision
 from xray_app.types import Action, Decision
+
+Mark = Literal["withdrawn", "flagged", "seen"]
+
+UNDO_FOR = timedelta(seconds=5)
+"""How long the desk offers to take a decision back."""
+_ON_ITS_WAY = timedelta(seconds=5)  # the offer's last moment, over a slow network
+_MARKS = ("flagged", "withdrawn_at")
 
 
 def add(
     db: Database, analysis_id: str, decision: Action, seconds: float | None, note: str | None, author: str
 ) -> Decision:
-    """Append a decision.
+    """Append a decision about one view. Clearing a bag that is HIGH in any view flags it to a supervisor.
 
     Args:
         db: the store.
@@ -34,29 +49,164 @@ def add(
         NotFound: no analysis has this id.
         BadInput: another word, or seconds below zero or not finite.
     """
+    with db.write() as session:
+        row = session.get(AnalysisRow, analysis_id)
+        if row is None:
+            raise NotFound("There is no analysis with this id.")
+        return _append(session, row, _views(session, row.bag_id), decision, seconds, note, author)
+
+
+def add_for_bag(
+    db: Database, analysis_id: str, decision: Action, seconds: float | None, note: str | None, author: str
+) -> builtins.list[Decision]:
+    """Append a decision about a bag: every view by its newest analysis, and what else waits of it; all or none.
+
+    Args: as `add`; the seconds are kept with the view that was at hand, which comes first in the answer.
+
+    Raises: as `add`.
+    """
+    with db.write() as session:
+        row = session.get(AnalysisRow, analysis_id)
+        if row is None:
+            raise NotFound("There is no analysis with this id.")
+        views = _views(session, row.bag_id)
+        newest = [view for view in views if view.scan_id != row.scan_id]
+        decided = select(DecisionRow.id).where(DecisionRow.analysis_id == AnalysisRow.id, not_withdrawn()).exists()
+        waiting = session.scalars(select(AnalysisRow).where(AnalysisRow.bag_id == row.bag_id, ~decided))
+        others = {view.id: view for view in (*newest, *waiting) if view.id != row.id}.values()
+        first = _append(session, row, views, decision, seconds, note, author)
+        return [first, *(_append(session, view, views, decision, None, note, author) for view in others)]
+
+
+def withdraw(db: Database, decision_ids: Sequence[str], author: str, now: datetime | None = None) -> None:
+    """Take back one's own decisions of a moment ago; all or none.
+
+    Raises:
+        NotFound: no decision has such an id.
+        Forbidden: somebody else decided.
+        Conflict: it was too long ago, or is withdrawn already.
+    """
+    moment = now or datetime.now(UTC)
+    try:
+        with db.write() as session:
+            for decision_id in decision_ids:
+                row = session.get(DecisionRow, decision_id)
+                if row is None:
+                    raise NotFound("There is no decision with this id.")
+                if row.author != author:
+                    raise Forbidden("Only whoever decided may take a decision back.")
+                if moment - row.created_at > UNDO_FOR + _ON_ITS_WAY:
+                    raise Conflict("It is too late to take this decision back. Open the scan and decide anew.")
+                _mark(session, decision_id, "withdrawn", author)
+                queue.give_reason(session, row.analysis_id, "decision", None)
+            session.flush()
+    except IntegrityError as error:
+        raise Conflict("This decision has been taken back already.") from error
+
+
+def see(db: Database, analysis_id: str, supervisor: str) -> None:
+    """Record that a supervisor has seen the flagged decisions of an analysis.
+
+    Raises:
+        NotFound: no analysis has this id.
+        Conflict: nothing is flagged that waits for somebody else's look.
+    """
+    open_flags = [one.id for one in standing(db, analysis_id) if one.flagged and one.author != supervisor]
+    with db.write() as session:
+        seen = select(DecisionMarkRow.decision_id).where(
+            DecisionMarkRow.decision_id.in_(open_flags), DecisionMarkRow.kind == "seen"
+        )
+        unseen = set(open_flags) - set(session.scalars(seen))
+        if not unseen:
+            raise Conflict("Nothing about this scan waits for your look.")
+        for decision_id in unseen:
+            _mark(session, decision_id, "seen", supervisor)
+
+
+def analysis_of(db: Database, decision_id: str) -> str:
+    """The id of the analysis a decision is about.
+
+    Raises:
+        NotFound: no decision has this id.
+    """
+    with db.read() as session:
+        row = session.get(DecisionRow, decision_id)
+        if row is None:
+            raise NotFound("There is no decision with this id.")
+        return row.analysis_id
+
+
+def not_withdrawn(decision: type[DecisionRow] = DecisionRow) -> ColumnElement[bool]:
+    """The condition that a decision still stands, for a query over `decision` (the table or an alias of it)."""
+    return ~has_mark("withdrawn", decision)
+
+
+def has_mark(kind: Mark, decision: type[DecisionRow] = DecisionRow) -> ColumnElement[bool]:
+    """The condition that a decision bears a mark."""
+    mark = aliased(DecisionMarkRow)
+    return select(mark.id).where(mark.decision_id == decision.id, mark.kind == kind).exists()
+
+
+def standing(db: Database, analysis_id: str) -> builtins.list[Decision]:
+    """The decisions about an analysis that were not withdrawn, oldest first.
+
+    Raises:
+        NotFound: no analysis has this id.
+    """
+    return [one for one in list(db, analysis_id) if one.withdrawn_at is None]
+
+
+def _append(
+    session: Session,
+    row: AnalysisRow,
+    views: Sequence[AnalysisRow],
+    decision: Action,
+    seconds: float | None,
+    note: str | None,
+    author: str,
+) -> Decision:
     try:
         value = Decision(
             id=uuid4().hex,
-            analysis_id=analysis_id,
+            analysis_id=row.id,
             author=author,
             created_at=datetime.now(UTC),
             decision=decision,
             seconds=seconds,
             note=note,
+            flagged=decision == "CLEAR" and "HIGH" in (row.risk_level, *(view.risk_level for view in views)),
         )
     except ValidationError as error:
         raise BadInput("A decision is CLEAR, REVIEW or SEARCH, its seconds a finite number.") from error
     if value.seconds is not None and value.seconds < 0:
         raise BadInput("A decision takes no less than 0 seconds.")
-    with db.write() as session:
-        analysis = analyses.read(session, analysis_id)
-        session.add(DecisionRow(**value.model_dump()))
-        queue.give_reason(session, analysis_id, "decision", of_decision(analysis, value.decision, author))
+    session.add(DecisionRow(**value.model_dump(exclude=set(_MARKS))))
+    session.flush()
+    analysis = analyses.read(session, row.id)
+    queue.give_reason(session, row.id, "decision", of_decision(analysis, value.decision, author))
+    if value.flagged:
+        _mark(session, value.id, "flagged", author)
     return value
 
 
+def _mark(session: Session, decision_id: str, kind: Mark, author: str) -> None:
+    session.add(
+        DecisionMarkRow(id=uuid4().hex, decision_id=decision_id, kind=kind, author=author, created_at=datetime.now(UTC))
+    )
+
+
+def _views(session: Session, bag_id: str) -> builtins.list[AnalysisRow]:
+    """The newest analysis of each scan of a bag, oldest scan first."""
+    query = select(AnalysisRow).where(AnalysisRow.bag_id == bag_id).order_by(AnalysisRow.created_at, AnalysisRow.id)
+    newest: dict[str, AnalysisRow] = {}
+    for row in session.scalars(query):
+        newest[row.scan_id] = row
+    return builtins.list(newest.values())
+
+
+# Last, because below it `list` is this function.
 def list(db: Database, analysis_id: str) -> builtins.list[Decision]:
-    """All decisions about an analysis, oldest first.
+    """All decisions about an analysis, oldest first, the withdrawn ones among them.
 
     Raises:
         NotFound: no analysis has this id.
@@ -69,7 +219,18 @@ def list(db: Database, analysis_id: str) -> builtins.list[Decision]:
     with db.read() as session:
         if session.get(AnalysisRow, analysis_id) is None:
             raise NotFound("There is no analysis with this id.")
-        return [
-            Decision.model_validate({name: getattr(row, name) for name in Decision.model_fields})
-            for row in session.scalars(query)
-        ]
+        rows = session.scalars(query).all()
+        of_these = DecisionMarkRow.decision_id.in_([row.id for row in rows])
+        marks = {
+            (mark.decision_id, mark.kind): mark.created_at
+            for mark in session.scalars(select(DecisionMarkRow).where(of_these))
+        }
+    columns = [name for name in Decision.model_fields if name not in _MARKS]
+    return [
+        Decision(
+            **{name: getattr(row, name) for name in columns},
+            flagged=(row.id, "flagged") in marks,
+            withdrawn_at=marks.get((row.id, "withdrawn")),
+        )
+        for row in rows
+    ]

@@ -1,40 +1,100 @@
-"""What one person analysed lately, with what was decided about it: the desk's queue."""
+"""The desk's queue: what one person analysed lately, and what is left to do about it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Row, ScalarSelect, func, select
+from sqlalchemy.orm import aliased
 
 from xray_app.store.database import Database
-from xray_app.store.tables import AnalysisRow, DecisionRow
+from xray_app.store.decisions import has_mark, not_withdrawn
+from xray_app.store.tables import AnalysisRow, DecisionRow, OutcomeRow
 from xray_app.types import Analysis
 
 
 @dataclass(frozen=True)
 class Recent:
-    """An analysis and its newest decision's word, None where nobody decided yet."""
+    """An analysis and its newest standing decision's word, None where nobody decided yet."""
 
     analysis: Analysis
     decision: str | None
 
 
-def of_user(db: Database, username: str, since: datetime, limit: int = 60) -> list[Recent]:
-    """The newest `limit` analyses this user made since a moment, oldest first."""
-    newest_decision = (
+@dataclass(frozen=True)
+class Shift:
+    """One person's queue.
+
+    Attributes:
+        waiting: nobody decided yet; the oldest first.
+        waiting_in_all: how many there are, of which `waiting` may be the first.
+        searching: sent to a hand search whose outcome nobody has told yet; the newest first.
+        done: decided, and nothing left to tell; the newest first.
+    """
+
+    waiting: list[Recent]
+    waiting_in_all: int
+    searching: list[Recent]
+    done: list[Recent]
+
+
+def of_user(db: Database, username: str, since: datetime, limit: int = 60) -> Shift:
+    """What this user analysed since a moment, at most `limit` that wait and as many that do not."""
+    decision = _newest_decision()
+    outcome, same_bag = aliased(OutcomeRow), aliased(AnalysisRow)
+    # A bag is searched once, whatever the number of its views.
+    told = (
+        select(outcome.id)
+        .join(same_bag, same_bag.id == outcome.analysis_id)
+        .where(same_bag.bag_id == AnalysisRow.bag_id)
+        .exists()
+    )
+    to_tell = (decision == "SEARCH") & ~told
+    own = (AnalysisRow.created_by == username, AnalysisRow.created_at >= since)
+    waits = (*own, decision.is_(None))
+    newest = (AnalysisRow.created_at.desc(), AnalysisRow.id.desc())
+    columns = select(AnalysisRow.document, decision)
+    with db.read() as session:
+        first = session.execute(columns.where(*waits).order_by(AnalysisRow.created_at, AnalysisRow.id).limit(limit))
+        waiting = _values(first.tuples().all())
+        in_all = session.scalar(select(func.count()).select_from(AnalysisRow).where(*waits)) or 0
+        searching = session.execute(columns.where(*own, to_tell).order_by(*newest).limit(limit)).tuples().all()
+        settled: ColumnElement[bool] = decision.is_not(None) & ~to_tell
+        done = session.execute(columns.where(*own, settled).order_by(*newest).limit(limit)).tuples().all()
+    return Shift(waiting, in_all, _values(searching), _values(done))
+
+
+def flagged(db: Database, supervisor: str, since: datetime, limit: int = 20) -> list[Recent]:
+    """Analyses that others cleared although their bag is HIGH and no supervisor has seen yet, newest first."""
+    query = (
+        select(AnalysisRow.document, DecisionRow.decision)
+        .join(DecisionRow, DecisionRow.analysis_id == AnalysisRow.id)
+        .where(
+            has_mark("flagged"),
+            ~has_mark("seen"),
+            not_withdrawn(),
+            DecisionRow.created_at >= since,
+            DecisionRow.author != supervisor,
+        )
+        .order_by(DecisionRow.created_at.desc(), DecisionRow.id.desc())
+        .limit(limit)
+    )
+    with db.read() as session:
+        found = _values(session.execute(query).tuples().all())
+    return list({one.analysis.id: one for one in found}.values())
+
+
+def _newest_decision() -> ScalarSelect[str]:
+    return (
         select(DecisionRow.decision)
-        .where(DecisionRow.analysis_id == AnalysisRow.id)
+        .where(DecisionRow.analysis_id == AnalysisRow.id, not_withdrawn())
         .order_by(DecisionRow.created_at.desc(), DecisionRow.id.desc())
         .limit(1)
         .scalar_subquery()
     )
-    query = (
-        select(AnalysisRow.document, newest_decision)
-        .where(AnalysisRow.created_by == username, AnalysisRow.created_at >= since)
-        .order_by(AnalysisRow.created_at.desc(), AnalysisRow.id.desc())
-        .limit(limit)
-    )
-    with db.read() as session:
-        rows = session.execute(query).tuples().all()
-    return [Recent(Analysis.model_validate_json(document), decision) for document, decision in reversed(rows)]
+
+
+def _values(rows: Sequence[Row[str, str | None]] | Sequence[tuple[str, str | None]]) -> list[Recent]:
+    return [Recent(Analysis.model_validate_json(document), decision) for document, decision in rows]

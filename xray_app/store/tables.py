@@ -1,6 +1,6 @@
 """The tables. Times are UTC; documents are the JSON of a value type, as Pydantic writes it.
 
-Scans, analyses, corrections and their reviews, decisions, outcomes, promotions and the audit are
+Scans, analyses, corrections and their reviews, decisions and their marks, outcomes, promotions and the audit are
 append-only: triggers of the first migration refuse to change or delete their rows.
 """
 
@@ -134,6 +134,19 @@ class DecisionRow(Base):
     decision: Mapped[str] = mapped_column(Word)
     seconds: Mapped[float | None]
     note: Mapped[str | None]
+
+
+class DecisionMarkRow(Base):
+    """What became of a decision: withdrawn by its author, flagged as grave, seen by a supervisor."""
+
+    __tablename__ = "decision_marks"
+    __table_args__ = (UniqueConstraint("decision_id", "kind"), Index(None, "kind", "created_at"))
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    decision_id: Mapped[str] = mapped_column(ForeignKey("decisions.id"))
+    kind: Mapped[str] = mapped_column(Word)
+    author: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[datetime]
 
 
 class OutcomeRow(Base):

@@ -1,4 +1,4 @@
-"""The Analyse tab: scans in, risk, two opinions. What a person says about them is in `verdict`."""
+"""The Analyse tab: scans in, risk, two opinions. What a person says about them is in `verdict` and `outcome`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import gradio as gr
 from gradio.utils import get_upload_folder
@@ -18,6 +19,8 @@ from xray_app.store import analyses, corrections, decisions, outcomes, recent
 from xray_app.types import Analysis, Role
 from xray_app.ui import panels
 from xray_app.ui.guard import Guard
+from xray_app.ui.outcome import OutcomeForm
+from xray_app.ui.queue_tiles import tiles
 from xray_app.ui.verdict import Verdict
 from xray_app.ui.viewer import HERE, items_table, viewer, work_of
 
@@ -26,6 +29,8 @@ SHIFT = timedelta(hours=12)
 
 MAX_NAME = 200
 STRIP = '<div class="strip"><ol></ol><p class="strip-empty">Scans you add appear here.</p></div>'
+# The page hands over a few files at a time and waits for this before the next few.
+NEXT_FILES = "() => xrayDesk.tell('intake-done')"
 
 
 class AnalyseTab:
@@ -42,30 +47,42 @@ class AnalyseTab:
             with gr.Column(elem_id="picture", min_width=400):
                 self.viewer = viewer()
             with gr.Column(elem_id="side", scale=0, min_width=372):
+                self.outcome = OutcomeForm(guard.services, self.show, self.verdict.said)
                 self.opinions = gr.HTML(panels.NO_OPINIONS, elem_id="opinions", apply_default_css=False)
                 items_table()
                 self.verdict.build_correction()
                 with gr.Accordion("History", open=False, elem_id="history"):
                     self.history = gr.HTML("", apply_default_css=False)
         everything = [
-            self.strip, self.viewer, self.banner, self.opinions, self.history, *self.verdict.outputs,
+            self.strip, self.viewer, self.banner, self.opinions, self.history,
+            *self.verdict.outputs, *self.outcome.outputs,
         ]  # fmt: skip
-        guard.on(
+        added = guard.on(
             self.upload.upload, Role.ANALYST, self.add_scans,
-            [self.upload, self.scanner, self.bag, self.view, self.viewer], [self.upload, self.refused, *everything],
+            [self.upload, self.scanner, self.bag, self.view, self.viewer], [self.upload, self.intake, *everything],
         )  # fmt: skip
+        added.then(None, js=NEXT_FILES)
         guard.on(self.strip.select, Role.ANALYST, self.open, self.strip, everything)
+        guard.on(self.viewer.select, Role.ANALYST, self.open_view, self.viewer, everything)
+        self.outcome.attach(guard, self.viewer, everything)
         self.verdict.attach(guard, self.viewer, self.strip, self.banner, everything)
 
     def _build_queue(self) -> None:
         with gr.Column(elem_id="queue", scale=0, min_width=148):
-            self.upload = gr.File(file_count="multiple", show_label=False, elem_id="upload", height=84, container=False)
+            self.intake = gr.HTML(
+                value=None,
+                html_template=(HERE / "intake.html").read_text(encoding="utf-8"),
+                js_on_load=(HERE / "intake.js").read_text(encoding="utf-8"),
+                apply_default_css=False,
+                elem_id="intake",
+                max_mb=self.services.settings.max_upload_mb,
+            )
+            self.upload = gr.File(file_count="multiple", show_label=False, elem_id="upload", container=False)
             with gr.Accordion("Scan details", open=False, elem_id="scan-facts"):
                 plain: dict[str, Any] = {"show_label": False, "container": False, "max_length": MAX_NAME}
                 self.scanner = gr.Textbox(placeholder="scanner", elem_id="scanner-id", **plain)
                 self.bag = gr.Textbox(placeholder="bag (same for all views)", elem_id="bag-id", **plain)
                 self.view = gr.Textbox(placeholder="view, e.g. top", elem_id="view-name", **plain)
-            self.refused = gr.HTML("", elem_id="refused", apply_default_css=False)
             self.strip = gr.HTML(
                 value=None,
                 html_template=STRIP,
@@ -89,32 +106,36 @@ class AnalyseTab:
         db, taxonomy = self.services.db, self.services.taxonomy
         analysis = analyses.get(db, analysis_id)
         revisions = corrections.list(db, analysis_id)
+        every = decisions.list(db, analysis_id)
+        standing = [one for one in every if one.withdrawn_at is None]
+        views = self._views(analysis)
         return {
             self.strip: self.queue(who, analysis_id),
-            self.viewer: work_of(analysis, revisions, taxonomy, who.username, discard_draft=discard_draft),
+            self.viewer: work_of(analysis, revisions, taxonomy, who.username, views, discard_draft=discard_draft),
             self.banner: self.verdict.banner_of(analysis),
             self.opinions: panels.opinions(analysis, taxonomy, self.services.policy),
-            self.history: panels.history(analysis, revisions, outcomes.list(db, analysis_id)),
-            **self.verdict.fresh(who, revisions),
+            self.history: panels.history(analysis, revisions, outcomes.list(db, analysis_id), every),
+            **self.verdict.fresh(who, revisions, standing),
+            **self.outcome.fresh(analysis, standing),
         }
 
+    def _views(self, analysis: Analysis) -> list[Analysis]:
+        """The other views of a bag, each by its newest analysis."""
+        newest = {one.scan.id: one for one in analyses.of_bag(self.services.db, analysis.scan.bag_id)}
+        return [one for scan_id, one in newest.items() if scan_id != analysis.scan.id]
+
     def queue(self, who: Identity, current: str | None) -> dict[str, Any]:
-        """The queue: what waits for a decision in the order it came, then what is done, newest first."""
-        found = recent.of_user(self.services.db, who.username, datetime.now(UTC) - SHIFT)
-        waiting = [one for one in found if one.decision is None]
-        done = [one for one in reversed(found) if one.decision is not None]
+        """The queue: what waits for a decision in the order it came, searches to tell of, and what is done."""
+        since = datetime.now(UTC) - SHIFT
+        shift = recent.of_user(self.services.db, who.username, since)
+        grave = recent.flagged(self.services.db, who.username, since) if who.role.includes(Role.ANNOTATOR) else []
+        sections = (
+            ("flagged", grave), ("waiting", shift.waiting), ("searching", shift.searching), ("done", shift.done),
+        )  # fmt: skip
         return {
             "current": current,
-            "items": [
-                {
-                    "id": one.analysis.id,
-                    "scan_id": one.analysis.scan.id,
-                    "filename": one.analysis.scan.filename,
-                    "level": one.analysis.risk.level,
-                    "decision": one.decision,
-                }
-                for one in [*waiting, *done]
-            ],
+            "waiting": shift.waiting_in_all,
+            "items": [tile for name, found in sections for tile in tiles(name, found)],
         }
 
     def open(self, who: Identity, strip: Any) -> dict[Any, Any]:
@@ -122,6 +143,13 @@ class AnalyseTab:
         chosen = strip.get("current") if isinstance(strip, Mapping) else None
         if not isinstance(chosen, str):
             raise BadInput("Choose a scan on the left.")
+        return self.show(who, chosen)
+
+    def open_view(self, who: Identity, work: Any) -> dict[Any, Any]:
+        """Shows the view of the bag that was chosen beside the picture."""
+        chosen = work.get("open_view") if isinstance(work, Mapping) else None
+        if not isinstance(chosen, str):
+            raise BadInput("Choose a view of this bag.")
         return self.show(who, chosen)
 
     # --- scans in -----------------------------------------------------------------------------------------
@@ -140,16 +168,16 @@ class AnalyseTab:
         Shows the first, unless somebody is at work on a scan that waits for their decision.
         """
         told = {"scanner_id": _name(scanner), "bag_id": _name(bag), "view": _name(view)}
-        problems: list[str] = []
+        refused: list[dict[str, Any]] = []
         opened = self._at_work(work)
         files = [_uploaded(path) for path in paths or []]
         try:
-            for number, file in enumerate(files, start=1):
-                yield {self.refused: panels.working(number, len(files), problems)}
+            for index, file in enumerate(files):
                 try:
                     analysis = self._analyse(who, file, told)
                 except DeskError as error:
-                    problems.append(f"{file.name}: {error.message}")
+                    # Gradio has taken signs out of the name; the page knows the file by its place.
+                    refused.append({"index": index, "name": file.name, "reason": error.message})
                     continue
                 if opened:
                     # By now the person may have opened another; the script in the page keeps their choice.
@@ -160,14 +188,14 @@ class AnalyseTab:
         finally:
             for file in files:
                 _discard(file)
-        yield {self.upload: None, self.refused: panels.problems(problems)}
+        yield {self.upload: None, self.intake: {"token": uuid4().hex, "refused": refused}}
 
     def _at_work(self, work: Any) -> bool:
         shown = work.get("analysis_id") if isinstance(work, Mapping) else None
         if not isinstance(shown, str):
             return False
         try:
-            return not decisions.list(self.services.db, shown)
+            return not decisions.standing(self.services.db, shown)
         except NotFound:
             return False
 

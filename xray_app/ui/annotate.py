@@ -305,7 +305,7 @@ class AnnotateTab:
 
 
 def picklist(elem_id: str) -> gr.HTML:
-    """A list to choose a scan from. Its value: `items` of id, title, level, line and note, and `current`; a click adds `chosen`."""
+    """A list to choose a scan from: `items` of id, title, level, line and note; `current`; `chosen` after a click."""
     return gr.HTML(
         value=None,
         html_template=PICKLIST,

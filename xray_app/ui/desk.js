@@ -1,40 +1,40 @@
 // What the parts of the desk share in the browser: the work in hand (boxes and items being corrected),
 // its undo history, unsaved drafts, the clock, and the keys. Loaded once, in the page's head.
-// Each tab with a picture has work of its own in hand; `xrayDesk` is the one on the screen, and keys go to it.
 (() => {
   "use strict";
-  const desks = new Map(), commonActions = {}, everywhere = new Set();
-  function make(pane) {
   const listeners = new Set();
   let past = [], future = [], saved = null, shownAt = 0;
-  const desk = {
-    pane,
+  const desk = (window.xrayDesk = {
     work: null,       // {analysis_id, base_revision, boxes, items, ...}: what the server sent, plus the edits
     loadedBoxLabels: new Set(),
-    hovered: null,    // label lit in both the picture and the items table
-    actions: Object.create(commonActions),  // key -> {run, help, group}
+    owner: null,      // the viewer on the screen, which holds the work
+    hovered: null,    // label, or id of one box, lit in both the picture and the items table
+    chosen: null,     // label of the chosen box
+    threshold: 0,     // confidence below which the models' boxes are not shown
+    actions: {},      // key -> {run, help, group}; the viewer's own come first
 
-    /** Calls `listener(what)` at every change; `what` is "load", "edit" or "hover". */
+    /** Calls `listener(what)` at every change; `what` is "load", "edit", "hover", "threshold", "alarm" or "intake-done". */
     subscribe(listener) {
       listeners.add(listener);
       if (desk.work) listener("load");
     },
     tell(what) {
-      for (const listener of [...listeners, ...everywhere]) {
+      for (const listener of listeners) {
         try { listener(what); } catch (fault) { console.error(fault); }
       }
     },
 
     /** Takes a new analysis or revision from the server; unsaved edits of the same revision come back. */
-    load(value) {
+    load(value, owner) {
       past = []; future = [];
+      desk.owner = owner || desk.owner;
       if (!value || !value.analysis_id) { desk.work = null; saved = null; desk.tell("load"); return; }
       if (!desk.work || desk.work.analysis_id !== value.analysis_id) shownAt = performance.now();
       saved = JSON.stringify([value.boxes, value.items]);
       desk.loadedBoxLabels = new Set(value.boxes.map(box => box.label));
       desk.work = JSON.parse(JSON.stringify(value));  // the value may be a framework proxy, which structuredClone refuses
       if (value.discard_draft) sessionStorage.removeItem(draftKey(value));
-      const draft = readDraft(value) || value.draft;  // the server keeps drafts of the Annotate tab
+      const draft = readDraft(value) || value.draft;
       if (draft) { past.push(snapshot()); desk.work.boxes = draft.boxes; desk.work.items = draft.items; }
       desk.tell("load");
     },
@@ -73,7 +73,7 @@
       return found ? found.status : "allowed";
     },
     plural(count, word) { return count === 1 ? `1 ${word}` : `${count} ${word}s`; },
-  };
+  });
 
   function boxCounts() {
     const counts = new Map();
@@ -114,37 +114,26 @@
       return draft && draft.base_revision === value.base_revision ? draft : null;
     } catch { return null; }
   }
-  return desk;
-  }
-  const first = make(document.body);
-  const live = () => { for (const desk of desks.values()) if (desk.pane.offsetParent !== null) return desk; return desks.values().next().value || first; };
-  const shared = {
-    /** Calls `listener(what)` at every change of any tab's work. */
-    subscribe(listener) { everywhere.add(listener); },
-    get owner() { return live(); },
-    /** The desk of the tab an element is in. */
-    of(element) {
-      const pane = element.closest(".tabitem") || document.body;
-      if (!desks.has(pane)) desks.set(pane, make(pane));
-      return desks.get(pane);
-    },
-  };
-  const desk = (window.xrayDesk = new Proxy(shared, { get: (_, name) => (name in shared ? shared[name] : live()[name]) }));
 
   // --- keys -------------------------------------------------------------------------------------------
   // A second press meant for the bag before must not decide about the one that has just come up.
   const decide = id => () => { if (desk.work && desk.seconds() >= 0.6) press(id)(); };
-  const shown = selector => [...document.querySelectorAll(selector)].find(node => node.offsetParent !== null);
-  const press = id => () => { const button = shown(`#${id}`); if (button) (button.querySelector("button") || button).click(); };
-  Object.assign(commonActions, {
+  // A button that is not on the screen belongs to another tab, or is not meant to be pressed now.
+  const visible = node => Boolean(node) && node.offsetParent !== null;
+  const press = id => () => { const button = [...document.querySelectorAll(`#${id}`)].find(visible); if (button) (button.querySelector("button") || button).click(); };
+  desk.press = id => press(id)();
+  Object.assign(desk.actions, {
     "1": { run: decide("decide-clear"), help: "clear the bag", group: "Decision" },
     "2": { run: decide("decide-review"), help: "send to review", group: "Decision" },
     "3": { run: decide("decide-search"), help: "search by hand", group: "Decision" },
+    "z": { run: press("undo-decision"), help: "undo the decision, for five seconds", group: "Decision" },
+    "f": { run: () => desk.focusShown("#outcome", "#found textarea, #found input"), help: "say what the search found", group: "Decision" },
     "s": { run: press("save-correction"), help: "save the correction", group: "Correction" },
     "c": { run: press("counts-from-boxes"), help: "take the counts from the boxes", group: "Correction" },
     "j": { run: () => move(1), help: "next scan", group: "Scans" },
     "k": { run: () => move(-1), help: "previous scan", group: "Scans" },
-    "u": { run: () => { const input = shown("#upload") && document.querySelector("#upload input[type=file]"); if (input) input.click(); }, help: "add scans", group: "Scans" },
+    "u": { run: press("add-files"), help: "add scans", group: "Scans" },
+    "Shift+U": { run: press("add-folder"), help: "add a folder of scans", group: "Scans" },
     "?": { run: help, help: "this list", group: "Scans" },
   });
   function move(by) {
@@ -154,22 +143,57 @@
     if (next) next.click();
   }
   const typing = target => target instanceof Element && target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable=true]");
-  const onScreen = () => Boolean(shown(".viewer"));
+  const onScreen = () => [...document.querySelectorAll(".viewer-frame")].some(visible);
   document.addEventListener("keydown", event => {
     // The question about a HIGH bag: Escape means no, also from within its note.
     const asked = document.querySelector("#confirm");
-    if (event.key === "Escape" && asked && asked.offsetParent !== null) { event.target.blur(); press("keep-bag")(); return; }
+    if (event.key === "Escape" && visible(asked)) { event.target.blur(); press("keep-bag")(); return; }
+    if (event.key === "Enter" && visible(asked) && event.target.closest("#decision-note")) { event.preventDefault(); event.target.blur(); press("clear-anyway")(); return; }
     if (typing(event.target) || !onScreen()) return;
     if (document.querySelector("dialog[open]")) return;
     const mod = event.ctrlKey || event.metaKey;
     if (mod && event.key.toLowerCase() === "z") { event.preventDefault(); event.shiftKey ? desk.redo() : desk.undo(); return; }
     if (mod && event.key.toLowerCase() === "y") { event.preventDefault(); desk.redo(); return; }
-    if (mod || event.altKey) return;
+    if ((mod && !event.key.startsWith("Arrow")) || event.altKey) return;
     // A focused button keeps Enter and Space for itself.
     if ((event.key === "Enter" || event.key === " ") && event.target.closest("button, a, summary")) return;
-    const action = desk.actions[event.key] || desk.actions[event.key.toLowerCase()];
+    const name = mod ? `Ctrl+${event.key}` : event.shiftKey && event.key === "U" ? "Shift+U" : event.key;
+    const actions = { ...desk.actions, ...(desk.owner ? desk.owner.actions : {}) };
+    const action = actions[name] || (mod ? null : actions[name.toLowerCase()]);
     if (action && !(event.repeat && action.once !== false)) { event.preventDefault(); action.run(event); }
   });
+  let decidedAt = -Infinity;
+  // A click meant for the bag before, or the second of a double click, decides
+  // nothing; and what the slider hides is not saved unseen.
+  document.addEventListener("click", event => {
+    const button = event.target instanceof Element && event.target.closest("button");
+    if (!button) return;
+    if (button.closest("#decision-buttons")) {
+      const now = performance.now(), twice = event.detail > 1 || now - decidedAt < 250;
+      decidedAt = now;
+      if (twice || (desk.work && desk.seconds() < 0.6)) { event.stopImmediatePropagation(); return; }
+    }
+    if (button.id === "save-correction" && desk.owner && desk.owner.revealBoxes) {
+      const below = desk.owner.revealBoxes();
+      if (below) { event.stopImmediatePropagation(); desk.say(`${desk.plural(below, "hidden box").replace("boxs", "boxes")} would be saved too: shown again. Delete what is wrong, then save.`); }
+    }
+  }, true);
+  desk.say = words => alarm(words, null, 6000);
+  /** After a decision: five seconds in which one key takes it back. */
+  desk.undoFor = 5000;
+  let offered = null, withdrawing = 0;
+  desk.offerUndo = () => {
+    const told = document.querySelector("#said [data-undo]"), button = document.querySelector("#undo-decision");
+    if (!told || !button || told.dataset.said === offered) { if (button && !told) button.classList.remove("offered"); return; }
+    offered = told.dataset.said;
+    button.classList.remove("offered");
+    void button.offsetWidth;  // the bar that runs down starts anew
+    button.classList.add("offered");
+    clearTimeout(withdrawing);
+    withdrawing = setTimeout(() => button.classList.remove("offered"), desk.undoFor);
+  };
+  document.addEventListener("click", event => { const button = event.target instanceof Element && event.target.closest("#undo-decision"); if (button) button.classList.remove("offered"); });
+
   function help() {
     const dialog = document.createElement("dialog");
     dialog.className = "desk-help";
@@ -178,7 +202,7 @@
     const body = document.createElement("div");
     body.className = "desk-help-groups";
     const groups = {};
-    for (const [key, action] of Object.entries({ ...commonActions, ...desk.actions })) if (action.help) (groups[action.group] ||= []).push([action.shown || key, action.help]);
+    for (const [key, action] of Object.entries({ ...desk.actions, ...(desk.owner ? desk.owner.actions : {}) })) if (action.help) (groups[action.group] ||= []).push([action.shown || key, action.help]);
     (groups["Correction"] ||= []).push(["Ctrl Z", "undo"], ["Ctrl Y", "redo"]);
     (groups["Picture"] ||= []).push(["wheel", "zoom"], ["Space drag", "move the picture"]);
     for (const [name, rows] of Object.entries(groups)) {
@@ -200,8 +224,8 @@
     document.body.append(dialog);
     dialog.showModal();
   }
-  shared.help = help;
-  shared.focusShown = (shown, field) => {
+  desk.help = help;
+  desk.focusShown = (shown, field) => {
     const frame = document.querySelector(shown), target = document.querySelector(field);
     if (frame && frame.offsetParent !== null && target) target.focus();
   };
@@ -223,15 +247,17 @@
     else if (watched) alarm(null);
     return answer;
   };
-  function alarm(words, link) {
-    const shown = document.querySelector("#desk-alarm");
+  function alarm(words, link, fading) {
+    if (words && !fading) desk.tell("alarm");
+    const id = fading ? "desk-hint" : "desk-alarm", shown = document.querySelector(`#${id}`);
     if (shown) shown.remove();
     if (!words) return;
     const bar = document.createElement("div");
-    bar.id = "desk-alarm";
+    bar.id = id;
     bar.setAttribute("role", "alert");
     bar.append(words);
     if (link) { const way = document.createElement("a"); way.href = link; way.target = "_blank"; way.textContent = "Sign in"; bar.append(way); }
+    if (fading) setTimeout(() => bar.remove(), fading);
     document.body.append(bar);
   }
 
@@ -240,7 +266,7 @@
     const chip = event.target instanceof Element && event.target.closest("[data-hover-label]");
     if (chip) { desk.hover(chip.dataset.hoverLabel); chip.addEventListener("pointerleave", () => desk.hover(null), { once: true }); }
   });
-  window.addEventListener("beforeunload", event => { if ([...desks.values()].some(one => one.dirty())) event.preventDefault(); });
+  window.addEventListener("beforeunload", event => { if (desk.dirty()) event.preventDefault(); });
   // The desk is dark by day and by night; Gradio would follow the browser's preference.
   const dark = () => document.body.classList.add("dark");
   document.addEventListener("DOMContentLoaded", () => { dark(); new MutationObserver(() => document.body.classList.contains("dark") || dark()).observe(document.body, { attributes: true, attributeFilter: ["class"] }); });

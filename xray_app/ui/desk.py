@@ -20,7 +20,7 @@ from xray_app.ui.train import TrainTab
 from xray_app.ui.users import UsersTab
 from xray_app.ui.viewer import HERE
 
-CSS = (HERE / "desk.css").read_text(encoding="utf-8")
+CSS = "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("desk.css", "console.css"))
 HEAD = f"<script>{(HERE / 'desk.js').read_text(encoding='utf-8')}</script>"
 CSS += (HERE / "annotate.css").read_text(encoding="utf-8")
 HEAD += f"<script>{(HERE / 'annotate.js').read_text(encoding='utf-8')}</script>"

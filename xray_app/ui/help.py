@@ -3,17 +3,21 @@
 HELP = """
 ### Working at the desk
 
-1. **Add scans**: drop them on the left of *Analyse*, or press `U`. PNG, JPEG, WebP, BMP and TIFF are read.
-2. **Look**: the banner says the risk and what the policy advises. Below it, where the two models disagree.
-   Filters show the picture in black and white, negative, organic or metal only, and so on; the scan never changes.
-3. **Decide**: `1` clear, `2` review, `3` search. Clearing a bag rated HIGH asks for a reason.
-4. **Correct**: draw what was missed (drag on the picture, type a few letters, Enter), move or relabel a box
-   (click it, drag, `Enter`), delete what is not there (`Delete`). `C` takes the counts from the boxes.
-   `S` saves. Every save is a new revision; the prediction and older revisions stay.
+1. **Add scans**: drop scans or a folder anywhere on *Analyse*, or press `U` (`Shift U`: a folder). The first is shown
+   while the rest are read. What could not be read is listed with its reason. Scans dropped under one bag name are its
+   views: they stand side by side (`V`: the next), are decided together, and the worst of them is the bag's risk.
+2. **Look**: the banner says the risk and what the policy advises. Below it, where the two models disagree (`≠`).
+   Filters combine and never change the scan; `R` resets them. Organic, metal and penetration work on the picture's
+   colours, not on the scanner's energies. `[` and `]` hide boxes the models are less sure of; a save hides none.
+3. **Decide**: `1` clear, `2` review, `3` search; for five seconds `Z` takes it back. Clearing a bag rated HIGH asks for
+   a reason, and a supervisor (annotator or admin) sees. Where a search was ordered the desk asks what it found (`F`).
+4. **Correct** a label with `Enter` (the box in most doubt comes first; `.` the next), a letter or a number, `S`.
+   Draw what was missed (drag, or `D` `Enter`, arrows, `Ctrl` arrows, `Enter`), delete what is not there (`Delete`).
+   `C` takes the counts from the boxes. Every save is a new revision; the prediction and older revisions stay.
 5. One bag in five is kept for testing and is never trained on. The rest trains the next adapter (admins: *Train*).
 
-After a hand search, *What did the hand search find?* records the truth about the bag. With a review required, an
-annotator accepts or rejects what somebody else saved.
+What the hand search found is the only truth there is about a bag: tell it. With a review required, an annotator
+accepts or rejects what somebody else saved.
 
 *Annotate* (annotators) offers the scans a correction teaches most, with the reason: `T` takes the next one, which is
 yours alone while you work. `Y`: the prediction is right. `S` saves and takes the next, `Q` skips with a reason. On

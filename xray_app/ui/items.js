@@ -1,5 +1,5 @@
 // The items table: what was found, how many, who says so. Shows and edits the work the viewer holds.
-const desk = window.xrayDesk.of(element);
+const desk = window.xrayDesk;
 const body = element.querySelector("tbody"), add = element.querySelector(".add-item input"), options = element.querySelector("datalist"), empty = element.querySelector(".items-empty");
 options.id += `-${Math.random().toString(36).slice(2)}`;  // each tab with a picture has such a list
 add.setAttribute("list", options.id);
@@ -45,11 +45,13 @@ function draw() {
   for (const box of work.boxes) boxed.set(box.label, (boxed.get(box.label) || 0) + 1);
   body.replaceChildren(...work.items.map(item => {
     const row = document.createElement("tr");
-    row.className = item.status + (desk.hovered === item.label ? " lit" : "");
+    const pointed = desk.hovered === item.label || work.boxes.some(box => box.id === desk.hovered && box.label === item.label);
+    row.className = item.status + (pointed || desk.chosen === item.label ? " lit" : "") + (item.confidence != null && item.confidence < desk.threshold ? " faint" : "");
     row.dataset.label = item.label;
     row.addEventListener("pointerenter", () => desk.hover(item.label));
     row.addEventListener("pointerleave", () => desk.hover(null));
-    cell(row, item.label, "label");
+    const alone = item.confidence != null && work.agreement && work.agreement.vlm_only.includes(item.label);
+    cell(row, (alone ? "≠ " : "") + item.label, "label").title = alone ? "only the VLM names it" : "";
     const count = cell(row, "", "count");
     const number = document.createElement("input");
     number.value = item.count; number.inputMode = "numeric"; number.setAttribute("aria-label", `how many: ${item.label}`);
@@ -83,5 +85,6 @@ add.addEventListener("input", event => {
 });
 element.querySelector("#counts-from-boxes").addEventListener("click", countsFromBoxes);
 desk.actions["a"] = { run: () => add.focus(), help: "add an item", group: "Correction" };
-desk.subscribe(draw);
+// A redraw under somebody's fingers would take the field they are typing in.
+desk.subscribe(what => { if (what !== "hover" || !body.contains(document.activeElement)) draw(); });
 draw();

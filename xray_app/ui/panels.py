@@ -42,8 +42,10 @@ def banner(analysis: Analysis | None, decisions: Sequence[Decision] = (), bag: R
     if decisions:
         last = decisions[-1]
         seconds = f" after {last.seconds:.0f} s" if last.seconds is not None else ""
+        flagged = " · cleared although HIGH" if last.flagged else ""
         decided += (
-            f'<span class="decided">Decided: <b>{escape(last.decision)}</b> by {escape(last.author)}{seconds}</span>'
+            f'<span class="decided">Decided: <b>{escape(last.decision)}</b> by {escape(last.author)}'
+            f"{seconds}{flagged}</span>"
         )
     return (
         f'<div class="risk {risk.level.lower()}" role="status" data-level="{risk.level}">{icon(risk.level)}'
@@ -113,10 +115,17 @@ def _facts(analysis: Analysis, policy: Policy) -> str:
     return '<dl class="facts">' + "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows) + "</dl>"
 
 
-def history(analysis: Analysis, revisions: Sequence[Correction], found: Sequence[Outcome] = ()) -> str:
+def history(
+    analysis: Analysis,
+    revisions: Sequence[Correction],
+    found: Sequence[Outcome] = (),
+    decisions: Sequence[Decision] = (),
+) -> str:
     """Who said what, newest first, with the prediction at the end."""
-    rows = [_outcome(outcome) for outcome in reversed(found)]
-    rows += [_revision(revision) for revision in reversed(revisions)]
+    dated = [(outcome.created_at, _outcome(outcome)) for outcome in found]
+    dated += [(revision.created_at, _revision(revision)) for revision in revisions]
+    dated += [(decision.created_at, _decision(decision)) for decision in decisions]
+    rows = [row for _, row in sorted(dated, key=lambda one: one[0], reverse=True)]
     rows.append(
         f'<li><b>prediction</b> <span class="quiet">{when(analysis.created_at)}</span>'
         f"<div>{escape(_counts(analysis.report.items))}</div></li>"
@@ -132,6 +141,39 @@ def _revision(revision: Correction) -> str:
         f'<li class="{revision.status}"><b>revision {revision.revision}</b> {escape(revision.author)} '
         f'<span class="quiet">{when(revision.created_at)} · {revision.status} · {use}</span>'
         f"<div>{escape(changes(revision))}</div>{f'<div>{escape(scope)}</div>' if scope else ''}{comment}</li>"
+    )
+
+
+def _decision(decision: Decision) -> str:
+    note = f"<q>{escape(decision.note)}</q>" if decision.note else ""
+    seconds = f" after {decision.seconds:.0f} s" if decision.seconds is not None else ""
+    state = "taken back at once" if decision.withdrawn_at else "cleared although HIGH" if decision.flagged else ""
+    kind = "withdrawn" if decision.withdrawn_at else "flagged" if decision.flagged else "decision"
+    return (
+        f'<li class="{kind}"><b>{escape(decision.decision)}</b> {escape(decision.author)} '
+        f'<span class="quiet">{when(decision.created_at)}{seconds}</span> {state}{note}</li>'
+    )
+
+
+def flag(decision: Decision) -> str:
+    """A HIGH bag that somebody cleared, to the supervisor who has not seen it yet."""
+    return (
+        f"<p><strong>{escape(decision.author)} cleared this bag although it is rated HIGH</strong> "
+        f"({when(decision.created_at)}): <q>{escape(decision.note or 'no reason given')}</q></p>"
+    )
+
+
+def search_ordered(decision: Decision, told: Sequence[Outcome]) -> str:
+    """The question what a hand search found, or what was told already."""
+    if told:
+        last = told[-1]
+        return (
+            f"<p>The search found <b>{escape(_counts(last.found))}</b> "
+            f'<span class="quiet">({escape(last.author)}, {when(last.created_at)})</span>. Was there more?</p>'
+        )
+    return (
+        f"<p><strong>What did the hand search find?</strong> "
+        f'<span class="quiet">ordered by {escape(decision.author)}, {when(decision.created_at)}</span></p>'
     )
 
 
@@ -164,17 +206,9 @@ def said(words: str) -> str:
     return f'<span class="said" role="status" data-said="{uuid4().hex}">{escape(words)}</span>'
 
 
-def working(number: int, total: int, so_far: Sequence[str]) -> str:
-    """How far an upload is."""
-    return f'<p class="working" role="status">Analysing {number} of {total} …</p>{problems(so_far)}'
-
-
-def problems(found: Sequence[str]) -> str:
-    """The files that could not be read, and why; stays until the next upload."""
-    if not found:
-        return ""
-    rows = "".join(f"<li>{escape(problem)}</li>" for problem in found)
-    return f'<div class="refused" role="alert"><strong>Not read:</strong><ul>{rows}</ul></div>'
+def decided(words: str) -> str:
+    """As `said`, of a decision: the page offers to undo it for a few seconds."""
+    return said(words).replace("<span ", "<span data-undo ", 1)
 
 
 def changes(revision: Correction) -> str:

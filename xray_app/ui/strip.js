@@ -1,5 +1,5 @@
 // The queue: one tile a scan, with its risk as word, shape and colour. A click opens it.
-const desk = window.xrayDesk.of(element);
+const desk = window.xrayDesk;
 const list = element.querySelector("ol"), hint = element.querySelector(".strip-empty");
 let current = null;
 
@@ -15,17 +15,23 @@ function draw() {
   if (value.current) current = value.current;
   else if (!value.keep_current && !desk.work) current = null;
   hint.hidden = value.items.length > 0;
-  let waiting = 0, divided = false;
+  let section = null;
+  const all = value.waiting || 0, titles = { flagged: "HIGH, yet cleared", waiting: all > 1 ? `${all} scans waiting` : "", searching: "searched: what was found?", done: all ? "decided" : "all decided" };
   list.replaceChildren(...value.items.flatMap(item => {
     const nodes = [];
-    if (!item.decision) waiting += 1;
-    if (item.decision && !divided) { divided = true; const label = document.createElement("li"); label.className = "divider"; label.textContent = waiting ? "decided" : "all decided"; nodes.push(label); }
+    if (item.section !== section) {
+      section = item.section;
+      const label = document.createElement("li");
+      label.className = `divider ${section}`;
+      label.textContent = titles[section] || "";
+      if (label.textContent) nodes.push(label);
+    }
     const tile = document.createElement("li"), button = document.createElement("button");
     button.type = "button";
     button.dataset.analysis = item.id;
     button.title = item.filename;
-    button.className = `tile ${item.level.toLowerCase()}${item.decision ? " done" : ""}`;
-    button.setAttribute("aria-current", String(item.id === current));
+    button.className = `tile ${item.level.toLowerCase()}${item.decision ? " done" : ""} ${item.section}`;
+    button.setAttribute("aria-current", String(item.ids.includes(current)));
     const picture = document.createElement("img");
     picture.loading = "lazy"; picture.decoding = "async"; picture.alt = "";
     picture.addEventListener("error", () => { picture.style.visibility = "hidden"; });
@@ -33,6 +39,7 @@ function draw() {
     button.append(picture);
     text(button, "span", item.level, "tile-level");
     text(button, "span", item.filename, "tile-name");
+    if (item.views > 1) text(button, "span", `${item.views} views`, "tile-views");
     if (item.decision) text(button, "span", `✓ ${item.decision}`, "tile-decision");
     button.addEventListener("click", () => choose(item.id));
     tile.append(button);

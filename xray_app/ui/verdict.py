@@ -1,9 +1,9 @@
-"""What a person says about an analysis: the decision, the correction, its review, and what the search found."""
+"""What a person says about an analysis: the decision and its undoing, the correction, and its review."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import gradio as gr
@@ -12,9 +12,8 @@ from xray_app.api.scans import worst_view
 from xray_app.api.services import Services
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, Conflict, NotFound
-from xray_app.store import analyses, corrections, decisions, outcomes
-from xray_app.taxonomy import Taxonomy
-from xray_app.types import Action, Analysis, Correction, ItemCount, Risk, Role
+from xray_app.store import analyses, corrections, decisions, recent
+from xray_app.types import Action, Analysis, Correction, CorrectionIn, Decision, Risk, Role
 from xray_app.ui import panels
 from xray_app.ui.guard import Guard
 from xray_app.ui.viewer import analysis_id_of, correction_from
@@ -23,8 +22,11 @@ MAX_NOTE = 2000
 A_DAY = 86_400
 # Adds what only the browser knows to the viewer's value: how long the scan was looked at, and what is unsaved.
 WITH_CLOCK = "(work, ...rest) => [work && {...work, seconds: xrayDesk.seconds(), dirty: xrayDesk.dirty()}, ...rest]"
-FOCUS_REASON = "() => xrayDesk.focusShown('#confirm', '#decision-note textarea, #decision-note input')"
-_FOUND = re.compile(r"(?:(\d{1,3})\s*[x×]?\s+)?(.+)")
+# The reason's field takes the keys where a HIGH bag was to be cleared; else the decision may be undone for a while.
+AFTER_DECISION = (
+    "() => { xrayDesk.focusShown('#confirm', '#decision-note textarea, #decision-note input'); xrayDesk.offerUndo(); }"
+)
+DOUBLE_CLICK = timedelta(seconds=2)
 
 
 class Verdict:
@@ -45,15 +47,20 @@ class Verdict:
                 self.clear = gr.Button("1 · Clear", elem_id="decide-clear")
                 self.review = gr.Button("2 · Review", elem_id="decide-review")
                 self.search = gr.Button("3 · Search", elem_id="decide-search")
-            self.note = _line("note to the decision (optional)", "decision-note")
+            self.note = line("note to the decision (optional)", "decision-note")
 
     def build_confirm(self) -> None:
         """The question before a HIGH bag is cleared, hidden until then; and the line that says what was done."""
         self.said = gr.HTML("", elem_id="said", apply_default_css=False)
+        self.made = gr.State([])  # ids of the decisions the next undo takes back
+        self.undo = gr.Button("Undo · Z", elem_id="undo-decision", size="sm")
+        with gr.Group(visible=False, elem_id="flagged") as self.flagged:
+            self.flag = gr.HTML("", apply_default_css=False)
+            self.seen = gr.Button("I have seen it", size="sm", elem_id="flag-seen")
         with gr.Group(visible=False, elem_id="confirm") as self.confirm:
             gr.HTML(
                 "<strong>This bag is rated HIGH.</strong> Clearing it lets it go without a search. "
-                "Write in the note why that is right, then confirm.",
+                "Write in the note why that is right, then press Enter. A supervisor will see it.",
                 apply_default_css=False,
             )
             with gr.Row():
@@ -61,14 +68,14 @@ class Verdict:
                 self.keep = gr.Button("Do not clear", elem_id="keep-bag")
 
     def build_correction(self) -> None:
-        """Save, conflict, review, scope and the search's outcome: the lower part of the side."""
+        """Save, conflict, review and scope: the lower part of the side."""
         self.conflict = gr.HTML("", elem_id="conflict", apply_default_css=False)
         self.seen_revision = gr.State(0)  # the one the conflict named: what the person has agreed to put theirs on
         with gr.Row(visible=False, elem_id="conflict-buttons") as self.conflict_buttons:
             self.keep_mine = gr.Button("Keep mine on top", size="sm", elem_id="keep-mine")
             self.take_theirs = gr.Button("Drop mine, show theirs", size="sm", elem_id="take-theirs")
         with gr.Row(elem_id="save-row"):
-            self.comment = _line("comment (optional)", "comment", scale=2)
+            self.comment = line("comment (optional)", "comment", scale=2)
             self.save = gr.Button("Save correction · S", variant="primary", elem_id="save-correction", min_width=158)
         with gr.Group(visible=False, elem_id="review") as self.review_group:
             self.pending = gr.HTML("", apply_default_css=False)
@@ -80,20 +87,17 @@ class Verdict:
                 choices=list(self.services.taxonomy.names), multiselect=True, show_label=False, container=False,
                 info="Empty: you looked for everything. What you did not look for is neither taught nor scored.",
             )  # fmt: skip
-        with gr.Accordion("What did the hand search find?", open=False, elem_id="outcome"):
-            self.found = _line("1 knife, 2 lighters; or: nothing", "found")
-            self.record = gr.Button("Record what was found", size="sm", elem_id="record-outcome")
 
     @property
     def outputs(self) -> list[Any]:
         """The components a freshly shown analysis resets."""
         return [
             self.confirm, self.conflict, self.seen_revision, self.conflict_buttons, self.note, self.comment,
-            self.labelled, self.found, self.review_group, self.pending, self.said,
+            self.labelled, self.review_group, self.pending, self.said, self.made, self.flagged, self.flag,
         ]  # fmt: skip
 
-    def fresh(self, who: Identity, revisions: Sequence[Correction]) -> dict[Any, Any]:
-        """Empty fields, and the review of the newest correction for whoever may do it."""
+    def fresh(self, who: Identity, revisions: Sequence[Correction], decided: Sequence[Decision]) -> dict[Any, Any]:
+        """Empty fields, and for whoever may do it, the review of the newest correction and of a grave decision."""
         newest = revisions[-1] if revisions else None
         may_review = (
             newest is not None
@@ -101,7 +105,11 @@ class Verdict:
             and newest.author != who.username
             and who.role.includes(Role.ANNOTATOR)
         )
+        flags = [one for one in decided if one.flagged and one.author != who.username]
+        may_see = bool(flags) and who.role.includes(Role.ANNOTATOR) and self._waits_for_a_look(who, flags[-1])
         return {
+            self.flagged: gr.update(visible=may_see),
+            self.flag: panels.flag(flags[-1]) if may_see else "",
             self.confirm: gr.update(visible=False),
             self.conflict: "",
             self.seen_revision: 0,
@@ -109,7 +117,6 @@ class Verdict:
             self.note: "",
             self.comment: "",
             self.labelled: [],
-            self.found: "",
             self.review_group: gr.update(visible=may_review),
             self.pending: panels.to_review(newest) if newest and may_review else "",
         }
@@ -123,16 +130,17 @@ class Verdict:
         ]  # fmt: skip
         for button, word in buttons:
             asked = guard.on(button.click, Role.ANALYST, self.deciding(word), noted, everything, js=WITH_CLOCK)
-            if word == "CLEAR":
-                asked.then(None, js=FOCUS_REASON)
-        guard.on(self.clear_anyway.click, Role.ANALYST, self.clear_high, noted, everything, js=WITH_CLOCK)
+            asked.then(None, js=AFTER_DECISION)
+        cleared = guard.on(self.clear_anyway.click, Role.ANALYST, self.clear_high, noted, everything, js=WITH_CLOCK)
+        cleared.then(None, js=AFTER_DECISION)
+        guard.on(self.undo.click, Role.ANALYST, self.undo_decision, self.made, everything)
+        guard.on(self.seen.click, Role.ANNOTATOR, self.see_flagged, viewer, everything)
         guard.on(self.keep.click, Role.ANALYST, self.do_not_clear, None, [self.confirm])
         guard.on(self.save.click, Role.ANALYST, self.save_correction, corrected, everything)
         guard.on(self.keep_mine.click, Role.ANALYST, self.save_on_top, [*corrected, self.seen_revision], everything)
         guard.on(self.take_theirs.click, Role.ANALYST, self.show_newest, viewer, everything)
         guard.on(self.accept.click, Role.ANNOTATOR, self.reviewing("accepted"), [viewer, self.comment], everything)
         guard.on(self.reject.click, Role.ANNOTATOR, self.reviewing("rejected"), [viewer, self.comment], everything)
-        guard.on(self.record.click, Role.ANALYST, self.record_outcome, [viewer, self.found, self.note], everything)
 
     # --- decisions ----------------------------------------------------------------------------------------
 
@@ -150,7 +158,7 @@ class Verdict:
 
     def banner_of(self, analysis: Analysis) -> str:
         """The risk of a scan, what was decided, and whether another view of its bag is worse."""
-        return panels.banner(analysis, decisions.list(self.services.db, analysis.id), self._bag(analysis))
+        return panels.banner(analysis, decisions.standing(self.services.db, analysis.id), self._bag(analysis))
 
     def _bag(self, analysis: Analysis) -> Risk:
         return worst_view(analyses.of_bag(self.services.db, analysis.scan.bag_id))
@@ -168,18 +176,51 @@ class Verdict:
 
     def _decide(self, who: Identity, analysis: Analysis, word: Action, work: Any, note: str | None) -> dict[Any, Any]:
         db = self.services.db
-        decisions.add(db, analysis.id, word, _seconds(work.get("seconds")), _text(note), who.username)
+        if self._just_made(who, analysis, word):
+            return {self.said: panels.said(f"{word} is recorded already")}
+        made = decisions.add_for_bag(db, analysis.id, word, _seconds(work.get("seconds")), text_of(note), who.username)
+        views = ", for all views of the bag" if len(made) > 1 else ""
+        told = {self.made: [one.id for one in made]}
         if work.get("dirty"):
-            return {
-                self.said: panels.said(f"{word} recorded. Your edits of this scan are not saved yet."),
+            words = f"{word} recorded{views}. Your edits of this scan are not saved yet."
+            return told | {
+                self.said: panels.decided(words),
                 self.strip: self._queue(who, analysis.id),
                 self.banner: self.banner_of(analysis),
                 self.confirm: gr.update(visible=False),
                 self.note: "",
             }
-        waiting = [item["id"] for item in self._queue(who, None)["items"] if item["decision"] is None]
+        waiting = [item["id"] for item in self._queue(who, None)["items"] if item["section"] == "waiting"]
         shown = self._show(who, waiting[0] if waiting else analysis.id)
-        return shown | {self.said: panels.said(f"{word} recorded for {analysis.scan.filename}")}
+        return shown | told | {self.said: panels.decided(f"{word} recorded for {analysis.scan.filename}{views}")}
+
+    def _just_made(self, who: Identity, analysis: Analysis, word: Action) -> bool:
+        """Whether this is the second click of a double click."""
+        last = next(reversed(decisions.standing(self.services.db, analysis.id)), None)
+        return (
+            last is not None
+            and (last.author, last.decision) == (who.username, word)
+            and datetime.now(UTC) - last.created_at < DOUBLE_CLICK
+        )
+
+    def undo_decision(self, who: Identity, made: Any) -> dict[Any, Any]:
+        """Takes back the decision of a moment ago and shows its scan again."""
+        ids = [one for one in made if isinstance(one, str)] if isinstance(made, list) else []
+        if not ids:
+            raise BadInput("There is no decision to take back.")
+        analysis_id = decisions.analysis_of(self.services.db, ids[0])
+        decisions.withdraw(self.services.db, ids, who.username)
+        return self._show(who, analysis_id) | {self.said: panels.said("Taken back: decide again"), self.made: []}
+
+    def _waits_for_a_look(self, who: Identity, decision: Decision) -> bool:
+        waiting = recent.flagged(self.services.db, who.username, decision.created_at)
+        return any(one.analysis.id == decision.analysis_id for one in waiting)
+
+    def see_flagged(self, who: Identity, work: Any) -> dict[Any, Any]:
+        """A supervisor has looked at a HIGH bag that was cleared."""
+        analysis_id = analysis_id_of(work)
+        decisions.see(self.services.db, analysis_id, who.username)
+        return self._show(who, analysis_id) | {self.said: panels.said("Recorded that you have seen it")}
 
     # --- corrections --------------------------------------------------------------------------------------
 
@@ -196,6 +237,8 @@ class Verdict:
             newest = (error.details or {}).get("newest")
             if newest is None:
                 raise
+            if _says_the_same(newest, correction_from(work, comment, labelled), who):  # a double click
+                return self._show(who, analysis_id, discard_draft=True)
             return {
                 self.conflict: panels.conflict(newest),
                 self.seen_revision: newest["revision"],
@@ -232,45 +275,28 @@ class Verdict:
             newest = revisions[-1]
             if work.get("base_revision") != newest.revision:
                 raise Conflict("A newer revision was saved meanwhile. Choose the scan again and look at it first.")
-            corrections.review(self.services.db, newest.id, status, _text(comment), who.username)
+            corrections.review(self.services.db, newest.id, status, text_of(comment), who.username)
             words = panels.said(f"Revision {newest.revision} {status}")
             return self._show(who, newest.analysis_id) | {self.said: words}
 
         judge.__name__ = judge.__qualname__ = f"review_{status}"
         return judge
 
-    def record_outcome(self, who: Identity, work: Any, found: str | None, note: str | None) -> dict[Any, Any]:
-        """Records what the hand search found, the only real truth about a bag."""
-        analysis_id = analysis_id_of(work)
-        items = found_items(found or "", self.services.taxonomy)
-        outcomes.add(self.services.db, analysis_id, items, _text(note), who.username, self.services.taxonomy)
-        return self._show(who, analysis_id) | {self.said: panels.said("Recorded what the search found")}
+
+def _says_the_same(newest: dict[str, Any], sent: CorrectionIn, who: Identity) -> bool:
+    """Whether a person's own newest revision holds what they have just sent again."""
+    saved = Correction.model_validate(newest)
+    items = [(item.label, item.count) for item in saved.items]
+    boxes = sorted((box.label, box.xyxy) for box in saved.boxes)
+    return (
+        saved.author == who.username
+        and items == [(item.label, item.count) for item in sent.items]
+        and boxes == sorted((box.label, box.xyxy) for box in sent.boxes)
+    )
 
 
-def found_items(text: str, taxonomy: Taxonomy) -> list[ItemCount]:
-    """“1 knife, 2 lighters” as items; “nothing” and “none” as an empty list.
-
-    Raises:
-        BadInput: no words at all, or a count outside 1 to 99.
-        UnknownLabel: a name that is no class of the taxonomy.
-    """
-    words = text.strip().rstrip(".")
-    parts = [part.strip() for part in re.split(r"[,;]", words) if part.strip()]
-    if not parts:
-        raise BadInput("Write what was found, such as “1 knife, 2 lighters”, or “nothing”.")
-    if words.lower() in ("nothing", "none"):
-        return []
-    items = []
-    for part in parts:
-        match = _FOUND.fullmatch(part)
-        count = int(match[1]) if match and match[1] else 1
-        if match is None or not 1 <= count <= 99:
-            raise BadInput(f"A count is 1 to 99: “{part[:60]}”.")
-        items.append(ItemCount(label=taxonomy.resolve(match[2]).name, count=count))
-    return items
-
-
-def _line(placeholder: str, elem_id: str, **more: Any) -> gr.Textbox:
+def line(placeholder: str, elem_id: str, **more: Any) -> gr.Textbox:
+    """A field of one line for free words."""
     return gr.Textbox(
         placeholder=placeholder, show_label=False, container=False, max_length=MAX_NOTE, elem_id=elem_id, **more
     )
@@ -281,7 +307,7 @@ def _seconds(value: Any) -> float | None:
     return float(value) if good else None
 
 
-def _text(note: str | None) -> str | None:
+def text_of(note: str | None) -> str | None:
     """A note as it is kept.
 
     Raises:

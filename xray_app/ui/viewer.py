@@ -25,15 +25,24 @@ VIEWER = (HERE / "viewer.html").read_text(encoding="utf-8")
 DRAWN = "new-"
 """How the ids of boxes drawn in the browser begin, until they are saved."""
 
+# One script in five files: each goes on where the one before ended.
+SCRIPT = "\n".join(
+    (HERE / name).read_text(encoding="utf-8")
+    for name in ("viewer.js", "viewer_mouse.js", "viewer_labels.js", "viewer_views.js", "viewer_keys.js")
+)
 ITEMS = (HERE / "items.html").read_text(encoding="utf-8")
 
 
 def viewer(elem_id: str = "viewer") -> gr.HTML:
-    """The picture with its boxes and filters, one in a tab. Its value is that of `work_of`."""
+    """The picture with its boxes and filters. Its value is that of `work_of`.
+
+    A page may hold several, each under its own id; the keys go to the one on the screen. Its `select` event
+    says that another view of the bag was chosen (`open_view` in the value).
+    """
     return gr.HTML(
         value=None,
         html_template=VIEWER,
-        js_on_load=(HERE / "viewer.js").read_text(encoding="utf-8"),
+        js_on_load=SCRIPT,
         apply_default_css=False,
         elem_id=elem_id,
         elem_classes="viewer-frame",
@@ -41,7 +50,7 @@ def viewer(elem_id: str = "viewer") -> gr.HTML:
 
 
 def items_table(elem_id: str = "items") -> gr.HTML:
-    """The items beside the picture of the same tab; edits the viewer's value, has none of its own."""
+    """The items beside the picture; edits the value of the viewer on the screen, has none of its own."""
     return gr.HTML(
         value=None,
         html_template=ITEMS,
@@ -52,7 +61,13 @@ def items_table(elem_id: str = "items") -> gr.HTML:
 
 
 def work_of(
-    analysis: Analysis, revisions: Sequence[Correction], taxonomy: Taxonomy, user: str, *, discard_draft: bool = False
+    analysis: Analysis,
+    revisions: Sequence[Correction],
+    taxonomy: Taxonomy,
+    user: str,
+    views: Sequence[Analysis] = (),
+    *,
+    discard_draft: bool = False,
 ) -> dict[str, Any]:
     """The viewer's value: the newest revision, or the prediction where there is none.
 
@@ -61,6 +76,7 @@ def work_of(
         revisions: the corrections so far, oldest first.
         taxonomy: gives the labels to choose from, in rank order.
         user: whose unsaved draft the browser may bring back.
+        views: the bag's other views, shown beside it.
         discard_draft: True when the browser's unsaved edits are to be thrown away.
     """
     newest = revisions[-1] if revisions else None
@@ -78,12 +94,26 @@ def work_of(
             "width": analysis.scan.width,
             "height": analysis.scan.height,
             "filename": analysis.scan.filename,
+            "view": analysis.scan.view,
         },
         "boxes": [box.model_dump(mode="json") for box in boxes],
         # Kept beside a correction, so that one can always see what the models had said.
         "predicted": [box.model_dump(mode="json") for box in analysis.boxes] if newest else [],
         "items": [item.model_dump(mode="json", exclude={"threat"}) for item in items],
         "labels": labels_of(taxonomy),
+        "agreement": analysis.agreement.model_dump(mode="json"),
+        "views": [_view(one) for one in views],
+    }
+
+
+def _view(analysis: Analysis) -> dict[str, Any]:
+    scan = analysis.scan
+    return {
+        "analysis_id": analysis.id,
+        "name": scan.view or scan.filename,
+        "level": analysis.risk.level,
+        "scan": {"id": scan.id, "width": scan.width, "height": scan.height},
+        "boxes": [box.model_dump(mode="json") for box in analysis.boxes],
     }
 
 

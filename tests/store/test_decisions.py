@@ -1,0 +1,106 @@
+"""Decisions: taken back within seconds, flagged where grave, one for all views; and the queue they leave."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import delete
+from sqlalchemy.exc import DBAPIError
+
+from tests.conftest import MakeAnalysis
+from xray_app.errors import Conflict, Forbidden, NotFound
+from xray_app.store import decisions, outcomes, recent
+from xray_app.store.database import Database
+from xray_app.store.tables import DecisionMarkRow
+from xray_app.taxonomy import Taxonomy
+from xray_app.types import Risk
+
+LOW = Risk(level="LOW", reason="no threats detected", action="CLEAR", policy="airport")
+
+
+def test_a_decision_taken_back_stays_on_record_and_counts_no_more(db: Database, stored: MakeAnalysis) -> None:
+    start = datetime.now(UTC)
+    analysis = stored()
+    kept = decisions.add(db, analysis.id, "REVIEW", None, None, "anna")
+    slip = decisions.add(db, analysis.id, "SEARCH", None, None, "anna")
+    decisions.withdraw(db, [slip.id], "anna")
+    first, second = decisions.list(db, analysis.id)
+    assert (first.withdrawn_at, second.id) == (None, slip.id)
+    assert second.withdrawn_at is not None
+    assert decisions.standing(db, analysis.id) == [kept]
+    (done,) = recent.of_user(db, "anna", start).done
+    assert done.decision == "REVIEW"
+    with pytest.raises(Conflict, match="already"):
+        decisions.withdraw(db, [slip.id], "anna")
+
+
+def test_only_ones_own_decision_of_a_moment_ago_is_taken_back(db: Database, stored: MakeAnalysis) -> None:
+    analysis = stored()
+    mine = decisions.add(db, analysis.id, "REVIEW", None, None, "anna")
+    theirs = decisions.add(db, analysis.id, "SEARCH", None, None, "ben")
+    with pytest.raises(Forbidden):
+        decisions.withdraw(db, [mine.id, theirs.id], "anna")
+    with pytest.raises(NotFound):
+        decisions.withdraw(db, [mine.id, "unknown"], "anna")
+    with pytest.raises(Conflict, match="too late"):
+        decisions.withdraw(db, [mine.id], "anna", now=mine.created_at + timedelta(seconds=11))
+    assert decisions.standing(db, analysis.id) == [mine, theirs], "all or none"
+    decisions.withdraw(db, [mine.id], "anna", now=mine.created_at + timedelta(seconds=5))
+
+
+def test_marks_are_never_removed(db: Database, stored: MakeAnalysis) -> None:
+    decision = decisions.add(db, stored().id, "REVIEW", None, None, "anna")
+    decisions.withdraw(db, [decision.id], "anna")
+    with pytest.raises(DBAPIError, match="append-only"), db.write() as session:
+        session.execute(delete(DecisionMarkRow))
+
+
+def test_clearing_a_high_bag_is_flagged_until_a_supervisor_has_seen_it(db: Database, stored: MakeAnalysis) -> None:
+    start = datetime.now(UTC)
+    high, low = stored(shade=1), stored(shade=2, risk=LOW)
+    assert decisions.add(db, high.id, "CLEAR", None, "cutlery", "anna").flagged
+    assert not decisions.add(db, low.id, "CLEAR", None, None, "anna").flagged
+    assert not decisions.add(db, high.id, "SEARCH", None, None, "anna").flagged
+    assert [one.analysis for one in recent.flagged(db, "root", start)] == [high]
+    assert recent.flagged(db, "anna", start) == [], "nobody supervises their own"
+    with pytest.raises(Conflict):
+        decisions.see(db, high.id, "anna")
+    decisions.see(db, high.id, "root")
+    assert recent.flagged(db, "root", start) == []
+    with pytest.raises(Conflict):
+        decisions.see(db, high.id, "root")
+    slip = decisions.add(db, high.id, "CLEAR", None, "oh", "anna")
+    decisions.withdraw(db, [slip.id], "anna")
+    assert recent.flagged(db, "root", start) == []
+
+
+def test_a_bag_is_decided_with_all_its_views(db: Database, stored: MakeAnalysis) -> None:
+    older, top = stored(shade=1, bag_id="bag 7", risk=LOW), stored(shade=1, bag_id="bag 7", risk=LOW)
+    side, other = stored(shade=2, bag_id="bag 7"), stored(shade=3, bag_id="bag 8")
+    first, second, third = decisions.add_for_bag(db, top.id, "CLEAR", 4.5, "why", "anna")
+    assert (first.analysis_id, first.seconds, second.analysis_id, second.seconds) == (top.id, 4.5, side.id, None)
+    assert first.flagged, "another view of the bag is HIGH"
+    assert third.analysis_id == older.id, "an earlier analysis waits no more"
+    assert decisions.list(db, other.id) == []
+    again = decisions.add_for_bag(db, top.id, "SEARCH", 2.0, None, "anna")
+    assert [one.analysis_id for one in again] == [top.id, side.id]
+
+
+def test_the_queue_of_one_person(db: Database, stored: MakeAnalysis, taxonomy: Taxonomy) -> None:
+    start = datetime.now(UTC)
+    first, second, third = stored(shade=1), stored(shade=2), stored(shade=3)
+    stored(shade=4, by="ben")
+    decisions.add(db, first.id, "REVIEW", None, None, "anna")
+    decisions.add(db, first.id, "SEARCH", None, None, "ben")
+    shift = recent.of_user(db, "anna", start)
+    assert [one.analysis for one in shift.waiting] == [second, third]
+    assert [(one.analysis, one.decision) for one in shift.searching] == [(first, "SEARCH")]
+    assert shift.done == []
+    outcomes.add(db, first.id, (), None, "anna", taxonomy)
+    shift = recent.of_user(db, "anna", start, limit=1)
+    assert shift.searching == []
+    assert [one.analysis for one in shift.done] == [first]
+    assert [one.analysis for one in shift.waiting] == [second], "the oldest come first, however many wait"
+    assert shift.waiting_in_all == 2
+    assert recent.of_user(db, "anna", datetime.now(UTC)) == recent.Shift([], 0, [], [])

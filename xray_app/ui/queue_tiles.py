@@ -1,0 +1,45 @@
+"""The queue's tiles: one a bag, with the risk of its worst view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from xray_app.store.recent import Recent
+
+_GRAVITY = ("LOW", "MEDIUM", "HIGH")
+
+
+def tiles(section: str, found: Sequence[Recent]) -> list[dict[str, Any]]:
+    """Tiles in the order their bags first come; views of one bag share one, which opens the worst of them.
+
+    Args:
+        section: waiting, searching, done or flagged: which part of the queue they stand in.
+        found: analyses, in the order of the section.
+    """
+    bags: dict[str, list[Recent]] = {}
+    for one in found:
+        bags.setdefault(one.analysis.scan.bag_id, []).append(one)
+    return [_tile(section, group) for bag in bags.values() for group in _groups(bag)]
+
+
+def _groups(bag: list[Recent]) -> list[list[Recent]]:
+    # One scan analysed twice is no second view.
+    several = len({one.analysis.scan.id for one in bag}) > 1
+    return [bag] if several else [[one] for one in bag]
+
+
+def _tile(section: str, group: Sequence[Recent]) -> dict[str, Any]:
+    by_age = sorted(group, key=lambda one: one.analysis.created_at)
+    newest = {one.analysis.scan.id: one for one in by_age}
+    worst = max(newest.values(), key=lambda one: _GRAVITY.index(one.analysis.risk.level))
+    return {
+        "id": worst.analysis.id,
+        "ids": [one.analysis.id for one in group],
+        "scan_id": worst.analysis.scan.id,
+        "filename": worst.analysis.scan.filename,
+        "level": worst.analysis.risk.level,
+        "views": len(newest),
+        "decision": worst.decision,
+        "section": section,
+    }
