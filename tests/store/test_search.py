@@ -210,7 +210,7 @@ def test_the_migration_fills_what_writing_keeps(db: Database, three: tuple[Analy
     with db.write() as session:
         for table in (FactsRow, LabelFactRow, StaleDayRow):
             session.execute(delete(table))
-        migration = import_module("xray_app.store.migrations.versions.0002_gallery")
+        migration = import_module("xray_app.store.migrations.versions.0003_gallery")
         migration.fill(session.connection())
     assert kept() == before
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from xray_app.errors import BadInput, Conflict, NotFound, StorageFailed
 from xray_app.look import Look
-from xray_app.store import facts, scans, thumbnails
+from xray_app.store import facts, queue, scans, thumbnails
 from xray_app.store.database import Database
 from xray_app.store.paging import newest_first
 from xray_app.store.tables import AnalysisRow, ScanRow
@@ -124,3 +124,4 @@ def _add(session: Session, analysis: Analysis, created_by: str) -> None:
     )
     session.flush()
     facts.add(session, analysis, created_by)
+    queue.add(session, analysis)

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from xray_app.errors import BadInput, Conflict, Forbidden, NotFound
-from xray_app.store import analyses, facts
+from xray_app.store import analyses, drafts, facts, queue
 from xray_app.store.database import Database
 from xray_app.store.labels import Labels
 from xray_app.store.paging import newest_first
@@ -84,6 +84,8 @@ def add(
             )
             session.flush()
             facts.follow(session, analysis_id)
+            drafts.forget(session, analysis_id, author)
+            queue.corrected(session, analysis_id, newest is None, [item.label for item in items])
     except IntegrityError as error:  # somebody's revision of the same number came first
         with db.read() as session:
             _refuse_stale(_newest(session, analysis_id), correction.base_revision)
@@ -136,6 +138,8 @@ def review(db: Database, correction_id: str, status: ReviewStatus, comment: str 
             )
             session.flush()
             facts.follow(session, correction.analysis_id)
+            if status == "rejected":
+                queue.rejected(session, correction.analysis_id, correction.revision, reviewer, comment)
             return _read(session, correction_id)
     except IntegrityError as error:
         raise Conflict("Somebody else reviewed this correction at the same moment.") from error

@@ -18,9 +18,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from xray_app.errors import BadInput, Conflict, Forbidden, NotFound
-from xray_app.store import facts
+from xray_app.store import analyses, facts, queue
 from xray_app.store.database import Database
 from xray_app.store.tables import AnalysisRow, DecisionMarkRow, DecisionRow
+from xray_app.store.usefulness import of_decision
 from xray_app.types import Action, Decision
 
 Mark = Literal["withdrawn", "flagged", "seen"]
@@ -97,6 +98,7 @@ def withdraw(db: Database, decision_ids: Sequence[str], author: str, now: dateti
                 if moment - row.created_at > UNDO_FOR + _ON_ITS_WAY:
                     raise Conflict("It is too late to take this decision back. Open the scan and decide anew.")
                 _mark(session, decision_id, "withdrawn", author)
+                queue.give_reason(session, row.analysis_id, "decision", None)
                 session.flush()
                 facts.follow(session, row.analysis_id)
     except IntegrityError as error:
@@ -181,6 +183,8 @@ def _append(
         raise BadInput("A decision takes no less than 0 seconds.")
     session.add(DecisionRow(**value.model_dump(exclude=set(_MARKS))))
     session.flush()
+    analysis = analyses.read(session, row.id)
+    queue.give_reason(session, row.id, "decision", of_decision(analysis, value.decision, author))
     if value.flagged:
         _mark(session, value.id, "flagged", author)
     facts.follow(session, row.id)

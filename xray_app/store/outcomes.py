@@ -10,10 +10,11 @@ from uuid import uuid4
 from sqlalchemy import select
 
 from xray_app.errors import BadInput, NotFound
-from xray_app.store import facts
+from xray_app.store import analyses, facts, queue
 from xray_app.store.database import Database
 from xray_app.store.labels import Labels
 from xray_app.store.tables import AnalysisRow, OutcomeRow
+from xray_app.store.usefulness import of_outcome
 from xray_app.types import ItemCount, Outcome
 
 
@@ -47,8 +48,7 @@ def add(
         note=note,
     )
     with db.write() as session:
-        if session.get(AnalysisRow, analysis_id) is None:
-            raise NotFound("There is no analysis with this id.")
+        analysis = analyses.read(session, analysis_id)
         session.add(
             OutcomeRow(
                 id=value.id,
@@ -59,6 +59,8 @@ def add(
             )
         )
         facts.follow(session, analysis_id)
+        items = [taxonomy.item(label, count) for label, count in counts.items()]
+        queue.give_reason(session, analysis_id, "outcome", of_outcome(analysis, items))
     return value
 
 

@@ -97,7 +97,7 @@ def read_boxes(
                 details={"box": number},
             )
         after = labels.box(given.id, "human", given.label, given.xyxy)
-        if _same(before, after):
+        if same_box(before, after):
             after = labels.box(given.id, before.source, given.label, before.xyxy, before.confidence)
         boxes.append(after)
     return tuple(boxes)
@@ -131,7 +131,7 @@ def difference(
         boxes_added=tuple(id for id in boxes_after if id not in boxes_before),
         boxes_removed=tuple(id for id, box in boxes_before.items() if id not in boxes_after and looked_for(box.label)),
         boxes_changed=tuple(
-            id for id, box in boxes_after.items() if id in boxes_before and not _same(boxes_before[id], box)
+            id for id, box in boxes_after.items() if id in boxes_before and not same_box(boxes_before[id], box)
         ),
     )
 
@@ -147,7 +147,8 @@ def _check_within(box: CorrectionBox, number: int, analysis: Analysis) -> None:
         )
 
 
-def _same(before: Box, after: Box) -> bool:
+def same_box(before: Box, after: Box) -> bool:
+    """Whether nobody moved or relabelled it."""
     moved = max(abs(old - new) for old, new in zip(before.xyxy, after.xyxy, strict=True))
     return before.label == after.label and moved < UNMOVED
 

@@ -377,3 +377,56 @@ class SavedFilterRow(Base):
     name: Mapped[str] = mapped_column(Name, primary_key=True)
     document: Mapped[str]  # store.search.Filter
     created_at: Mapped[datetime]
+
+
+class QueueRow(Base):
+    """What an annotator may learn the models something from: one row an analysis, written with it."""
+
+    __tablename__ = "queue_entries"
+    __table_args__ = (Index(None, "waiting", "score", "analysis_id"), Index(None, "rare_label"))
+
+    analysis_id: Mapped[str] = mapped_column(ForeignKey("analyses.id"), primary_key=True)
+    waiting: Mapped[bool]  # nobody has corrected it yet, or what they saved was rejected
+    score: Mapped[float]
+    reasons: Mapped[str]  # {kind: [points, words]}
+    rare_label: Mapped[str | None] = mapped_column(Name)
+
+
+class QueueClaimRow(Base):
+    """Who is at work on an analysis, and until when."""
+
+    __tablename__ = "queue_claims"
+
+    analysis_id: Mapped[str] = mapped_column(ForeignKey("analyses.id"), primary_key=True)
+    username: Mapped[str] = mapped_column(Id, index=True)
+    claimed_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+
+
+class QueueSkipRow(Base):
+    __tablename__ = "queue_skips"
+
+    analysis_id: Mapped[str] = mapped_column(ForeignKey("analyses.id"), primary_key=True)
+    username: Mapped[str] = mapped_column(Id, primary_key=True)
+    reason: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class DraftRow(Base):
+    """A correction that is not saved yet."""
+
+    __tablename__ = "correction_drafts"
+
+    username: Mapped[str] = mapped_column(Id, primary_key=True)
+    analysis_id: Mapped[str] = mapped_column(ForeignKey("analyses.id"), primary_key=True)
+    updated_at: Mapped[datetime]
+    document: Mapped[str]  # CorrectionIn
+
+
+class CorrectedLabelRow(Base):
+    """How many corrected scans hold a label: what is rare among them is worth more."""
+
+    __tablename__ = "corrected_labels"
+
+    label: Mapped[str] = mapped_column(Name, primary_key=True)
+    scans: Mapped[int]

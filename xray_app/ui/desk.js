@@ -34,7 +34,7 @@
       desk.loadedBoxLabels = new Set(value.boxes.map(box => box.label));
       desk.work = JSON.parse(JSON.stringify(value));  // the value may be a framework proxy, which structuredClone refuses
       if (value.discard_draft) sessionStorage.removeItem(draftKey(value));
-      const draft = readDraft(value);
+      const draft = readDraft(value) || value.draft;
       if (draft) { past.push(snapshot()); desk.work.boxes = draft.boxes; desk.work.items = draft.items; }
       desk.tell("load");
     },

@@ -12,11 +12,13 @@ from xray_app.settings import Settings
 from xray_app.types import Role
 from xray_app.ui import gallery, insights, panels
 from xray_app.ui.analyse import AnalyseTab
+from xray_app.ui.annotate import AnnotateTab
 from xray_app.ui.exchange import ExchangeTab
 from xray_app.ui.gallery import GalleryTab
 from xray_app.ui.guard import Guard
 from xray_app.ui.help import HELP
 from xray_app.ui.insights import InsightsTab
+from xray_app.ui.review import ReviewTab
 from xray_app.ui.train import TrainTab
 from xray_app.ui.users import UsersTab
 from xray_app.ui.viewer import HERE
@@ -24,6 +26,8 @@ from xray_app.ui.viewer import HERE
 CSS = "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("desk.css", "console.css", "exchange.css"))
 CSS += gallery.CSS + insights.CSS
 HEAD = f"<script>{(HERE / 'desk.js').read_text(encoding='utf-8')}</script>"
+CSS += (HERE / "annotate.css").read_text(encoding="utf-8")
+HEAD += f"<script>{(HERE / 'annotate.js').read_text(encoding='utf-8')}</script>"
 _SYSTEM_FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
 
 
@@ -35,6 +39,10 @@ def build_desk(services: Services) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Analyse", id="analyse"):
                 analyse = AnalyseTab(guard)
+            with gr.Tab("Annotate", id="annotate", visible=False) as annotate_tab:
+                annotate = AnnotateTab(guard, annotate_tab)
+            with gr.Tab("Review", id="review", visible=False) as review_tab:
+                ReviewTab(guard, review_tab, tabs, annotate)
             with gr.Tab("Search", id="search") as search_tab:
                 GalleryTab(guard, search_tab, tabs, analyse.show, analyse.everything)
             with gr.Tab("Insights", id="insights", visible=False) as insights_tab:
@@ -50,18 +58,21 @@ def build_desk(services: Services) -> gr.Blocks:
 
         def start(who: Identity) -> dict[Any, Any]:
             admin = who.role.includes(Role.ADMIN)
+            annotator = who.role.includes(Role.ANNOTATOR)
             return {
                 head: panels.header(who.username, who.role.value, demonstration(services.settings)),
-                insights_tab: gr.update(visible=who.role.includes(Role.ANNOTATOR)),
+                annotate_tab: gr.update(visible=annotator),
+                review_tab: gr.update(visible=annotator),
+                insights_tab: gr.update(visible=annotator),
                 train_tab: gr.update(visible=admin),
                 users_tab: gr.update(visible=admin),
-                exchange_tab: gr.update(visible=who.role.includes(Role.ANNOTATOR)),
+                exchange_tab: gr.update(visible=annotator),
                 exchange.imports: gr.update(visible=admin),
                 **analyse.start(who),
             }
 
-        outputs = [head, insights_tab, train_tab, users_tab, exchange_tab, exchange.imports, analyse.strip]
-        guard.on(desk.load, Role.ANALYST, start, None, outputs)
+        shown = [annotate_tab, review_tab, insights_tab, exchange_tab, exchange.imports, train_tab, users_tab]
+        guard.on(desk.load, Role.ANALYST, start, None, [head, *shown, analyse.strip])
     return desk
 
 

@@ -23,6 +23,10 @@ accepts or rejects what somebody else saved.
 *Search* finds any scan by label, risk, decision, outcome, day and more; arrow keys go through the pictures, `Enter`
 opens one. *Insights* (annotators) shows traffic, corrections, detection and whether the scans still look the same.
 
+*Annotate* (annotators) offers the scans a correction teaches most, with the reason: `T` takes the next one, which is
+yours alone while you work. `Y`: the prediction is right. `S` saves and takes the next, `Q` skips with a reason. On
+*Review*, `A` accepts somebody else's correction, `R` rejects it with a comment, `E` opens it to be amended.
+
 Press `?` on *Analyse* for all keys. Unsaved edits stay in this browser tab until you save or undo them.
 
 ### What the colours and shapes mean

@@ -1,6 +1,8 @@
 // The items table: what was found, how many, who says so. Shows and edits the work the viewer holds.
 const desk = window.xrayDesk;
 const body = element.querySelector("tbody"), add = element.querySelector(".add-item input"), options = element.querySelector("datalist"), empty = element.querySelector(".items-empty");
+options.id += `-${Math.random().toString(36).slice(2)}`;  // each tab with a picture has such a list
+add.setAttribute("list", options.id);
 const words = { prohibited: "prohibited", restricted: "restricted", allowed: "allowed" };
 
 function cell(row, text, className) {

@@ -1,0 +1,223 @@
+"""Annotate and Review under the hands of two people, each in a browser of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import ADMIN_PASSWORD, SCREENSHOTS, Desk, Open
+from xray_app import auth
+from xray_app.scan import read_scan
+from xray_app.settings import ASSETS
+from xray_app.store import analyses, corrections, decisions, drafts, queue
+from xray_app.types import CorrectionIn, Role
+
+# What the scripted detector sees and the scripted VLM does not name would keep a prediction from being right.
+AGREED = (
+    "Items detected: 1 knife (threat), 1 scissors (threat), 1 plastic bottle. Security risk: HIGH - knife detected."
+)
+OPEN = "id => xrayDesk.work !== null && xrayDesk.work.analysis_id === id"
+
+
+@pytest.fixture
+def scans(scripted: Desk) -> list[str]:
+    """Three analysed scans and two annotators."""
+    services = scripted.services
+    services.analyser.vlm.text = AGREED
+    for name in ("nora", "ben"):
+        auth.add_user(services.db, name, ADMIN_PASSWORD, Role.ANNOTATOR)
+    ids = []
+    for name in ("knife", "gun", "handcuffs"):
+        file = ASSETS / "samples" / f"{name}.jpg"
+        scan = read_scan(file.read_bytes(), file.name, services.limits)
+        analysis = services.analyser.analyse(scan)
+        analyses.save_with_scan(services.db, analysis.scan, scan.content, scan.media_type, analysis, "ana")
+        ids.append(analysis.id)
+    return ids
+
+
+Enter = Callable[[str, str], Any]
+
+
+@pytest.fixture
+def enter(scripted: Desk, scans: list[str], open_desk: Open) -> Enter:
+    """Somebody's browser at a tab."""
+
+    def open_tab(username: str, tab: str) -> Any:
+        page = open_desk(scripted.url, username)
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_selector(f"#{tab.lower()}-list .picklist")
+        if tab == "Annotate":
+            page.wait_for_selector("#annotate-list .pick")
+        return page
+
+    return open_tab
+
+
+def take_next(page: Any, but: str | None = None) -> str:
+    page.keyboard.press("t")
+    page.wait_for_function("id => xrayDesk.work !== null && xrayDesk.work.analysis_id !== id", arg=but)
+    page.wait_for_timeout(700)  # a key pressed sooner was meant for the scan before
+    found: str = page.evaluate("xrayDesk.work.analysis_id")
+    return found
+
+
+def draw(page: Any, label: str, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Draws a box, by fractions of the picture, on the viewer that is on the screen."""
+    ends = page.evaluate(
+        """points => { const svg = document.querySelector('#annotate-viewer svg.scan'), scan = xrayDesk.work.scan;
+        return points.map(([x, y]) => { const spot = new DOMPoint(x * scan.width, y * scan.height);
+        const at = spot.matrixTransform(svg.getScreenCTM()); return [at.x, at.y]; }); }""",
+        [start, end],
+    )
+    page.mouse.move(*ends[0])
+    page.mouse.down()
+    page.mouse.move(*ends[1], steps=6)
+    page.mouse.up()
+    page.wait_for_selector(".relabel:not([hidden])")
+    page.keyboard.type(label)
+    page.keyboard.press("Enter")
+
+
+def picture(page: Any, name: str) -> None:
+    if SCREENSHOTS:
+        page.wait_for_timeout(1000)
+        page.screenshot(path=str(Path(SCREENSHOTS) / f"{name}.png"))
+
+
+def test_two_people_get_two_scans_and_are_told_of_each_other(scripted: Desk, scans: list[str], enter: Enter) -> None:
+    db = scripted.services.db
+    nora, ben = enter("nora", "Annotate"), enter("ben", "Annotate")
+    hers = take_next(nora)
+    assert "Yours until" in nora.locator("#annotate-claim").inner_text()
+    assert nora.locator("#annotate-why .reason").count() >= 1, "why this scan is said"
+    his = take_next(ben)
+    assert hers != his
+    taken = ben.locator(f"#annotate-list [data-analysis='{hers}']")
+    assert "nora is at work" in taken.inner_text()
+    picture(nora, "annotate")
+    taken.click()
+    ben.wait_for_selector("text=nora is at work on this scan")
+    assert ben.evaluate("xrayDesk.work.analysis_id") == his, "what he had open stays"
+
+    # Right as it is: one key, and the next one comes up.
+    nora.locator("svg.scan:visible").focus()
+    nora.keyboard.press("y")
+    nora.wait_for_function("id => xrayDesk.work.analysis_id !== id", arg=hers)
+    (saved,) = corrections.list(db, hers)
+    assert saved.author == "nora"
+    assert saved.boxes == analyses.get(db, hers).boxes
+
+    # Skipped with two keys; the reason goes to whoever comes next.
+    third = nora.evaluate("xrayDesk.work.analysis_id")
+    nora.keyboard.press("q")
+    nora.wait_for_selector("#annotate-skips.open")
+    nora.keyboard.press("1")
+    nora.wait_for_function("xrayDesk.work === null")
+    assert queue.get(db, third).skipped == ("nora: I cannot tell what it is",)
+
+
+def test_an_unsaved_edit_survives_a_reload_and_its_browser(scripted: Desk, scans: list[str], enter: Enter) -> None:
+    page = enter("nora", "Annotate")
+    analysis_id = take_next(page)
+    draw(page, "gun", (0.55, 0.6), (0.75, 0.8))
+    assert page.evaluate("xrayDesk.work.items.find(item => item.label === 'gun').count") == 1, "items follow boxes"
+    page.click("#annotate-items tr[data-label=gun] button[title='one gun more']")  # and are overruled
+    page.wait_for_function("document.querySelector('#annotate-claim [data-claim=held]') !== null")
+    wait_for(
+        page, lambda: bool((kept := drafts.get(scripted.services.db, analysis_id, "nora")) and kept.items[0].count)
+    )
+
+    elsewhere = enter("nora", "Annotate")
+    elsewhere.wait_for_function(OPEN, arg=analysis_id)
+    assert elsewhere.evaluate("xrayDesk.work.boxes.at(-1).label") == "gun"
+    assert elsewhere.evaluate("xrayDesk.work.items.find(item => item.label === 'gun').count") == 2
+    assert elsewhere.locator(".unsaved:visible").count() == 1
+    elsewhere.wait_for_timeout(700)  # a key pressed sooner was meant for the scan before
+    elsewhere.keyboard.press("s")
+    elsewhere.wait_for_function("id => xrayDesk.work === null || xrayDesk.work.analysis_id !== id", arg=analysis_id)
+    (saved,) = corrections.list(scripted.services.db, analysis_id)
+    assert {item.label: item.count for item in saved.items}["gun"] == 2
+
+
+def test_the_work_on_analyse_and_on_annotate_are_two(scripted: Desk, scans: list[str], enter: Enter) -> None:
+    page = enter("nora", "Annotate")
+    take_next(page)
+    draw(page, "gun", (0.55, 0.6), (0.75, 0.8))
+    page.keyboard.press("n")
+    assert "xf-negative" in page.locator("#annotate-viewer svg.scan image").evaluate("node => node.style.filter")
+    page.get_by_role("tab", name="Analyse").click()
+    page.wait_for_function("xrayDesk.work === null")
+    page.set_input_files("#upload input[type=file]", [str(ASSETS / "samples" / "clear.jpg")])
+    page.wait_for_function("xrayDesk.work !== null")
+    assert page.evaluate("xrayDesk.work.scan.filename") == "clear.jpg"
+    page.get_by_role("tab", name="Annotate").click()
+    page.wait_for_function("xrayDesk.work.boxes.at(-1).label === 'gun'")
+    page.keyboard.press("3")  # a decision key decides nothing here
+    page.wait_for_timeout(500)
+    assert decisions.list(scripted.services.db, page.evaluate("xrayDesk.work.analysis_id")) == []
+
+
+def test_a_conflict_is_merged_and_reviewed(scripted: Desk, scans: list[str], enter: Enter) -> None:
+    services = scripted.services
+    services.settings.review = "required"
+    nora = enter("nora", "Annotate")
+    analysis_id = take_next(nora)
+    draw(nora, "gun", (0.55, 0.6), (0.75, 0.8))
+    # An analyst corrects the same scan on Analyse meanwhile: a claim keeps annotators apart, nobody else.
+    analysis = analyses.get(services.db, analysis_id)
+    theirs = CorrectionIn.model_validate(
+        {
+            "items": [{"label": "knife", "count": 1}],
+            "boxes": [
+                {"id": box.id, "label": box.label, "xyxy": box.xyxy} for box in analysis.boxes if box.label == "knife"
+            ],
+        }
+    )
+    corrections.add(services.db, analysis_id, theirs, "ana", services.taxonomy, True)
+    nora.keyboard.press("s")
+    nora.wait_for_selector("#annotate-conflict .conflict")
+    assert "ana saved revision 1" in nora.locator("#annotate-conflict").inner_text()
+    assert len(corrections.list(services.db, analysis_id)) == 1
+    nora.click("#annotate-merge")
+    nora.wait_for_function("xrayDesk.work.base_revision === 1")
+    assert sorted(nora.evaluate("xrayDesk.work.boxes.map(box => box.label)")) == ["gun", "knife"]
+    picture(nora, "annotate-merged")
+    nora.locator("svg.scan:visible").focus()
+    nora.keyboard.press("s")
+    nora.wait_for_function("id => xrayDesk.work === null || xrayDesk.work.analysis_id !== id", arg=analysis_id)
+    first, second = corrections.list(services.db, analysis_id)
+    assert (first.author, second.author) == ("ana", "nora")
+    assert {box.label for box in second.boxes} == {"knife", "gun"}
+
+    ben = enter("ben", "Review")
+    ben.wait_for_selector(".version.proposed .added")
+    assert ben.locator(".version").count() == 3, "the prediction, what ana saved, what nora saved"
+    picture(ben, "review")
+    ben.locator("#review-list .pick").first.focus()
+    ben.keyboard.press("e")
+    ben.wait_for_function(OPEN, arg=analysis_id)
+    assert ben.locator("#annotate-viewer svg.scan").is_visible()
+    ben.get_by_role("tab", name="Review").click()
+    ben.wait_for_selector("#review-accept")
+    ben.keyboard.press("a")
+    wait_for(ben, lambda: corrections.list(services.db, analysis_id)[1].status == "accepted")
+    ben.click("#review-refresh")
+    ben.wait_for_selector("#review-versions .review-empty")
+
+
+def test_an_analyst_sees_neither_tab(scripted: Desk, open_desk: Open) -> None:
+    page = open_desk(scripted.url, "ana")
+    assert page.get_by_role("tab", name="Annotate").count() == 0
+    assert page.get_by_role("tab", name="Review").count() == 0
+
+
+def wait_for(page: Any, happened: Callable[[], bool], seconds: float = 120) -> None:
+    for _ in range(int(seconds * 5)):
+        if happened():
+            return
+        page.wait_for_timeout(200)
+    pytest.fail(f"it did not happen within {seconds} s")

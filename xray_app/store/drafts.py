@@ -1,0 +1,61 @@
+"""Corrections that are not saved yet: one a person and analysis, so that a reload or another machine goes on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from xray_app.errors import NotFound
+from xray_app.store.database import Database
+from xray_app.store.tables import AnalysisRow, DraftRow
+from xray_app.types import CorrectionIn
+
+
+def put(db: Database, analysis_id: str, username: str, draft: CorrectionIn) -> None:
+    """Keep a draft in place of the one before.
+
+    Raises:
+        NotFound: no analysis has this id.
+    """
+    with db.write() as session:
+        if session.get(AnalysisRow, analysis_id) is None:
+            raise NotFound("There is no analysis with this id.")
+        session.merge(
+            DraftRow(
+                username=username,
+                analysis_id=analysis_id,
+                updated_at=datetime.now(UTC),
+                document=draft.model_dump_json(),
+            )
+        )
+
+
+def get(db: Database, analysis_id: str, username: str) -> CorrectionIn | None:
+    """This person's draft, None where there is none."""
+    with db.read() as session:
+        row = session.get(DraftRow, (username, analysis_id))
+    return CorrectionIn.model_validate_json(row.document) if row else None
+
+
+def others(db: Database, analysis_id: str, username: str) -> list[tuple[str, datetime]]:
+    """Who else has an unsaved draft of this analysis, and since when, the newest first."""
+    query = (
+        select(DraftRow.username, DraftRow.updated_at)
+        .where(DraftRow.analysis_id == analysis_id, DraftRow.username != username)
+        .order_by(DraftRow.updated_at.desc())
+    )
+    with db.read() as session:
+        return [(name, moment) for name, moment in session.execute(query).tuples()]
+
+
+def drop(db: Database, analysis_id: str, username: str) -> None:
+    """Throw a draft away."""
+    with db.write() as session:
+        forget(session, analysis_id, username)
+
+
+def forget(session: Session, analysis_id: str, username: str) -> None:
+    """As `drop`, within the write that saves the correction."""
+    session.execute(delete(DraftRow).where(DraftRow.username == username, DraftRow.analysis_id == analysis_id))

@@ -1,0 +1,91 @@
+"""What waits for a second person: the newest revision of each analysis that nobody has reviewed yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import aliased
+
+from xray_app.store.database import Database
+from xray_app.store.tables import AnalysisRow, CorrectionReviewRow, CorrectionRow
+from xray_app.types import Analysis, Correction
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A pending revision with the analysis it corrects."""
+
+    analysis: Analysis
+    correction: Correction
+
+
+@dataclass(frozen=True)
+class Review:
+    """A second person's word on a revision."""
+
+    revision: int
+    status: str
+    reviewer: str
+    comment: str | None
+
+
+def waiting(db: Database, reviewer: str, limit: int = 50) -> list[Waiting]:
+    """What this person may review, the longest waiting first. A revision that a newer one replaced is left out."""
+    later = aliased(CorrectionRow)
+    replaced = (
+        select(later.id)
+        .where(later.analysis_id == CorrectionRow.analysis_id, later.revision > CorrectionRow.revision)
+        .exists()
+    )
+    query = (
+        select(AnalysisRow.document, CorrectionRow.document)
+        .join(CorrectionRow, CorrectionRow.analysis_id == AnalysisRow.id)
+        .outerjoin(CorrectionReviewRow, CorrectionReviewRow.correction_id == CorrectionRow.id)
+        .where(
+            CorrectionRow.first_status == "pending",
+            CorrectionReviewRow.id.is_(None),
+            CorrectionRow.author != reviewer,
+            ~replaced,
+        )
+        .order_by(CorrectionRow.created_at, CorrectionRow.id)
+        .limit(limit)
+    )
+    with db.read() as session:
+        return [
+            Waiting(Analysis.model_validate_json(analysis), Correction.model_validate_json(correction))
+            for analysis, correction in session.execute(query).tuples()
+        ]
+
+
+def count_own(db: Database, author: str) -> int:
+    """How many of this person's own revisions wait for somebody else."""
+    query = (
+        select(func.count())
+        .select_from(CorrectionRow)
+        .outerjoin(CorrectionReviewRow, CorrectionReviewRow.correction_id == CorrectionRow.id)
+        .where(
+            CorrectionRow.first_status == "pending",
+            CorrectionReviewRow.id.is_(None),
+            CorrectionRow.author == author,
+        )
+    )
+    with db.read() as session:
+        return session.scalar(query) or 0
+
+
+def of_analysis(db: Database, analysis_id: str) -> list[Review]:
+    """All reviews of an analysis's revisions, by revision."""
+    query = (
+        select(
+            CorrectionRow.revision,
+            CorrectionReviewRow.status,
+            CorrectionReviewRow.reviewer,
+            CorrectionReviewRow.comment,
+        )
+        .join(CorrectionRow, CorrectionRow.id == CorrectionReviewRow.correction_id)
+        .where(CorrectionRow.analysis_id == analysis_id)
+        .order_by(CorrectionRow.revision)
+    )
+    with db.read() as session:
+        return [Review(*row) for row in session.execute(query).tuples()]

@@ -1,0 +1,54 @@
+// Annotate and Review: their keys, the draft that is kept while one works, and the claim that lasts as long.
+(() => {
+  "use strict";
+  const KEEP_AFTER = 1500, RENEW_EVERY = 60_000, ACTIVE_FOR = 5 * 60_000;
+  const desk = window.xrayDesk;
+  const seen = selector => { const node = document.querySelector(selector); return node && node.offsetParent !== null ? node : null; };
+  const here = () => Boolean(seen("#annotate-viewer"));
+  const press = id => () => { const button = seen(`#${id}`); if (button) button.click(); };
+  let timer = 0, lastActive = Date.now();
+
+  const skipping = () => Boolean(seen("#annotate-skips.open"));
+  const openSkips = open => { const panel = document.querySelector("#annotate-skips"); if (panel) panel.classList.toggle("open", open); };
+  const skip = number => ({ run: () => { if (skipping()) press(`annotate-skip-${number}`)(); } });
+  // A second press meant for the scan before must not save the one that has just come up.
+  const unhurried = id => () => { if (desk.work && desk.seconds() >= 0.6) press(id)(); };
+  const nothing = { run: () => {} };  // what Analyse alone does
+  const keys = {
+    "y": { run: unhurried("annotate-right"), help: "the prediction is right", group: "Annotate" },
+    "s": { run: unhurried("annotate-save"), help: "save, and on to the next", group: "Annotate" },
+    "q": { run: () => openSkips(!skipping()), help: "skip, with a reason (1 to 4)", group: "Annotate" },
+    "t": { run: press("annotate-next"), help: "take the next scan", group: "Annotate" },
+    "j": nothing, "k": nothing, "u": nothing, "1": skip(1), "2": skip(2), "3": skip(3), "4": skip(4),
+  };
+  // The viewer comes when the tab is first shown, with keys of its own; these join them before they are read.
+  const bring = () => { if (here() && desk.owner) Object.assign(desk.owner.actions, keys); };
+  for (const kind of ["keydown", "pointerdown"]) document.addEventListener(kind, bring, true);
+  desk.subscribe(what => {
+    if (!here()) return;
+    if (what === "load") { clearTimeout(timer); openSkips(false); }
+    if (what === "edit") { clearTimeout(timer); timer = setTimeout(keep, KEEP_AFTER); }
+  });
+  function keep() {
+    if (here() && desk.work) { const button = document.querySelector("#annotate-keep"); if (button) button.click(); }
+  }
+  for (const kind of ["pointerdown", "pointermove", "keydown", "wheel"]) document.addEventListener(kind, () => { lastActive = Date.now(); }, { passive: true });
+  setInterval(() => { if (Date.now() - lastActive < ACTIVE_FOR) keep(); }, RENEW_EVERY);
+  document.addEventListener("click", event => {
+    if (event.target instanceof Element && event.target.closest("#annotate-skip")) openSkips(!skipping());
+  });
+
+  // Review has no viewer, so its keys are read here.
+  const reviewKeys = { a: press("review-accept"), r: press("review-reject"), e: press("review-amend"), j: () => move(1), k: () => move(-1) };
+  document.addEventListener("keydown", event => {
+    if (!seen("#review-list") || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    if (event.target instanceof Element && event.target.closest("input, textarea, select, [contenteditable=true]")) return;
+    const run = reviewKeys[event.key.toLowerCase()];
+    if (run) { event.preventDefault(); run(); }
+  });
+  function move(by) {
+    const picks = [...document.querySelectorAll("#review-list .pick")], now = picks.findIndex(pick => pick.getAttribute("aria-current") === "true");
+    const next = picks[Math.min(picks.length - 1, Math.max(0, now + by))];
+    if (next) next.click();
+  }
+})();

@@ -1,0 +1,130 @@
+"""Between the viewer's value and a stored draft, and the merge of two people's work in the viewer's terms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xray_app.errors import BadInput
+from xray_app.store.merging import Version, merge
+from xray_app.store.revision import read_boxes, read_items, read_labelled_classes
+from xray_app.taxonomy import Taxonomy
+from xray_app.types import Analysis, Box, Correction, CorrectionBox, CorrectionIn, Item, ItemCount
+from xray_app.ui.viewer import DRAWN
+
+
+def base_of(draft: CorrectionIn, revisions: Sequence[Correction]) -> Correction | None:
+    """The revision a draft was begun on; None for the prediction.
+
+    Raises:
+        BadInput: there is no such revision.
+    """
+    if draft.base_revision == 0:
+        return None
+    found = next((one for one in revisions if one.revision == draft.base_revision), None)
+    if found is None:
+        raise BadInput("This draft is of a revision that does not exist.")
+    return found
+
+
+def version_of(analysis: Analysis, revision: Correction | None) -> Version:
+    """A revision, or the prediction where it is None."""
+    if revision is None:
+        return Version(analysis.report.items, analysis.boxes)
+    return Version(revision.items, revision.boxes, revision.labelled_classes)
+
+
+def read_draft(draft: CorrectionIn, analysis: Analysis, base: Correction | None, taxonomy: Taxonomy) -> Version:
+    """What a draft says, checked as a correction is.
+
+    Raises:
+        UnknownLabel, BadInput: as when it would be saved.
+    """
+    return Version(
+        read_items(draft, taxonomy),
+        read_boxes(draft, analysis, base, taxonomy),
+        read_labelled_classes(draft, taxonomy),
+    )
+
+
+def edits_of(draft: Version, analysis: Analysis, base: Correction | None) -> dict[str, Any]:
+    """A draft as the viewer takes it back: unsaved edits of the base."""
+    known = {box.id for box in analysis.boxes} | {box.id for box in (base.boxes if base else ())}
+    before = {(item.label, item.count): item for item in (base.items if base else analysis.report.items)}
+    items = [before.get((item.label, item.count), item) for item in draft.items]
+    return {
+        "boxes": [_shown(box, known) for box in draft.boxes],
+        "items": [item.model_dump(mode="json", exclude={"threat"}) for item in items],
+    }
+
+
+def _shown(box: Box, known: set[str]) -> dict[str, Any]:
+    return box.model_dump(mode="json") | {"id": box.id if box.id in known else DRAWN + box.id}
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Two people's changes put together: the draft to go on with, and what to look at."""
+
+    draft: CorrectionIn
+    clashes: tuple[str, ...]
+
+
+def merge_onto(
+    newest: Correction, draft: CorrectionIn, analysis: Analysis, revisions: Sequence[Correction], taxonomy: Taxonomy
+) -> Proposal:
+    """A draft of an older revision, brought on top of the newest one.
+
+    Raises:
+        BadInput: the draft cannot be read.
+    """
+    base = base_of(draft, revisions)
+    mine = read_draft(draft, analysis, base, taxonomy)
+    merged = merge(version_of(analysis, base), mine, version_of(analysis, newest))
+    known = {box.id for box in (*analysis.boxes, *newest.boxes)}
+    labels = sorted(merged.counts, key=taxonomy.rank)
+    return Proposal(
+        CorrectionIn(
+            items=tuple(ItemCount(label=label, count=merged.counts[label]) for label in labels),
+            boxes=tuple(
+                # A box of the older revision that the newest lacks cannot keep its id: it is drawn anew.
+                CorrectionBox(id=box.id if box.id in known else None, label=box.label, xyxy=box.xyxy)
+                for box in merged.boxes
+            ),
+            labelled_classes=draft.labelled_classes,
+            comment=draft.comment,
+            base_revision=newest.revision,
+        ),
+        merged.clashes,
+    )
+
+
+def is_saved(sent: CorrectionIn, saved: Correction) -> bool:
+    """Whether a revision says what was sent, on the same base: the same thing sent twice."""
+
+    def drawn(boxes: Sequence[Box | CorrectionBox]) -> list[tuple[str, tuple[float, ...]]]:
+        return sorted((box.label, tuple(round(value, 3) for value in box.xyxy)) for box in boxes)
+
+    return (
+        saved.revision == sent.base_revision + 1
+        and {one.label: one.count for one in sent.items} == {one.label: one.count for one in saved.items}
+        and drawn(sent.boxes) == drawn(saved.boxes)
+    )
+
+
+def refuse_unlisted(
+    items: Sequence[Item | ItemCount], boxes: Sequence[Box | CorrectionBox], scope: Sequence[str] | None
+) -> None:
+    """A box whose label is on no list cannot be meant: the models would be taught that it is there and that it is not.
+
+    Raises:
+        BadInput: there is one; the message says what to do.
+    """
+    listed = {item.label for item in items}
+    stray = [box.label for box in boxes if box.label not in listed and (scope is None or box.label in scope)]
+    if stray:
+        raise BadInput(
+            f"The picture has a box of {stray[0]}, but the list does not name it, so both cannot be right. "
+            "Take the counts from the boxes (C), or delete the box."
+        )
