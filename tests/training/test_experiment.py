@@ -177,7 +177,8 @@ def test_a_training_ends_when_its_score_no_longer_rises_and_keeps_the_best(
 ) -> None:
     monkeypatch.setattr(finetuning, "STOPPING_LEAST", 1)
     scans: Scans = read_scans(data, None, taxonomy())
-    write_jsonl(scans.train, tmp_path / "train.jsonl")
+    bags = [one.model_copy(update={"bag_id": f"bag{place}"}) for place, one in enumerate(scans.train)]
+    write_jsonl(bags, tmp_path / "train.jsonl")
     scores = iter([0.2, 0.5, 0.4, 0.3, 0.9])
     seen: list[float] = []
 
