@@ -139,7 +139,8 @@ desk.subscribe(what => {
 });
 function takeUp() {
   mine.loaded = props.value ? JSON.stringify(props.value) : null;
-  if (svg.clientWidth || !desk.owner) desk.load(props.value, mine);
+  // Also behind another tab: Search opens a scan before it shows Analyse.
+  if (svg.clientWidth || !desk.owner || desk.owner === mine) desk.load(props.value, mine);
 }
 watch("value", takeUp);
 // Back on the screen, after another viewer held the work: its unsaved edits come back from the draft.
