@@ -186,6 +186,11 @@ def test_a_training_ends_when_its_score_no_longer_rises_and_keeps_the_best(
         assert 0 < len(samples) < len(scans.train)
         return next(scores)
 
+    def watch(done: float, row: dict[str, float]) -> bool:
+        if "stopping_score" in row:
+            seen.append(row["stopping_score"])
+        return False
+
     folder = finetuning.finetune(
         tmp_path / "train.jsonl",
         recipe.model_copy(update={"patience": 2}),
@@ -194,7 +199,7 @@ def test_a_training_ends_when_its_score_no_longer_rises_and_keeps_the_best(
         base=str(base),
         epochs=8,
         score=score,
-        on_progress=lambda done, row: seen.append(row["stopping_score"]) if "stopping_score" in row else None,  # type: ignore[func-returns-value]
+        on_progress=watch,
     )
     assert seen == [0.2, 0.5, 0.4, 0.3]
     facts = training_facts(folder)

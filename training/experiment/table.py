@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from training import plots
+from training.evaluate import fused
 from training.experiment.trial import Result
 from training.outcomes import BagTable, Parts, Rate, ScanOutcome, paired_difference, ratio
 from xray_app.taxonomy import Taxonomy
@@ -87,8 +88,6 @@ def _always(label: str, one: Result) -> Result:
 
 
 def _together(vlms: Sequence[Result], detectors: Sequence[Result]) -> tuple[Result, ...]:
-    from training.evaluate import fused
-
     return tuple(
         Result(one.cell, fused(one.val, other.val), fused(one.clear, other.clear))
         for one, other in zip(vlms, detectors, strict=False)
