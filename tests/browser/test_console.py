@@ -56,9 +56,10 @@ def test_a_decision_is_taken_back_with_one_key_for_five_seconds(
     assert decisions.standing(scripted.services.db, first) == []
     assert decisions.list(scripted.services.db, first)[0].withdrawn_at is not None
     page_ready(page)
-    page.evaluate("xrayDesk.undoFor = 300")
+    page.evaluate("xrayDesk.undoFor = 2000")
     page.click("#decide-search")
     page.wait_for_function("id => xrayDesk.work.analysis_id !== id", arg=first)
+    page.wait_for_selector("#undo-decision.offered")  # the offer comes a moment after the next bag
     page.wait_for_selector("#undo-decision", state="hidden")
     page.keyboard.press("z")  # too late: nothing happens
     page.wait_for_timeout(300)

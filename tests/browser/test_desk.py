@@ -304,6 +304,7 @@ def test_a_refused_event_is_said_and_loses_nothing(scripted: Desk, page: Any) ->
     assert "signed out" in page.locator("#desk-alarm").inner_text()
     assert corrections.list(scripted.services.db, analysis_id) == []
     page.context.add_cookies(cookies)
+    page.wait_for_timeout(500)  # the alarm comes before Gradio has done with the refused event and takes another
     page.keyboard.press("s")
     page.wait_for_function("xrayDesk.work.base_revision === 1")
     page.wait_for_selector("#desk-alarm", state="detached")

@@ -168,6 +168,7 @@
   document.addEventListener("click", event => {
     const button = event.target instanceof Element && event.target.closest("button");
     if (!button) return;
+    if (button.id === "keep-bag") decidedAt = -Infinity;  // answered: the next press is meant
     if (button.closest("#decision-buttons")) {
       const now = performance.now(), twice = event.detail > 1 || now - decidedAt < 250;
       decidedAt = now;
