@@ -238,8 +238,9 @@ def finetune(
     if epochs is not None and not 0 < epochs <= 1000:
         raise BadRecipe(f"Epochs must be above 0 and at most 1000, not {epochs}.")
     epochs = epochs or recipe.epochs
-    facts = [recipe.model_dump(mode="json"), base, method, epochs, samples_sha256(samples)]
-    checkpoint = _checkpoint(out, resume, facts)
+    asked = [recipe.model_dump(mode="json"), base, method, epochs, samples_sha256(samples)]
+    checkpoint = _checkpoint(out, resume, asked)
+    recipe = recipe.model_copy(update={"learning_rate": recipe.rate(method)})
     taxonomy = taxonomy or load_taxonomy(Settings().taxonomy)
     projector = Projector.of(training, taxonomy) if recipe.threat_projection else None
     if recipe.class_balance:
@@ -270,7 +271,10 @@ def finetune(
         write_base(folder, vlm)
     took = time.monotonic() - report.started
     passes = trainer.state.epoch or epochs  # fewer than asked for, where patience ended it
-    TrainingFacts(method=method, samples=len(training), epochs=passes, seconds=took, resumed=resume).write(folder)
+    facts = TrainingFacts(
+        method=method, samples=len(training), epochs=passes, seconds=took, resumed=checkpoint is not None
+    )
+    facts.write(folder)
     return folder
 
 

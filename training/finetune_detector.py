@@ -165,7 +165,8 @@ def train_detector(
     network = DetectorNetwork.from_onnx(weights, labels) if weights else DetectorNetwork(labels, recipe.variant)
     run = _Run(network, recipe, Frames(train, network.labels, max(recipe.sizes), out), out)
     checkpoint = out / "checkpoint.pt"
-    if resume and checkpoint.exists():
+    goes_on = resume and checkpoint.exists()
+    if goes_on:
         run.load(checkpoint)
     best, onnx_path = out / "best.json", out / "detector.onnx"
     best_step, best_map = 0, -1.0
@@ -209,7 +210,7 @@ def train_detector(
             leftover.unlink(missing_ok=True)
     took = time.monotonic() - started
     passes = run.step / run.per_epoch
-    facts = TrainingFacts(method="detector", samples=len(train), epochs=passes, seconds=took, resumed=resume)
+    facts = TrainingFacts(method="detector", samples=len(train), epochs=passes, seconds=took, resumed=goes_on)
     facts.write(out)
     return onnx_path
 

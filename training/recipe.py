@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from xray_app.errors import BadRecipe
+from xray_app.types import Method
 
 FOLDER = Path(__file__).parent / "recipes"
 
@@ -43,7 +44,9 @@ class Recipe(BaseModel):
             keeps high ranks from learning ever less.
         use_dora: also learns the length of each weight column (DoRA, Liu et al. 2024): closer to full
             fine-tuning at low ranks, slower, and not every server (vLLM among them) loads it.
-        learning_rate, warmup_fraction, weight_decay: of AdamW.
+        learning_rate, warmup_fraction, weight_decay: of AdamW, for LoRA.
+        full_learning_rate: of full fine-tuning; None is a tenth of LoRA's, which is the ratio of the best rates found
+            over many models and data sets (Schulman et al. 2025, "LoRA Without Regret").
         schedule: how the learning rate falls to 0 after the warm-up.
         epochs: passes over corrections and replay.
         patience: epochs without a better checkpoint (by the samples kept for stopping) after which a training ends;
@@ -76,6 +79,7 @@ class Recipe(BaseModel):
     use_rslora: bool = False
     use_dora: bool = False
     learning_rate: float = Field(default=2e-4, gt=0, lt=1)
+    full_learning_rate: float | None = Field(default=None, gt=0, lt=1)
     warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0)
     schedule: Literal["cosine", "linear"] = "cosine"
@@ -100,6 +104,12 @@ class Recipe(BaseModel):
     def shows_scans_as_they_are(self) -> bool:
         """Whether a scan looks the same in every epoch."""
         return not (self.turns or self.contrast or self.palette or self.threat_projection)
+
+    def rate(self, method: Method) -> float:
+        """The highest learning rate of a training by this method."""
+        if method == "full":
+            return self.full_learning_rate or self.learning_rate / 10
+        return self.learning_rate
 
     def replayed(self, corrected: int) -> int:
         """How many simulated scans are replayed beside this many corrected ones."""

@@ -61,14 +61,14 @@ def recipe(base: Path) -> Recipe:
 
 
 def test_every_cell_stays_within_the_epochs_and_the_contenders_have_their_seeds() -> None:
-    planned = list(cells(load_recipe("bundled"), "qwen2_5_vl", 612, 20))
+    planned = list(cells(load_recipe("bundled"), "qwen2_5_vl", 612, 12, 40))
     assert len({cell.name for cell in planned}) == len(planned)
     assert max(cell.epochs for cell in planned) == MOST_EPOCHS
     for kind in ("lora", "detector"):
         assert sum(cell.name.startswith(f"{kind}-seed") for cell in planned) == SEEDS
         assert {cell.images for cell in planned if cell.name.startswith(f"{kind}-")} >= {50, 100, 200, 400, 612}
     assert {cell.scope for cell in planned if cell.method == "lora"} == {"language", "language+vision"}
-    assert not any(cell.images >= 100 for cell in cells(load_recipe("bundled"), "qwen2_5_vl", 90, 1))
+    assert not any(cell.images >= 100 for cell in cells(load_recipe("bundled"), "qwen2_5_vl", 90, 1, 1))
 
 
 def test_a_smaller_pick_of_scans_lies_within_a_larger_one(data: Path) -> None:
@@ -87,7 +87,7 @@ def test_the_experiment_trains_measures_and_goes_on_where_it_was_stopped(
     assert len(scans.clear) == 6
     assert all(not sample.boxes for sample in scans.clear)
     out = tmp_path / "out"
-    asked = {"detector": DETECTOR, "epochs": 1}
+    asked = {"detector": DETECTOR, "epochs": 1, "detector_epochs": 1}
     some = ["*-untuned", "*-seed0"]
     table = experiment(scans, recipe, out, settings, taxonomy(), only=some, **asked).read_text()
     for title in (
@@ -113,8 +113,8 @@ def test_the_experiment_trains_measures_and_goes_on_where_it_was_stopped(
     monkeypatch.setattr("training.experiment.trial.finetune", nothing_is_trained_twice)
     monkeypatch.setattr("training.experiment.trial.train_detector", nothing_is_trained_twice)
     assert experiment(scans, recipe, out, settings, taxonomy(), only=some, **asked).read_text() == table
-    with pytest.raises(BadDataset, match="another epochs"):
-        experiment(scans, recipe, out, settings, taxonomy(), only=some, detector=DETECTOR, epochs=2)
+    with pytest.raises(BadDataset, match="another detector_recipe, epochs"):
+        experiment(scans, recipe, out, settings, taxonomy(), only=some, detector=DETECTOR, epochs=2, detector_epochs=1)
 
 
 def test_a_data_set_without_a_val_part_is_refused(data: Path, tmp_path: Path) -> None:

@@ -73,3 +73,10 @@ def test_lora_wraps_exactly_what_the_recipe_says(tmp_path: Path, scope: str, lan
     trained = {name for name, value in wrapped.named_parameters() if value.requires_grad}
     assert trained
     assert all("lora_" in name for name in trained)
+
+
+def test_full_fine_tuning_takes_a_tenth_of_the_rate_unless_it_is_given() -> None:
+    recipe = load_recipe("bundled")
+    assert recipe.rate("lora") == recipe.rate("qlora") == recipe.learning_rate
+    assert recipe.rate("full") == pytest.approx(recipe.learning_rate / 10)
+    assert recipe.model_copy(update={"full_learning_rate": 3e-5}).rate("full") == 3e-5

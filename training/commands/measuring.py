@@ -103,8 +103,11 @@ def experiment(
     clear: Annotated[
         Path | None, typer.Option(help="A folder of scans without anything prohibited, for false alarms.")
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, max=60, help="Passes over all training scans at most.")] = 20,
-    patience: Annotated[int, typer.Option(min=0, help="Passes without a gain that end a training.")] = 6,
+    epochs: Annotated[int, typer.Option(min=1, max=60, help="Passes of the VLM over all training scans at most.")] = 12,
+    detector_epochs: Annotated[int, typer.Option(min=1, max=60, help="The same of the detector.")] = 40,
+    patience: Annotated[
+        int, typer.Option(min=0, help="Passes without a gain that end a training; the same share of the detector's.")
+    ] = 4,
     only: Annotated[list[str] | None, typer.Option(help="Cells to run now, as lora-*; may be repeated.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad scans out, and list them.")] = False,
 ) -> None:
@@ -126,6 +129,7 @@ def experiment(
         Settings(),
         taxonomy,
         epochs=epochs,
+        detector_epochs=detector_epochs,
         patience=patience,
         only=only or (),
         told=told,

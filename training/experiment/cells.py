@@ -42,7 +42,7 @@ class Cell(Value):
     seed: int = 0
 
 
-def cells(recipe: Recipe, model_type: str, images: int, epochs: int) -> Iterator[Cell]:
+def cells(recipe: Recipe, model_type: str, images: int, epochs: int, detector_epochs: int) -> Iterator[Cell]:
     """The whole experiment, what matters most first.
 
     Two contenders: the recipe's own LoRA and the detector. They get `SEEDS` seeds on all scans, and a curve over
@@ -52,7 +52,8 @@ def cells(recipe: Recipe, model_type: str, images: int, epochs: int) -> Iterator
         recipe: of the VLM.
         model_type: of its base: where its vision tower's layers are not known, LoRA goes to language alone.
         images: scans in the training part.
-        epochs: passes over all of them at most.
+        epochs: passes of the VLM over all of them at most.
+        detector_epochs: the same of the detector.
     """
 
     def one(
@@ -66,7 +67,7 @@ def cells(recipe: Recipe, model_type: str, images: int, epochs: int) -> Iterator
     yield one("vlm-untuned", "untuned", 0, 0)
     yield one("detector-untuned", "untuned", 0, 0)
     yield one("lora-seed0", "lora", scope=own)
-    yield one("detector-seed0", "detector")
+    yield one("detector-seed0", "detector", epochs=detector_epochs)
     other = "language" if own == "language+vision" else "language+vision"
     if other == "language" or model_type in VISION:
         yield one(f"lora-{other.replace('+', '-')}", "lora", scope=other)
@@ -74,12 +75,14 @@ def cells(recipe: Recipe, model_type: str, images: int, epochs: int) -> Iterator
     yield one("qlora", "qlora", scope=own)
     for size in CURVE:
         if size < images:
-            passes = min(MOST_EPOCHS, math.ceil(epochs * images / size))
+            passes, detector_passes = (
+                min(MOST_EPOCHS, math.ceil(most * images / size)) for most in (epochs, detector_epochs)
+            )
             yield one(f"lora-{size}", "lora", size, passes, scope=own)
-            yield one(f"detector-{size}", "detector", size, passes)
+            yield one(f"detector-{size}", "detector", size, detector_passes)
     for seed in range(1, SEEDS):
         yield one(f"lora-seed{seed}", "lora", seed=seed, scope=own)
-        yield one(f"detector-seed{seed}", "detector", seed=seed)
+        yield one(f"detector-seed{seed}", "detector", epochs=detector_epochs, seed=seed)
 
 
 def first(samples: Sequence[Sample], count: int) -> list[Sample]:
