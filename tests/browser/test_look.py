@@ -1,0 +1,195 @@
+"""How the desk looks: both themes readable, nothing wider than the screen, motion and keys as one may expect.
+
+With XRAY_TEST_SCREENSHOTS naming a folder, the tour leaves a picture of every tab in both themes there, of simulated
+scans read by the bundled models, for somebody to look at.
+"""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.browser.conftest import HEIGHT, SCREENSHOTS, WIDTH, Desk, Open
+from training import registry
+from training.simulate import simulate_scan
+from xray_app.look import look_of
+from xray_app.scan import read_scan
+from xray_app.settings import ASSETS
+from xray_app.store import analyses, corrections, decisions, figures, outcomes
+from xray_app.types import (
+    Analysis,
+    CorrectionIn,
+    Gate,
+    GateCheck,
+    ItemCount,
+    Metrics,
+    MetricSet,
+    RunMetrics,
+)
+
+KNIFE = ASSETS / "samples" / "knife.jpg"
+TABS = ("Analyse", "Annotate", "Review", "Search", "Insights", "Export", "Train", "Users", "Help")
+SIZES = ((WIDTH, HEIGHT), (1024, 768), (820, 1180))
+CONTRAST = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
+TOO_WIDE = (Path(__file__).parent / "too_wide.js").read_text(encoding="utf-8")
+SCANS = 26
+DAYS = 13
+
+
+@pytest.fixture
+def furnished(scripted: Desk) -> Desk:
+    """A desk with two weeks of traffic: scans, decisions, searches, corrections, a candidate the gate let through."""
+    services = scripted.services
+    if SCREENSHOTS:
+        _use_bundled_models(services)
+    services.settings.review = "required"
+    now = datetime.now(UTC)
+    for number in range(SCANS):
+        out = io.BytesIO()
+        bag = simulate_scan(9_100 + number, services.taxonomy, items=(1, 5), threat_rate=0.5)
+        bag.image.save(out, "PNG")
+        name = f"bag-{9_100 + number}.png"
+        scan = read_scan(out.getvalue(), name, services.limits, scanner_id=f"line {1 + number % 2}", view="top")
+        recent = number >= SCANS - 8
+        age = timedelta(minutes=2 * (SCANS - number)) if recent else timedelta(days=DAYS - number // 2, hours=number)
+        analysis = services.analyser.analyse(scan).model_copy(update={"created_at": now - age})
+        look = look_of(scan.image)
+        by = "admin" if recent else "ana"
+        analyses.save_with_scan(services.db, analysis.scan, scan.content, scan.media_type, analysis, by, look)
+        if not recent:
+            _worked_on(services, analysis, number)
+    figures.bring_up_to_date(services.db)
+    _candidate(services)
+    return scripted
+
+
+def _use_bundled_models(services: Any) -> None:
+    from xray_app.detector.load import load_detector
+    from xray_app.vlm.load import load_vlm
+
+    services.analyser.vlm = load_vlm(services.settings)
+    services.analyser.detector = load_detector(services.settings, services.taxonomy)
+
+
+def _worked_on(services: Any, analysis: Analysis, number: int) -> None:
+    """What people said of a scan: all were decided, some searched, some corrected, some of these reviewed."""
+    db, action = services.db, analysis.risk.action
+    decisions.add(db, analysis.id, "SEARCH" if number % 3 == 0 else action, 4.0 + number % 5, None, "ana")
+    if number % 3 == 0:
+        found = tuple(ItemCount(label=item.label, count=1) for item in analysis.report.items if item.threat)
+        outcomes.add(db, analysis.id, found, None, "ana", services.taxonomy)
+    if number % 2 == 0:
+        boxes = [{"id": box.id, "label": box.label, "xyxy": box.xyxy} for box in analysis.boxes[:-1]]
+        width, height = analysis.scan.width, analysis.scan.height
+        boxes.append({"label": "scissors", "xyxy": (width * 0.1, height * 0.1, width * 0.3, height * 0.25)})
+        items = [
+            {"label": item.label, "count": item.count} for item in analysis.report.items if item.label != "scissors"
+        ]
+        sent = CorrectionIn.model_validate({"items": [*items, {"label": "scissors", "count": 1}], "boxes": boxes})
+        saved = corrections.add(db, analysis.id, sent, "ana", services.taxonomy, review_required=True)
+        if number % 4 == 0:
+            corrections.review(db, saved.id, "accepted", None, "admin")
+
+
+def _candidate(services: Any) -> None:
+    def figures_of(recall: float) -> Metrics:
+        simulated = MetricSet(
+            n=300, item_f1=recall, exact_list=0.41, threat_bag_recall=recall, false_alarm_rate=0.05, map50=0.8
+        )
+        return Metrics(simulated=simulated, site=MetricSet(n=9, item_f1=0.5))
+
+    folder = services.db.data_dir / "trained"
+    folder.mkdir()
+    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    checks = (
+        GateCheck(name="loads", passed=True, detail="no missing and no unexpected keys"),
+        GateCheck(name="threat recall", passed=True, detail="lower bound -0.02, margin 0.05"),
+        GateCheck(name="false alarms", passed=False, detail="0.12, budget 0.10"),
+    )
+    vlm = services.analyser.vlm
+    manifest = registry.new_manifest(
+        id=uuid4().hex, kind="vlm-adapter", base=vlm.name, base_sha256=vlm.weights_sha256,
+        taxonomy_sha256=services.taxonomy.sha256,
+        metrics=RunMetrics(active=figures_of(0.83), candidate=figures_of(0.88)), gate=Gate(passed=False, checks=checks),
+    )  # fmt: skip
+    registry.register(services.db, folder, manifest)
+
+
+def open_tab(page: Any, name: str) -> None:
+    """Goes to a tab and waits until it shows what it shows."""
+    page.get_by_role("tab", name=name, exact=True).click()
+    shown = {
+        "Analyse": "#viewer svg.scan", "Annotate": "#annotate-viewer .viewer", "Review": "#review-list .picklist",
+        "Search": "#find-status p", "Insights": "#insights .insights", "Export": "#exchange", "Train": "#counts .cards",
+        "Users": "#user-table table", "Help": "#help-text",
+    }  # fmt: skip
+    page.wait_for_selector(shown[name])
+    page.wait_for_timeout(600)
+
+
+def set_theme(page: Any, theme: str) -> None:
+    if page.evaluate("document.documentElement.dataset.theme") != theme:
+        page.click(".desk-head .theme")
+    assert page.evaluate("document.documentElement.dataset.theme") == theme
+
+
+def tour(page: Any, prefix: str, tabs: tuple[str, ...], prepared: Any = None) -> list[str]:
+    """Every tab in both themes and at all sizes; says what is wrong with any of them."""
+    wrong: list[str] = []
+    for name in tabs:
+        page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+        open_tab(page, name)
+        if prepared:
+            prepared(name)
+        for theme in ("dark", "light"):
+            set_theme(page, theme)
+            page.mouse.move(WIDTH / 2, HEIGHT - 1)
+            page.wait_for_timeout(300)
+            wrong += [f"{name}, {theme}: {one}" for one in page.evaluate(CONTRAST)]
+            picture(page, f"{prefix}{name.lower()}-{theme}")
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            page.wait_for_timeout(200)
+            wrong += [f"{name}, {width}x{height}: {one}" for one in page.evaluate(TOO_WIDE)]
+            if (width, height) != SIZES[0]:
+                picture(page, f"{prefix}{name.lower()}-{width}")
+    return wrong
+
+
+def picture(page: Any, name: str) -> None:
+    if SCREENSHOTS:
+        Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
+        page.wait_for_timeout(300)
+        page.screenshot(path=str(Path(SCREENSHOTS) / f"{name}.png"))
+
+
+@pytest.mark.timeout(900)
+def test_every_tab_is_readable_in_both_themes_and_fits_every_screen(furnished: Desk, open_desk: Open) -> None:
+    page = open_desk(furnished.url)
+
+    def prepared(name: str) -> None:
+        if name == "Analyse":
+            page.click("#strip .tile")
+            page.wait_for_function("xrayDesk.work !== null")
+        if name == "Annotate":
+            page.keyboard.press("t")
+            page.wait_for_function("xrayDesk.work !== null")
+        if name == "Review" and page.locator("#review-list .pick").count():
+            page.click("#review-list .pick")
+            page.wait_for_selector(".version")
+        if name == "Search":
+            page.wait_for_function("document.querySelector('.match img').naturalWidth > 100")
+        page.wait_for_timeout(500)
+
+    assert tour(page, "", TABS, prepared) == []
+
+
+@pytest.mark.timeout(600)
+def test_an_empty_desk_is_readable_too(scripted: Desk, open_desk: Open) -> None:
+    page = open_desk(scripted.url)
+    assert tour(page, "empty-", TABS) == []
