@@ -15,11 +15,11 @@ from uuid import uuid4
 import pytest
 
 from tests.browser.conftest import HEIGHT, SCREENSHOTS, WIDTH, Desk, Open
+from tests.browser.test_desk import KNIFE, add
 from training import registry
 from training.simulate import simulate_scan
 from xray_app.look import look_of
 from xray_app.scan import read_scan
-from xray_app.settings import ASSETS
 from xray_app.store import analyses, corrections, decisions, figures, outcomes
 from xray_app.types import (
     Analysis,
@@ -32,7 +32,6 @@ from xray_app.types import (
     RunMetrics,
 )
 
-KNIFE = ASSETS / "samples" / "knife.jpg"
 TABS = ("Analyse", "Annotate", "Review", "Search", "Insights", "Export", "Train", "Users", "Help")
 SIZES = ((WIDTH, HEIGHT), (1024, 768), (820, 1180))
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text(encoding="utf-8")
@@ -193,3 +192,79 @@ def test_every_tab_is_readable_in_both_themes_and_fits_every_screen(furnished: D
 def test_an_empty_desk_is_readable_too(scripted: Desk, open_desk: Open) -> None:
     page = open_desk(scripted.url)
     assert tour(page, "empty-", TABS) == []
+
+
+def test_the_chosen_theme_is_remembered_and_nothing_flashes(scripted: Desk, open_desk: Open) -> None:
+    page = open_desk(scripted.url)
+    background = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(background) == "rgb(11, 16, 22)", "dark is the default"
+    page.click(".desk-head .theme")
+    assert page.evaluate(background) == "rgb(238, 242, 245)"
+    assert not page.evaluate("document.body.classList.contains('dark')")
+    # What stands before any script or style sheet of Gradio's has come.
+    page.route("**/assets/**", lambda route: route.abort())
+    page.reload(wait_until="domcontentloaded")
+    assert page.evaluate("document.querySelector('#viewer')") is None
+    assert page.evaluate(background) == "rgb(238, 242, 245)"
+    page.unroute("**/assets/**")
+    page.reload()
+    page.wait_for_selector(".desk-head .theme")
+    assert page.evaluate(background) == "rgb(238, 242, 245)"
+    assert page.locator(".desk-head .theme").inner_text().endswith("Dark")
+
+
+def test_the_list_of_keys_is_that_of_the_keyboard(scripted: Desk, open_desk: Open) -> None:
+    page = open_desk(scripted.url)
+    tables = page.evaluate(
+        """() => xrayDesk.places.map(place => [place.name, Object.entries(place.keys).map(
+        ([key, action]) => [key, action.help || '', Boolean(action.run)])])"""
+    )
+    names = {name for name, _ in tables}
+    assert {"Analyse", "Annotate", "Review", "Search", "Picture and boxes", "Naming a box", "Everywhere"} <= names
+    aliases = {"ArrowLeft", "ArrowRight", "ArrowUp", "ArrowDown", "Backspace", "=", "Ctrl+Z", *"23456789"}
+    aliases |= {f"Ctrl+{arrow}" for arrow in ("ArrowLeft", "ArrowUp", "ArrowDown")}
+    assert {key for _, keys in tables for key, text, runs in keys if runs and not text} <= aliases
+    for tab in ("Analyse", "Search", "Insights"):
+        page.get_by_role("tab", name=tab, exact=True).click()
+        page.wait_for_timeout(600)
+        page.keyboard.press("?")
+        page.wait_for_selector("dialog.desk-help[open]")
+        words = page.locator("dialog.desk-help").inner_text()
+        assert [text for _, keys in tables for _, text, _ in keys if text not in words] == []
+        if tab == "Search":
+            assert page.locator("dialog.desk-help .here").first.inner_text().lower().startswith("search")
+        picture(page, f"keys-{tab.lower()}")
+        page.keyboard.press("Escape")
+        page.wait_for_selector("dialog.desk-help", state="detached")
+
+
+def test_where_the_keyboard_is_can_be_seen(scripted: Desk, open_desk: Open) -> None:
+    page = open_desk(scripted.url)
+    add(page, KNIFE)
+    seen = 0
+    for _ in range(45):
+        page.keyboard.press("Tab")
+        found = page.evaluate(
+            """() => { const node = document.activeElement, style = getComputedStyle(node);
+            const at = node.getBoundingClientRect();
+            return [node.tagName + '#' + node.id + '.' + node.className, at.width > 4 && at.height > 4,
+              style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 1]; }"""
+        )
+        if found[1] and not found[0].startswith("BODY"):
+            assert found[2], f"no focus is seen on {found[0]}"
+            seen += 1
+    assert seen > 20
+
+
+def test_nothing_moves_for_who_asked_for_stillness(scripted: Desk, open_desk: Open) -> None:
+    page = open_desk(scripted.url)
+    page.emulate_media(reduced_motion="reduce")
+    add(page, KNIFE)
+    page.wait_for_function("xrayDesk.seconds() > 0.7")
+    page.keyboard.press("2")
+    page.wait_for_selector("#undo-decision.offered")
+    moving = page.evaluate(
+        """() => document.getAnimations().map(one => one.animationName || one.transitionProperty)
+        .filter(name => name !== 'said')"""
+    )
+    assert moving == []
