@@ -123,12 +123,12 @@ def open_tab(page: Any, name: str) -> None:
     """Goes to a tab and waits until it shows what it shows."""
     page.get_by_role("tab", name=name, exact=True).click()
     shown = {
-        "Analyse": "#viewer svg.scan", "Annotate": "#annotate-viewer .viewer", "Review": "#review-list .picklist",
+        "Analyse": "#viewer .stage", "Annotate": "#annotate-viewer .stage", "Review": "#review-list .picklist",
         "Search": "#find-status p", "Insights": "#insights .insights", "Export": "#exchange", "Train": "#counts .cards",
         "Users": "#user-table table", "Help": "#help-text",
     }  # fmt: skip
     page.wait_for_selector(shown[name])
-    page.wait_for_timeout(600)
+    page.wait_for_timeout(1200)
 
 
 def set_theme(page: Any, theme: str) -> None:
@@ -167,7 +167,7 @@ def picture(page: Any, name: str) -> None:
         page.screenshot(path=str(Path(SCREENSHOTS) / f"{name}.png"))
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_every_tab_is_readable_in_both_themes_and_fits_every_screen(furnished: Desk, open_desk: Open) -> None:
     page = open_desk(furnished.url)
 
@@ -185,13 +185,15 @@ def test_every_tab_is_readable_in_both_themes_and_fits_every_screen(furnished: D
             page.wait_for_function("document.querySelector('.match img').naturalWidth > 100")
         page.wait_for_timeout(500)
 
-    assert tour(page, "", TABS, prepared) == []
+    wrong = tour(page, "", TABS, prepared)
+    assert wrong == [], "\n".join(wrong)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_an_empty_desk_is_readable_too(scripted: Desk, open_desk: Open) -> None:
     page = open_desk(scripted.url)
-    assert tour(page, "empty-", TABS) == []
+    wrong = tour(page, "empty-", TABS)
+    assert wrong == [], "\n".join(wrong)
 
 
 def test_the_chosen_theme_is_remembered_and_nothing_flashes(scripted: Desk, open_desk: Open) -> None:
@@ -226,7 +228,7 @@ def test_the_list_of_keys_is_that_of_the_keyboard(scripted: Desk, open_desk: Ope
     assert {key for _, keys in tables for key, text, runs in keys if runs and not text} <= aliases
     for tab in ("Analyse", "Search", "Insights"):
         page.get_by_role("tab", name=tab, exact=True).click()
-        page.wait_for_timeout(600)
+        page.wait_for_timeout(1200)
         page.keyboard.press("?")
         page.wait_for_selector("dialog.desk-help[open]")
         words = page.locator("dialog.desk-help").inner_text()

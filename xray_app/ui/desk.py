@@ -96,10 +96,13 @@ def _theme() -> gr.themes.Base:
             "checkbox_background_color", "checkbox_background_color_hover", "checkbox_background_color_focus",
         ),
         "rule": (
-            "block_border_color", "border_color_primary", "input_border_color", "button_secondary_border_color",
-            "table_border_color", "checkbox_label_border_color", "input_border_color_hover",
+            "block_border_color", "border_color_primary", "input_border_color", "table_border_color",
+            "checkbox_label_border_color", "input_border_color_hover",
         ),
-        "edge": ("checkbox_border_color", "checkbox_border_color_hover"),
+        "edge": (
+            "button_secondary_border_color", "button_secondary_border_color_hover", "checkbox_border_color",
+            "checkbox_border_color_hover",
+        ),
         "ink": ("body_text_color", "button_secondary_text_color", "table_text_color", "accordion_text_color"),
         "quiet": (
             "body_text_color_subdued", "block_label_text_color", "block_title_text_color", "block_info_text_color",
@@ -124,7 +127,7 @@ def _theme() -> gr.themes.Base:
     }  # fmt: skip
     values = {name: f"var(--{token})" for token, names in tokens.items() for name in names}
     dark = {f"{name}_dark": value for name, value in values.items() if hasattr(base, f"{name}_dark")}
-    return base.set(**values, **dark)
+    return base.set(**values, **dark, button_border_width="1px", input_border_width="1px")
 
 
 THEME = _theme()
