@@ -21,6 +21,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
+from starlette.routing import Mount
 
 from training import runs
 from xray_app import auth
@@ -36,6 +37,7 @@ from xray_app.store.database import Database
 from xray_app.taxonomy import load_taxonomy
 from xray_app.types import AdapterKind
 from xray_app.ui import desk
+from xray_app.ui.first_paint import FirstPaint
 from xray_app.vlm.load import load_vlm
 
 
@@ -89,7 +91,7 @@ def with_desk(services: Services) -> FastAPI:
         # The door let the request in, so somebody is signed in; every handler asks again who.
         return str(request.state.identity.username)
 
-    return gr.mount_gradio_app(
+    served = gr.mount_gradio_app(
         app,
         desk.build_desk(services),
         path="/desk",
@@ -105,6 +107,10 @@ def with_desk(services: Services) -> FastAPI:
         css=desk.CSS,
         head=desk.HEAD,
     )
+    for route in served.routes:
+        if isinstance(route, Mount) and route.path == "/desk":
+            route.app = FirstPaint(route.app)
+    return served
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -117,3 +117,22 @@ def test_a_model_that_does_not_load(
 
     monkeypatch.setattr(desk_app, "load_vlm", fails)
     assert cannot_start(capsys) == "The model is damaged.\n"
+
+
+def test_the_first_paint_is_in_the_chosen_theme(client: TestClient) -> None:
+    client.post("/signin", data={"username": "ann", "password": PASSWORD})
+    for cookie, theme in (("light", "light"), ("dark", "dark"), ('"><script>', "dark"), (None, "dark")):
+        if cookie is not None:
+            client.cookies.set("xray_theme", cookie)
+        page = client.get("/desk/", headers={"Accept": "text/html"})
+        assert page.status_code == 200
+        assert f'<html data-theme="{theme}"' in page.text
+        assert page.text.index("--ground:") < page.text.index("<script"), "colours come before anything runs"
+        assert int(page.headers["content-length"]) == len(page.content)
+        client.cookies.delete("xray_theme")
+    # Everything else passes as Gradio made it.
+    assert client.get("/desk/config", headers={"Accept": "text/html"}).json()["title"] == "X-ray desk"
+    client.cookies.clear()
+    client.cookies.set("xray_theme", "light")
+    assert 'data-theme="light"' in client.get("/signin").text
+    client.cookies.clear()

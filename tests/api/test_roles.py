@@ -21,6 +21,7 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("POST", "/v1/detect", "analyst", "scan"),
     ("GET", "/v1/analyses", "analyst", None),
     ("GET", "/v1/analyses/{analysis_id}", "analyst", None),
+    ("GET", "/v1/analyses/{analysis_id}/report", "analyst", None),
     ("GET", "/v1/scans/{scan_id}/image", "analyst", None),
     ("GET", "/v1/scans/{scan_id}/thumbnail", "analyst", None),
     ("GET", "/v1/bags/{bag_id}", "analyst", None),

@@ -155,6 +155,30 @@ def test_a_batch_is_cancelled_and_what_was_analysed_stays(scripted: Desk, open_d
     assert len(analyses.page(scripted.services.db, 100)[0]) == stored + 1
 
 
+def test_five_hundred_scans_show_progress_and_are_cancelled_by_key(
+    scripted: Desk, open_desk: Open, tmp_path: Path
+) -> None:
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for number in range(500):
+        (folder / f"{number:03}.jpg").write_bytes(KNIFE.read_bytes() + bytes([number % 256, number // 256]))
+    (folder / "001-broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    page = open_desk(scripted.url, "ana")
+    page.set_input_files(".intake input.folder", str(folder))
+    page.wait_for_selector("#refused li")
+    page.wait_for_function("document.querySelectorAll('#strip .tile').length > 2")
+    assert "of 501" in page.locator(".intake .progress-words").inner_text()
+    bar = page.locator(".intake [role=progressbar]")
+    assert 0 < int(bar.get_attribute("aria-valuenow")) < int(bar.get_attribute("aria-valuemax")) == 501
+    assert page.locator("#strip .tile img").first.get_attribute("src").endswith("/thumbnail"), "not the whole picture"
+    page.keyboard.press("Shift+X")
+    page.wait_for_selector(".intake .progress", state="hidden")
+    page.wait_for_timeout(1000)
+    stored = len(analyses.page(scripted.services.db, 500)[0])
+    assert 2 < stored < 400
+    assert "001-broken.jpg" in page.locator("#refused li").inner_text(), "the list stays until it is put away"
+
+
 def test_views_of_a_bag_side_by_side(scripted: Desk, open_desk: Open) -> None:
     page = open_desk(scripted.url, "ana")
     page.click("#scan-facts button")

@@ -150,6 +150,7 @@ def test_a_drift_is_said_in_words() -> None:
 def test_bars_are_as_tall_as_their_numbers() -> None:
     series = [("HIGH", "risk-high", [1, 0]), ("LOW", "risk-low", [3, 4])]
     chart = charts.stacked_bars(["2026-11-20", "2026-11-21"], series, "x")
+    assert chart.count("url(#bar-lines)") >= 2, "told apart without colour, in the chart and in its legend"
     bars = re.findall(r'<rect class="risk-[^>]*height="([\d.]+)"', chart.split("<ul")[0])
     tall = [float(one) for one in bars]
     assert tall == pytest.approx([43.5, 130.5, 174.0], abs=0.1)

@@ -8,7 +8,19 @@ from contextlib import asynccontextmanager
 import anyio.to_thread
 from fastapi import FastAPI
 
-from xray_app.api import envelope, exchange, feedback, gallery, insights, learning, queue, scans, sessions, sign_in_page
+from xray_app.api import (
+    envelope,
+    exchange,
+    feedback,
+    gallery,
+    insights,
+    learning,
+    queue,
+    reports,
+    scans,
+    sessions,
+    sign_in_page,
+)
 from xray_app.api.door import Door
 from xray_app.api.once import Once
 from xray_app.api.services import Services
@@ -34,6 +46,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     for module in (sessions, sign_in_page, scans, gallery, feedback, queue, insights, learning, exchange):
         app.include_router(module.router)
+    app.include_router(reports.router)
     envelope.install(app)
     app.add_middleware(Once, services=services)
     app.add_middleware(Door, services=services)  # added last: it stands before everything else

@@ -14,13 +14,18 @@ from xray_app import auth
 from xray_app.api.asking import Desk
 from xray_app.api.session import COOKIE, cookie_token, identity_of
 from xray_app.api.sessions import check_password
+from xray_app.api.theme import Theme, theme_of
 from xray_app.errors import DeskError, NotSignedIn
 
 router = APIRouter()
 
 STYLE = """
 :root { color-scheme: dark; --ground: #0c1116; --panel: #141b22; --line: #2a3541; --text: #e3e9ef;
-  --quiet: #93a1af; --accent: #4da3d9; --alarm: #f0a39b; }
+  --quiet: #93a1af; --accent: #4da3d9; --alarm: #f0a39b; --edge: #4a5a6a; --on-accent: #06121b;
+  --accent-hover: #6cb6e4; --alarm-edge: #6b3a36; --alarm-ground: #241817; }
+:root[data-theme=light] { color-scheme: light; --ground: #eef2f5; --panel: #fff; --line: #c3ccd5; --text: #16202a;
+  --quiet: #4a5866; --accent: #0a59a8; --alarm: #8f0d1a; --edge: #8795a3; --on-accent: #fff;
+  --accent-hover: #084a8c; --alarm-edge: #a90f1d; --alarm-ground: #fde3e5; }
 * { box-sizing: border-box; }
 body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 24px;
   background: var(--ground); color: var(--text);
@@ -33,13 +38,13 @@ form { margin-top: 24px; padding: 24px; background: var(--panel); border: 1px so
   border-radius: 10px; }
 label { display: block; margin-bottom: 6px; font-size: 14px; color: var(--quiet); }
 input { width: 100%; margin-bottom: 18px; padding: 10px 12px; font: inherit; color: var(--text);
-  background: var(--ground); border: 1px solid #4a5a6a; border-radius: 6px; }
-button { width: 100%; padding: 11px; font: inherit; font-weight: 600; color: #06121b;
+  background: var(--ground); border: 1px solid var(--edge); border-radius: 6px; }
+button { width: 100%; padding: 11px; font: inherit; font-weight: 600; color: var(--on-accent);
   background: var(--accent); border: 0; border-radius: 6px; cursor: pointer; }
-button:hover { background: #6cb6e4; }
+button:hover { background: var(--accent-hover); }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-.alarm { margin-bottom: 18px; padding: 10px 12px; color: var(--alarm); border: 1px solid #6b3a36;
-  border-radius: 6px; background: #241817; font-size: 14px; }
+.alarm { margin-bottom: 18px; padding: 10px 12px; color: var(--alarm); border: 1px solid var(--alarm-edge);
+  border-radius: 6px; background: var(--alarm-ground); font-size: 14px; }
 .note { margin-top: 20px; font-size: 14px; }
 """
 
@@ -60,14 +65,14 @@ MARK = (
 DEMONSTRATION = '<p class="note">Demonstration model: trained on simulated scans, not validated on any scanner.</p>'
 
 
-def sign_in_html(demonstration: bool, username: str = "", problem: str = "") -> str:
+def sign_in_html(demonstration: bool, username: str = "", problem: str = "", theme: Theme = "dark") -> str:
     """The page; `problem` is said above the fields, `username` is kept from the last attempt."""
     alarm = f'<p class="alarm" role="alert">{escape(problem)}</p>' if problem else ""
     name_focus, password_focus = ("", " autofocus") if username else (" autofocus", "")
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<!doctype html><html lang="en" data-theme="{theme}"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="dark"><link rel="icon" href="/favicon.ico">'
+        f'<meta name="color-scheme" content="{theme}"><link rel="icon" href="/favicon.ico">'
         f"<title>Sign in · X-ray screening desk</title><style>{STYLE}</style></head><body><main>"
         f"{MARK}<h1>X-ray screening desk</h1><p>Sign in to analyse scans.</p>"
         f'<form method="post" action="/signin">{alarm}'
@@ -100,7 +105,7 @@ def sign_in_page(request: Request, desk: Desk) -> Response:
     try:
         identity_of(request, desk)
     except NotSignedIn:
-        return _page(desk)
+        return _page(request, desk)
     return RedirectResponse("/desk", 303)
 
 
@@ -112,7 +117,7 @@ async def sign_in(request: Request, desk: Desk) -> Response:
     try:
         signed_in = await check_password(desk, username, password)
     except DeskError as error:
-        page = _page(desk, username, error.message)
+        page = _page(request, desk, username, error.message)
         page.status_code = error.http_status
         return page
     answer = RedirectResponse("/desk", 303)
@@ -139,10 +144,11 @@ def sign_out(request: Request, desk: Desk) -> Response:
     return answer
 
 
-def _page(desk: Desk, username: str = "", problem: str = "") -> HTMLResponse:
+def _page(request: Request, desk: Desk, username: str = "", problem: str = "") -> HTMLResponse:
     demonstration = "bundled" in (desk.settings.vlm, desk.settings.detector)
+    theme = theme_of(request.headers.get("cookie", ""))
     return HTMLResponse(
-        sign_in_html(demonstration, username, problem), headers={"Content-Security-Policy": PAGE_POLICY}
+        sign_in_html(demonstration, username, problem, theme), headers={"Content-Security-Policy": PAGE_POLICY}
     )
 
 

@@ -67,6 +67,19 @@ def get(db: Database, analysis_id: str) -> Analysis:
         return read(session, analysis_id)
 
 
+def analyst_of(db: Database, analysis_id: str) -> str:
+    """Who had the scan analysed.
+
+    Raises:
+        NotFound: no analysis has this id.
+    """
+    with db.read() as session:
+        row = session.get(AnalysisRow, analysis_id)
+        if row is None:
+            raise NotFound("There is no analysis with this id.")
+        return row.created_by
+
+
 def page(db: Database, limit: int = 50, after: str | None = None) -> tuple[list[Analysis], str | None]:
     """Analyses newest first, and the cursor of the next page (None at the end).
 

@@ -13,17 +13,13 @@
   const skip = number => ({ run: () => { if (skipping()) press(`annotate-skip-${number}`)(); } });
   // A second press meant for the scan before must not save the one that has just come up.
   const unhurried = id => () => { if (desk.work && desk.seconds() >= 0.6) press(id)(); };
-  const nothing = { run: () => {} };  // what Analyse alone does
-  const keys = {
-    "y": { run: unhurried("annotate-right"), help: "the prediction is right", group: "Annotate" },
-    "s": { run: unhurried("annotate-save"), help: "save, and on to the next", group: "Annotate" },
-    "q": { run: () => openSkips(!skipping()), help: "skip, with a reason (1 to 4)", group: "Annotate" },
-    "t": { run: press("annotate-next"), help: "take the next scan", group: "Annotate" },
-    "j": nothing, "k": nothing, "u": nothing, "1": skip(1), "2": skip(2), "3": skip(3), "4": skip(4),
-  };
-  // The viewer comes when the tab is first shown, with keys of its own; these join them before they are read.
-  const bring = () => { if (here() && desk.owner) Object.assign(desk.owner.actions, keys); };
-  for (const kind of ["keydown", "pointerdown"]) document.addEventListener(kind, bring, true);
+  desk.places.unshift({ name: "Annotate", here, keys: {
+    "t": { run: press("annotate-next"), help: "take the next scan" },
+    "y": { run: unhurried("annotate-right"), help: "the prediction is right" },
+    "s": { run: unhurried("annotate-save"), help: "save, and on to the next" },
+    "q": { run: () => openSkips(!skipping()), help: "skip, with a reason" },
+    "1": { ...skip(1), shown: "1 to 4", help: "the reason for skipping" }, "2": skip(2), "3": skip(3), "4": skip(4),
+  } });
   desk.subscribe(what => {
     if (!here()) return;
     if (what === "load") { clearTimeout(timer); openSkips(false); }
@@ -38,14 +34,12 @@
     if (event.target instanceof Element && event.target.closest("#annotate-skip")) openSkips(!skipping());
   });
 
-  // Review has no viewer, so its keys are read here.
-  const reviewKeys = { a: press("review-accept"), r: press("review-reject"), e: press("review-amend"), j: () => move(1), k: () => move(-1) };
-  document.addEventListener("keydown", event => {
-    if (!seen("#review-list") || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-    if (event.target instanceof Element && event.target.closest("input, textarea, select, [contenteditable=true]")) return;
-    const run = reviewKeys[event.key.toLowerCase()];
-    if (run) { event.preventDefault(); run(); }
-  });
+  desk.places.unshift({ name: "Review", here: () => Boolean(seen("#review-list")), keys: {
+    "a": { run: press("review-accept"), help: "accept the correction" },
+    "r": { run: press("review-reject"), help: "reject it" },
+    "e": { run: press("review-amend"), help: "amend it on Annotate" },
+    "j": { run: () => move(1), help: "next correction" }, "k": { run: () => move(-1), help: "previous correction" },
+  } });
   function move(by) {
     const picks = [...document.querySelectorAll("#review-list .pick")], now = picks.findIndex(pick => pick.getAttribute("aria-current") === "true");
     const next = picks[Math.min(picks.length - 1, Math.max(0, now + by))];

@@ -12,30 +12,42 @@ from math import ceil, log10
 WIDTH, HEIGHT = 640, 210
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 26
 
+# What tells stacked series apart besides colour, from below: plain, lines, dots.
+_TEXTURES = ("", "bar-lines", "bar-dots")
+_PATTERNS = (
+    '<defs><pattern id="bar-lines" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+    '<line class="texture" x1="0" x2="0" y1="0" y2="5"/></pattern>'
+    '<pattern id="bar-dots" width="6" height="6" patternUnits="userSpaceOnUse">'
+    '<circle class="texture" cx="3" cy="3" r="1.3"/></pattern></defs>'
+)
+
 Point = tuple[float, float, float] | None
 """A rate with the ends of its interval; None where there is none."""
 
 
 def stacked_bars(days: Sequence[str], series: Sequence[tuple[str, str, Sequence[float]]], what: str) -> str:
-    """Bars a day, stacked from below. Each series has a name, a CSS class and a value a day."""
+    """Bars a day, stacked from below. Each of at most three series has a name, a CSS class and a value a day."""
     sums = [sum(values[n] for _, _, values in series) for n in range(len(days))]
     most = _ceiling(max(sums, default=0))
     step = (WIDTH - LEFT - RIGHT) / max(len(days), 1)
-    parts = [_grid(most, lambda value: f"{value:g}"), _days(days, step)]
+    parts = [_PATTERNS, _grid(most, lambda value: f"{value:g}"), _days(days, step)]
     for n, day in enumerate(days):
         x, y = LEFT + n * step, float(HEIGHT - BOTTOM)
         told = ", ".join(f"{name} {values[n]:g}" for name, _, values in series)
         parts.append(f"<g><title>{escape(day)}: {sums[n]:g} {escape(what)} ({escape(told)})</title>")
-        for _, style, values in series:
+        for texture, (_, style, values) in zip(_TEXTURES, series, strict=False):
             tall = values[n] / most * (HEIGHT - TOP - BOTTOM)
             y -= tall
             if tall:
-                parts.append(
-                    f'<rect class="{style}" x="{x + step * 0.1:.1f}" y="{y:.1f}" width="{step * 0.8:.1f}" '
-                    f'height="{tall:.1f}"/>'
-                )
+                where = f'x="{x + step * 0.1:.1f}" y="{y:.1f}" width="{step * 0.8:.1f}" height="{tall:.1f}"'
+                parts.append(_bar(style, texture, where))
         parts.append(f'<rect class="sense" x="{x:.1f}" y="{TOP}" width="{step:.1f}" height="{HEIGHT - TOP}"/></g>')
-    return _svg("".join(parts), what) + _legend([(name, style) for name, style, _ in series])
+    return _svg("".join(parts), what) + _legend(
+        [
+            (name, _bar(style, texture, 'x="4" width="14" height="12"'))
+            for texture, (name, style, _) in zip(_TEXTURES, series, strict=False)
+        ]
+    )
 
 
 def rate_lines(days: Sequence[str], series: Sequence[tuple[str, Sequence[Point]]], what: str) -> str:
@@ -58,7 +70,7 @@ def rate_lines(days: Sequence[str], series: Sequence[tuple[str, Sequence[Point]]
                 f'<circle cx="{x:.1f}" cy="{_y(value):.1f}" r="4"/></g>'
             )
         parts.append(f'<polyline class="{style}" points="{" ".join(path)}"/>')
-    legend = [(name, f"line{place}") for place, (name, _) in enumerate(series[:5])]
+    legend = [(name, _line(f"line{place}")) for place, (name, _) in enumerate(series[:5])]
     return _svg("".join(parts), what) + _legend(legend)
 
 
@@ -110,16 +122,18 @@ def _svg(inside: str, what: str, height: int = HEIGHT) -> str:
     return f'<svg class="chart" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(what)}">{inside}</svg>'
 
 
+def _bar(style: str, texture: str, where: str) -> str:
+    plain = f'<rect class="{style}" {where}/>'
+    return plain + f'<rect fill="url(#{texture})" {where}/>' if texture else plain
+
+
+def _line(style: str) -> str:
+    return f'<g class="{style}"><polyline class="{style}" points="0,6 24,6"/><circle cx="12" cy="6" r="4"/></g>'
+
+
 def _legend(entries: Sequence[tuple[str, str]]) -> str:
     marks = "".join(
-        f'<li><svg viewBox="0 0 24 12" aria-hidden="true"><g class="{style}">'
-        + (
-            f'<polyline class="{style}" points="0,6 24,6"/><circle cx="12" cy="6" r="4"/>'
-            if style.startswith("line")
-            else f'<rect class="{style}" x="4" width="14" height="12"/>'
-        )
-        + f"</g></svg>{escape(name)}</li>"
-        for name, style in entries
+        f'<li><svg viewBox="0 0 24 12" aria-hidden="true">{mark}</svg>{escape(name)}</li>' for name, mark in entries
     )
     return f'<ul class="legend">{marks}</ul>'
 

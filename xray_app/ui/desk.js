@@ -11,7 +11,9 @@
     hovered: null,    // label, or id of one box, lit in both the picture and the items table
     chosen: null,     // label of the chosen box
     threshold: 0,     // confidence below which the models' boxes are not shown
-    actions: {},      // key -> {run, help, group}; the viewer's own come first
+    places: [],       // where keys hold: {name, here, keys: key -> {run, help, group}}; the first that is here wins
+    actions: {},      // the keys of Analyse
+    shared: {},       // the keys of every tab with a picture, beside the viewer's own
 
     /** Calls `listener(what)` at every change; `what` is "load", "edit", "hover", "threshold", "alarm" or "intake-done". */
     subscribe(listener) {
@@ -129,13 +131,21 @@
     "z": { run: press("undo-decision"), help: "undo the decision, for five seconds", group: "Decision" },
     "f": { run: () => desk.focusShown("#outcome", "#found textarea, #found input"), help: "say what the search found", group: "Decision" },
     "s": { run: press("save-correction"), help: "save the correction", group: "Correction" },
-    "c": { run: press("counts-from-boxes"), help: "take the counts from the boxes", group: "Correction" },
     "j": { run: () => move(1), help: "next scan", group: "Scans" },
     "k": { run: () => move(-1), help: "previous scan", group: "Scans" },
     "u": { run: press("add-files"), help: "add scans", group: "Scans" },
     "Shift+U": { run: press("add-folder"), help: "add a folder of scans", group: "Scans" },
-    "?": { run: help, help: "this list", group: "Scans" },
+    "Shift+X": { run: press("cancel-intake"), help: "cancel the scans that still wait to be analysed", group: "Scans" },
   });
+  Object.assign(desk.shared, {
+    "c": { run: press("counts-from-boxes"), help: "take the counts from the boxes", group: "Correction" },
+    "Ctrl+z": { run: () => desk.undo(), once: false, help: "undo an edit", group: "Correction" },
+    "Ctrl+y": { run: () => desk.redo(), once: false, help: "redo it (also Ctrl Shift Z)", group: "Correction" }, "Ctrl+Z": { run: () => desk.redo(), once: false },
+    "Shift+P": { run: () => desk.work && desk.report(desk.work.analysis_id), help: "report of the scan, to print", group: "Picture" },
+    "wheel": { mouse: true, help: "zoom", group: "Picture" }, "Space drag": { mouse: true, help: "move the picture", group: "Picture" },
+  });
+  /** A page of its own with everything about a scan; never the picture's own tab, which may hold unsaved edits. */
+  desk.report = id => window.open(`../v1/analyses/${encodeURIComponent(id)}/report`, "_blank", "noopener");
   function move(by) {
     const tiles = [...document.querySelectorAll("#strip [data-analysis]")];
     const now = tiles.findIndex(tile => tile.getAttribute("aria-current") === "true");
@@ -144,23 +154,33 @@
   }
   const typing = target => target instanceof Element && target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable=true]");
   const onScreen = () => [...document.querySelectorAll(".viewer-frame")].some(visible);
+  const viewersKeys = () => ({ ...desk.shared, ...(desk.owner ? desk.owner.actions : {}) });
+  const asked = () => visible(document.querySelector("#confirm"));
+  const answer = id => event => { event.target.blur(); press(id)(); };
+  desk.places.push(
+    { name: "The question about a HIGH bag", here: asked, keys: {
+      "Escape": { run: answer("keep-bag"), from: "*", help: "do not clear it" },
+      "Enter": { run: answer("clear-anyway"), from: "#decision-note", help: "in the note: clear it, with this reason" },
+    } },
+    { name: "Analyse", here: () => visible(document.querySelector("#viewer")), keys: desk.actions },
+    { name: "Picture and boxes", here: onScreen, get keys() { return viewersKeys(); } },
+    { name: "Everywhere", here: () => true, keys: { "?": { run: help, help: "this list" } } },
+  );
   document.addEventListener("keydown", event => {
-    // The question about a HIGH bag: Escape means no, also from within its note.
-    const asked = document.querySelector("#confirm");
-    if (event.key === "Escape" && visible(asked)) { event.target.blur(); press("keep-bag")(); return; }
-    if (event.key === "Enter" && visible(asked) && event.target.closest("#decision-note")) { event.preventDefault(); event.target.blur(); press("clear-anyway")(); return; }
-    if (typing(event.target) || !onScreen()) return;
-    if (document.querySelector("dialog[open]")) return;
-    const mod = event.ctrlKey || event.metaKey;
-    if (mod && event.key.toLowerCase() === "z") { event.preventDefault(); event.shiftKey ? desk.redo() : desk.undo(); return; }
-    if (mod && event.key.toLowerCase() === "y") { event.preventDefault(); desk.redo(); return; }
-    if ((mod && !event.key.startsWith("Arrow")) || event.altKey) return;
-    // A focused button keeps Enter and Space for itself.
-    if ((event.key === "Enter" || event.key === " ") && event.target.closest("button, a, summary")) return;
-    const name = mod ? `Ctrl+${event.key}` : event.shiftKey && event.key === "U" ? "Shift+U" : event.key;
-    const actions = { ...desk.actions, ...(desk.owner ? desk.owner.actions : {}) };
-    const action = actions[name] || (mod ? null : actions[name.toLowerCase()]);
-    if (action && !(event.repeat && action.once !== false)) { event.preventDefault(); action.run(event); }
+    if (document.querySelector("dialog[open]") || event.altKey) return;
+    const mod = event.ctrlKey || event.metaKey, key = event.key;
+    const names = [mod ? `Ctrl+${event.shiftKey && key.length === 1 ? key.toUpperCase() : key.length === 1 ? key.toLowerCase() : key}` : event.shiftKey && /^[A-Z]$/.test(key) ? `Shift+${key}` : key];
+    if (!mod) names.push(key.toLowerCase());
+    for (const place of desk.places) {
+      if (!place.here()) continue;
+      const action = names.map(name => place.keys[name]).find(Boolean);
+      if (!action || !action.run || (action.from ? !event.target.closest(action.from) : typing(event.target))) continue;
+      // A focused button keeps Enter and Space for itself.
+      if ((key === "Enter" || key === " ") && !action.from && event.target.closest("button, a, summary")) return;
+      if (event.repeat && action.once !== false) return;
+      if (action.run(event) !== false) event.preventDefault();
+      return;
+    }
   });
   let decidedAt = -Infinity;
   // A click meant for the bag before, or the second of a double click, decides
@@ -195,35 +215,40 @@
   };
   document.addEventListener("click", event => { const button = event.target instanceof Element && event.target.closest("#undo-decision"); if (button) button.classList.remove("offered"); });
 
+  /** All keys of all tabs, those that hold here first; read from the tables the keyboard reads. */
   function help() {
-    const dialog = document.createElement("dialog");
+    const dialog = document.createElement("dialog"), title = part(dialog, "h2", "Keys"), body = part(dialog, "div", "");
     dialog.className = "desk-help";
-    const title = document.createElement("h2");
-    title.textContent = "Keys";
-    const body = document.createElement("div");
     body.className = "desk-help-groups";
-    const groups = {};
-    for (const [key, action] of Object.entries({ ...desk.actions, ...(desk.owner ? desk.owner.actions : {}) })) if (action.help) (groups[action.group] ||= []).push([action.shown || key, action.help]);
-    (groups["Correction"] ||= []).push(["Ctrl Z", "undo"], ["Ctrl Y", "redo"]);
-    (groups["Picture"] ||= []).push(["wheel", "zoom"], ["Space drag", "move the picture"]);
-    for (const [name, rows] of Object.entries(groups)) {
-      const section = document.createElement("section");
-      const heading = document.createElement("h3");
-      heading.textContent = name;
-      section.append(heading);
-      for (const [key, text] of rows) {
-        const row = document.createElement("p"), kbd = document.createElement("kbd"), what = document.createElement("span");
-        kbd.textContent = key; what.textContent = text; row.append(kbd, what); section.append(row);
+    const taken = new Set(), ordered = [...desk.places.filter(place => place.here()), ...desk.places.filter(place => !place.here())];
+    for (const place of ordered) {
+      const here = place.here(), groups = {};
+      for (const [key, action] of Object.entries(place.keys)) {
+        const hidden = here && taken.has(key);  // another meaning of this key comes first here
+        if (here) taken.add(key);
+        if (action.help && !hidden) (groups[action.group || ""] ||= []).push([action.shown || (key.length > 1 ? key.replace("+", " ") : key), action.help]);
       }
-      body.append(section);
+      const section = part(body, "section", "");
+      section.className = here ? "here" : "elsewhere";
+      part(section, "h3", here ? place.name : `${place.name} (not open now)`);
+      for (const [name, rows] of Object.entries(groups)) {
+        if (name && name !== place.name) part(section, "h4", name);
+        for (const [key, text] of rows) { const row = part(section, "p", ""); part(row, "kbd", key); part(row, "span", text); }
+      }
+      if (!Object.keys(groups).length) section.remove();
     }
-    const close = document.createElement("button");
-    close.textContent = "Close (Esc)";
+    const close = part(dialog, "button", "Close (Esc)");
     close.onclick = () => dialog.close();
     dialog.onclose = () => dialog.remove();
-    dialog.append(title, body, close);
     document.body.append(dialog);
     dialog.showModal();
+    title.scrollIntoView();
+  }
+  function part(parent, name, words) {
+    const node = document.createElement(name);
+    node.textContent = words;
+    parent.append(node);
+    return node;
   }
   desk.help = help;
   desk.focusShown = (shown, field) => {
@@ -268,7 +293,4 @@
     if (chip) { desk.hover(chip.dataset.hoverLabel); chip.addEventListener("pointerleave", () => desk.hover(null), { once: true }); }
   });
   window.addEventListener("beforeunload", event => { if (desk.dirty()) event.preventDefault(); });
-  // The desk is dark by day and by night; Gradio would follow the browser's preference.
-  const dark = () => document.body.classList.add("dark");
-  document.addEventListener("DOMContentLoaded", () => { dark(); new MutationObserver(() => document.body.classList.contains("dark") || dark()).observe(document.body, { attributes: true, attributeFilter: ["class"] }); });
 })();

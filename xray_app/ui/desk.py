@@ -28,6 +28,8 @@ CSS += gallery.CSS + insights.CSS
 HEAD = f"<script>{(HERE / 'desk.js').read_text(encoding='utf-8')}</script>"
 CSS += (HERE / "annotate.css").read_text(encoding="utf-8")
 HEAD += f"<script>{(HERE / 'annotate.js').read_text(encoding='utf-8')}</script>"
+CSS += (HERE / "look.css").read_text(encoding="utf-8")
+HEAD += f"<script>{(HERE / 'look.js').read_text(encoding='utf-8')}</script>"
 _SYSTEM_FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
 
 
@@ -82,24 +84,50 @@ def demonstration(settings: Settings) -> bool:
 
 
 def _theme() -> gr.themes.Base:
-    """Dark by day and by night, in the system's own fonts: nothing is fetched from elsewhere."""
+    """Gradio's own parts in the desk's colours, which change with the theme; in the system's fonts."""
     base = gr.themes.Base(
         primary_hue="sky", neutral_hue="slate", radius_size="sm", spacing_size="sm", text_size="md",
         font=_SYSTEM_FONTS, font_mono=("ui-monospace", "Consolas", "monospace"),
     )  # fmt: skip
-    ground, panel, line, text, quiet = "#0b1016", "#121a23", "#26333f", "#dbe5ee", "#93a5b6"
-    values = {
-        "body_background_fill": ground, "background_fill_primary": panel, "background_fill_secondary": ground,
-        "block_background_fill": panel, "block_border_color": line, "border_color_primary": line,
-        "body_text_color": text, "body_text_color_subdued": quiet, "block_label_text_color": quiet,
-        "block_title_text_color": quiet, "input_background_fill": "#0d141c", "input_border_color": line,
-        "button_secondary_background_fill": "#1b2733", "button_secondary_background_fill_hover": "#253545",
-        "button_secondary_text_color": text, "button_secondary_border_color": line,
-        "button_primary_background_fill": "#1f6feb", "button_primary_background_fill_hover": "#3b82f6",
-        "button_primary_text_color": "#ffffff", "table_even_background_fill": panel,
-        "table_odd_background_fill": "#0f1720",
+    tokens = {
+        "ground": ("body_background_fill", "background_fill_secondary"),
+        "panel": (
+            "background_fill_primary", "block_background_fill", "table_even_background_fill", "panel_background_fill",
+            "checkbox_background_color", "checkbox_background_color_hover", "checkbox_background_color_focus",
+        ),
+        "rule": (
+            "block_border_color", "border_color_primary", "input_border_color", "table_border_color",
+            "checkbox_label_border_color", "input_border_color_hover",
+        ),
+        "edge": (
+            "button_secondary_border_color", "button_secondary_border_color_hover", "checkbox_border_color",
+            "checkbox_border_color_hover",
+        ),
+        "ink": ("body_text_color", "button_secondary_text_color", "table_text_color", "accordion_text_color"),
+        "quiet": (
+            "body_text_color_subdued", "block_label_text_color", "block_title_text_color", "block_info_text_color",
+        ),
+        "hint": ("input_placeholder_color",),
+        "field": ("input_background_fill", "input_background_fill_focus", "input_background_fill_hover"),
+        "stripe": ("table_odd_background_fill",),
+        "button": ("button_secondary_background_fill", "checkbox_label_background_fill"),
+        "button-hover": ("button_secondary_background_fill_hover", "checkbox_label_background_fill_hover"),
+        "chosen": ("color_accent_soft",),
+        "accent": (
+            "color_accent", "link_text_color", "link_text_color_hover", "link_text_color_active",
+            "link_text_color_visited", "border_color_accent", "input_border_color_focus",
+            "checkbox_background_color_selected", "checkbox_border_color_selected", "checkbox_border_color_focus",
+        ),
+        "save": ("button_primary_background_fill", "button_primary_border_color"),
+        "save-hover": ("button_primary_background_fill_hover", "button_primary_border_color_hover"),
+        "on-save": ("button_primary_text_color", "button_primary_text_color_hover"),
+        "high-ground": ("error_background_fill",),
+        "high": ("error_border_color", "error_icon_color"),
+        "error": ("error_text_color",),
     }  # fmt: skip
-    return base.set(**values, **{f"{name}_dark": value for name, value in values.items()})
+    values = {name: f"var(--{token})" for token, names in tokens.items() for name in names}
+    dark = {f"{name}_dark": value for name, value in values.items() if hasattr(base, f"{name}_dark")}
+    return base.set(**values, **dark, button_border_width="1px", input_border_width="1px")
 
 
 THEME = _theme()

@@ -38,21 +38,15 @@ function draw() {
       props.value = { ...JSON.parse(JSON.stringify(props.value)), chosen: item.id };
       trigger("select");
     });
-    row.append(button);
+    const report = add(row, "a", "Report", "match-report");
+    report.href = `../v1/analyses/${encodeURIComponent(item.id)}/report`;
+    report.target = "_blank"; report.rel = "noopener"; report.title = "report of this scan, to print (Shift P)";
+    report.setAttribute("aria-label", `report of ${item.filename}, to print`);
+    row.className = "match-item";
+    row.prepend(button);
     return row;
   }));
 }
-// Arrow keys go from tile to tile, so that a page is looked through without the mouse.
-element.addEventListener("keydown", event => {
-  const tiles = [...list.querySelectorAll(".match")], now = tiles.indexOf(document.activeElement);
-  if (now < 0) return;
-  const across = Math.max(1, tiles.filter(tile => tile.offsetTop === tiles[0].offsetTop).length);
-  const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: across, ArrowUp: -across }[event.key];
-  if (!by) return;
-  event.preventDefault();
-  const next = tiles[now + by];
-  if (next) next.focus();
-});
 let page = null;
 watch("value", () => {
   draw();

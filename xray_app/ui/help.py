@@ -27,7 +27,9 @@ opens one. *Insights* (annotators) shows traffic, corrections, detection and whe
 yours alone while you work. `Y`: the prediction is right. `S` saves and takes the next, `Q` skips with a reason. On
 *Review*, `A` accepts somebody else's correction, `R` rejects it with a comment, `E` opens it to be amended.
 
-Press `?` on *Analyse* for all keys. Unsaved edits stay in this browser tab until you save or undo them.
+`?` lists all keys of every tab. `Shift P` opens the report of a scan on one sheet of A4, to print; `Shift X` cancels
+the scans that still wait to be analysed. *Light* and *Dark* in the header are remembered by this browser.
+Unsaved edits stay in this browser tab until you save or undo them.
 
 ### What the colours and shapes mean
 

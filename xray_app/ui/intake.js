@@ -95,6 +95,8 @@ function draw() {
   const now = Math.min(all, done + 1), left = waiting.length + sent.length;
   words.textContent = !goOn.hidden ? `No answer at ${now} of ${all}` : `Analysing ${now} of ${all}${perScan && left * perScan > 20 ? `, ${Math.ceil(left * perScan / 60)} min` : ""}`;
   bar.style.width = `${all ? (100 * done) / all : 0}%`;
+  bar.parentElement.setAttribute("aria-valuenow", done);
+  bar.parentElement.setAttribute("aria-valuemax", all);
   if (!refused.length) { refusedHere.replaceChildren(); return; }
   const box = document.createElement("div"), title = document.createElement("strong"), list = document.createElement("ul"), away = document.createElement("button");
   box.className = "refused";

@@ -84,7 +84,7 @@ add.addEventListener("input", event => {
   if (entry) { insert(entry.name); add.value = ""; }
 });
 element.querySelector("#counts-from-boxes").addEventListener("click", countsFromBoxes);
-desk.actions["a"] = { run: () => add.focus(), help: "add an item", group: "Correction" };
+desk.shared["a"] = { run: () => add.focus(), help: "add an item", group: "Correction" };
 // A redraw under somebody's fingers would take the field they are typing in.
 desk.subscribe(what => { if (what !== "hover" || !body.contains(document.activeElement)) draw(); });
 draw();

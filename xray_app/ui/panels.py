@@ -244,6 +244,8 @@ def header(username: str, role: str, demonstration: bool) -> str:
     return (
         f'<header class="desk-head"><span class="desk-name">X-ray desk</span>{badge}<span class="desk-user">'
         f"<b>{escape(username)}</b> <span>{escape(role)}</span></span>"
+        '<button type="button" class="theme" title="Light or dark; this browser remembers it">'
+        '<span class="to-light">☀ Light</span><span class="to-dark">☾ Dark</span></button>'
         '<form method="post" action="../signout"><button type="submit">Sign out</button></form></header>'
     )
 

@@ -35,7 +35,7 @@ function draw() {
     const picture = document.createElement("img");
     picture.loading = "lazy"; picture.decoding = "async"; picture.alt = "";
     picture.addEventListener("error", () => { picture.style.visibility = "hidden"; });
-    picture.src = `../v1/scans/${encodeURIComponent(item.scan_id)}/image`;
+    picture.src = `../v1/scans/${encodeURIComponent(item.scan_id)}/thumbnail`;
     button.append(picture);
     text(button, "span", item.level, "tile-level");
     text(button, "span", item.filename, "tile-name");

@@ -82,7 +82,7 @@ function enter() {
 function letGo() { selected = null; proposed = null; arm(false); draw(); }
 const acts = {
   fit, in: () => zoom(1.3), out: () => zoom(1 / 1.3), draw: () => arm(!arming), boxes: () => { hidden = !hidden; draw(); },
-  ghosts: () => { ghosts = !ghosts; draw(); }, undo: () => desk.undo(), redo: () => desk.redo(), help: () => desk.help(),
+  ghosts: () => { ghosts = !ghosts; draw(); }, undo: () => desk.undo(), redo: () => desk.redo(), help: () => desk.help(), report: () => work() && desk.report(work().analysis_id),
 };
 const filterKeys = { b: ["grey", "black and white"], n: ["negative", "negative"], o: ["organic", "organic only, by colour"], m: ["metal", "metal only, by colour"], h: ["high", "high penetration: see into dense parts"], l: ["low", "low penetration: see thin parts"], t: ["contrast", "stronger contrast"], e: ["edge", "edge enhancement"], r: ["plain", "picture as scanned"] };
 for (const [key, [name, help]] of Object.entries(filterKeys)) mine.actions[key] = { run: () => apply(name), help, group: "Filters" };

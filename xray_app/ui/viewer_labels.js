@@ -83,18 +83,21 @@ function closeRelabel(refocus) {
   if (open) { draw(); if (refocus) svg.focus({ preventScroll: true }); }
 }
 typed.addEventListener("input", () => { active = 0; suggest(); });
+function takeRow(index) { const found = matches()[index]; if (found) take(found); return Boolean(found); }
+function step(by) { active += by; suggest(); return true; }
+// No class of any taxonomy so far has a digit in its name: a digit takes the row that bears it.
+const naming = {
+  "ArrowDown": { run: () => step(1), shown: "arrows", help: "another name of the list" }, "ArrowUp": { run: () => step(-1) },
+  "Enter": { run: () => takeRow(active) || true, help: "take the marked name" },
+  "Ctrl+Enter": { run: () => { if (takeRow(active)) desk.press("save-correction"); return true; }, help: "take it and save the correction" },
+  "Escape": { run: () => { closeRelabel(true); return true; }, help: "close the list" },
+};
+for (let digit = 1; digit <= 9; digit++) naming[digit] = { run: () => takeRow(digit - 1), ...(digit === 1 && { shown: "1 to 9", help: "take the name with this number" }) };
 typed.addEventListener("keydown", event => {
-  if (event.key === "ArrowDown" || event.key === "ArrowUp") { event.preventDefault(); active += event.key === "ArrowDown" ? 1 : -1; suggest(); }
-  else if (event.key === "Enter") {
-    event.preventDefault();
-    const found = matches()[active];
-    if (found) { take(found); if (event.ctrlKey || event.metaKey) desk.press("save-correction"); }
-  } else if (/^[1-9]$/.test(event.key) && !event.ctrlKey && !event.metaKey) {
-    // No class of any taxonomy so far has a digit in its name: a digit takes the row that bears it.
-    const found = matches()[Number(event.key) - 1];
-    if (found) { event.preventDefault(); take(found); }
-  }
-  else if (event.key === "Escape") { event.preventDefault(); closeRelabel(true); }
+  const action = naming[(event.ctrlKey || event.metaKey ? "Ctrl+" : "") + event.key];
+  if (action && action.run()) event.preventDefault();
   event.stopPropagation();
 });
+// For the list of keys; while it is open the field itself reads them.
+if (!desk.places.some(place => place.name === "Naming a box")) desk.places.push({ name: "Naming a box", here: () => false, keys: naming });
 typed.addEventListener("blur", () => setTimeout(() => { if (document.activeElement !== typed) closeRelabel(false); }, 150));

@@ -1,0 +1,53 @@
+"""The scan report, to print."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse
+from PIL import Image
+
+from xray_app.api.asking import Analyst, Desk
+from xray_app.scan import browser_picture
+from xray_app.store import analyses, corrections, decisions, outcomes, scans
+from xray_app.ui.scan_report import POLICY, Reported, document
+
+router = APIRouter(prefix="/v1")
+
+LONGEST_SIDE = 1600
+"""Of the picture in a report, in pixels: 400 to the inch on the paper."""
+
+
+@router.get("/analyses/{analysis_id}/report")
+def scan_report(analysis_id: str, who: Analyst, desk: Desk) -> HTMLResponse:
+    """One analysis as a page of A4: picture with boxes, items, risk, both models' words, and who did what."""
+    analysis = analyses.get(desk.db, analysis_id)
+    path, _ = scans.scan_path(desk.db, analysis.scan.id)
+    picture, media_type = _for_paper(*browser_picture(path.read_bytes(), desk.limits))
+    told = Reported(
+        analysis=analysis,
+        analyst=analyses.analyst_of(desk.db, analysis_id),
+        picture=picture,
+        media_type=media_type,
+        revisions=corrections.list(desk.db, analysis_id),
+        decisions=decisions.list(desk.db, analysis_id),
+        outcomes=outcomes.list(desk.db, analysis_id),
+        demonstration="bundled" in (desk.settings.vlm, desk.settings.detector),
+        printed_by=who.username,
+        printed_at=datetime.now(UTC),
+    )
+    return HTMLResponse(document(told), headers={"Content-Security-Policy": POLICY})
+
+
+def _for_paper(content: bytes, media_type: str) -> tuple[bytes, str]:
+    """The picture no larger than paper shows it; a small one as it is."""
+    with Image.open(io.BytesIO(content)) as picture:
+        if max(picture.size) <= LONGEST_SIDE:
+            return content, media_type
+        small = picture.convert("RGB")
+    small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=88)
+    return out.getvalue(), "image/jpeg"
