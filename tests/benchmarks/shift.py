@@ -37,7 +37,6 @@ from xray_app.settings import ROOT
 from xray_app.store.database import Database
 
 PEOPLE = {"ana": (Analyst, "analyst"), "nora": (Annotator, "annotator"), "ben": (Reviewer, "annotator")}
-START_SECONDS = 300
 
 
 class Process:
@@ -64,9 +63,9 @@ class Process:
                 command, cwd=ROOT, env=os.environ | {"HF_HUB_OFFLINE": "1"}, stdout=log, stderr=log
             )
 
-    async def serves(self) -> None:
+    async def serves(self, patience: float) -> None:
         """Waits until it answers."""
-        until = time.monotonic() + START_SECONDS
+        until = time.monotonic() + patience
         while time.monotonic() < until:
             if self.process.poll() is not None:
                 raise RuntimeError(f"the desk ended: {(self.folder / 'desk.log').read_text()[-2000:]}")
@@ -75,7 +74,7 @@ class Process:
                 return
             except OSError:
                 await asyncio.sleep(0.3)
-        raise RuntimeError(f"no desk after {START_SECONDS} s")
+        raise RuntimeError(f"no desk after {patience:.0f} s")
 
     def kill(self) -> None:
         self.process.kill()
@@ -89,7 +88,7 @@ async def work(folder: Path, seconds: float, seed: int, patience: float) -> tupl
     site = Site(desk.url, folder, patience)
     chromium = next(filter(None, map(shutil.which, NAMES)), None)
     try:
-        await desk.serves()
+        await desk.serves(site.patience)
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
             people: list[Person] = []
@@ -112,7 +111,7 @@ async def fall(desk: Process, site: Site, after: float) -> None:
     await asyncio.to_thread(desk.kill)
     await asyncio.sleep(1)
     desk.start()
-    await desk.serves()
+    await desk.serves(site.patience)
     site.up, site.away_until = True, time.monotonic()
 
 
@@ -146,7 +145,12 @@ def main() -> int:
     told = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     told.add_argument("--minutes", type=float, default=10)
     told.add_argument("--seed", type=int, default=1)
-    told.add_argument("--patience", type=float, default=60, help="seconds after which no answer is a fault")
+    told.add_argument(
+        "--patience",
+        type=float,
+        default=60,
+        help="seconds after which no answer is a fault; the desk starts within as many",
+    )
     told.add_argument("--tiny", action="store_true", help="half a minute")
     chosen = told.parse_args()
     found, words = run(0.5 if chosen.tiny else chosen.minutes, chosen.seed, chosen.patience)

@@ -72,9 +72,14 @@ class Person:
         page = await self.context.new_page()
         page.set_default_timeout(self.site.patience * 1000)
         page.on("dialog", lambda dialog: dialog.accept())
-        page.on("pageerror", lambda error: self.ledger.faults.append(f"{self.name}'s page: {error}"))
+        page.on("pageerror", self.took_down)
         await page.goto(f"{self.site.url}/desk/")
         return page
+
+    def took_down(self, error: BrowserError) -> None:
+        """An error the page threw; that a line is cut is no error of the page's."""
+        if not re.search("fetch|network|connection", str(error), re.IGNORECASE):
+            self.ledger.faults.append(f"{self.name}'s page: {error}")
 
     async def ready(self, page: Page | None = None) -> None:
         page = page or self.page
@@ -153,6 +158,14 @@ class Person:
         found: dict[str, Any] = await (page or self.page).evaluate("JSON.parse(JSON.stringify(xrayDesk.work))")
         return found
 
+    def judge(self, act: Act, word: str, began: float) -> None:
+        """What is known of an act that began then, by what the screen showed of it."""
+        self.ledger.seen[word] += 1
+        if word in ("saved", "done"):
+            act.fate = "stored"
+        elif word == "conflict" or (word in ("warned", "alarm", "already") and self.site.undisturbed(began)):
+            act.fate = "refused"  # a desk that falls may have stored it before it could say so
+
     # --- editing ----------------------------------------------------------------------------------------------
 
     async def draw(self, page: Page | None = None) -> Content:
@@ -197,11 +210,9 @@ class Person:
             page, before, saved="/Revision \\d+.* saved/.test(said)", conflict=CONFLICT, alarm=ALARM, warned=WARNED
         )
         word, _, said = told.partition("|")
-        self.ledger.seen[word] += 1
-        if word == "saved":
-            act.fate, act.revision = "stored", int(re.findall(r"Revision (\d+)", said)[0])
-        elif word != "alarm" or self.site.undisturbed(began):  # a desk that falls may have stored before
-            act.fate = "refused"
+        self.judge(act, word, began)
+        if act.fate == "stored":
+            act.revision = int(re.findall(r"Revision (\d+)", said)[0])
         return act
 
     def key(self, page: Page, name: str) -> Callable[[], Awaitable[None]]:

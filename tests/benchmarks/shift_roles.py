@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from playwright.async_api import Error as BrowserError
 from playwright.async_api import Page
 
 from tests.benchmarks.shift_ledger import Act
@@ -83,10 +85,7 @@ class Analyst(Person):
             await page.locator("svg.scan:visible").focus()
             await page.keyboard.press({"REVIEW": "2", "SEARCH": "3"}[word])
         told = await self.outcome(page, before, done=DECIDED, already=ALREADY, alarm=ALARM, warned=WARNED)
-        if told.startswith("done"):
-            act.fate = "stored"
-        elif not told.startswith("alarm") or self.site.undisturbed(began):
-            act.fate = "refused"
+        self.judge(act, told.partition("|")[0], began)
         return act
 
     async def decide_and_undo(self) -> None:
@@ -94,28 +93,13 @@ class Analyst(Person):
         made = await self._decide()
         if made.fate != "stored":
             return
-        act = self.ledger.did(self.name, "undo", made.about, made.what)
-        before = await self.fresh(self.page)
-        began = time.monotonic()
-        await self.page.evaluate("document.activeElement && document.activeElement.blur()")
-        await self.page.keyboard.press("z")
-        # The offer lasts five seconds, which a busy machine may need to press a key.
-        gone = (
-            "document.querySelector('#undo-decision.offered') === null && !seen('#desk-alarm') && performance.now() > "
-        )
-        now = await self.page.evaluate("performance.now()")
-        told = await self.outcome(
-            self.page,
-            before,
-            undone="/Taken back/.test(said)",
-            warned=WARNED,
-            alarm=ALARM,
-            over=f"{gone}{now + 20_000}",
-        )
-        if told.startswith("undone"):
-            act.fate = "stored"
-        elif not told.startswith("alarm") or self.site.undisturbed(began):
-            act.fate = "refused"
+        before, began = await self.fresh(self.page), time.monotonic()
+        with suppress(BrowserError):  # the offer lasts five seconds, which a busy machine may need to show it
+            await self.page.wait_for_selector("#undo-decision.offered", timeout=4000)
+            act = self.ledger.did(self.name, "undo", made.about, made.what)
+            await self.page.click("#undo-decision", timeout=1000)
+            told = await self.outcome(self.page, before, done="/Taken back/.test(said)", warned=WARNED, alarm=ALARM)
+            self.judge(act, told.partition("|")[0], began)
 
     async def correct(self) -> None:
         await self.choose()
@@ -255,10 +239,7 @@ class Annotator(Person):
         await self.page.wait_for_selector("#annotate-skips.open")
         await self.page.keyboard.press(self.rng.choice("1234"))
         told = await self.outcome(self.page, before, done="/Skipped/.test(said)", alarm=ALARM, warned=WARNED)
-        if told.startswith("done"):
-            act.fate = "stored"
-        elif not told.startswith("alarm") or self.site.undisturbed(began):
-            act.fate = "refused"
+        self.judge(act, told.partition("|")[0], began)
 
     async def settle(self, page: Page, act: Act) -> None:
         if not await page.locator("#annotate-conflict .conflict:not(.merged)").is_visible():
@@ -311,7 +292,7 @@ class Reviewer(Annotator):
         told = await page.locator("#review-facts").inner_text()
         return str(await chosen.first.get_attribute("data-analysis")), int(told.split("revision ")[1].split(":")[0])
 
-    async def judge(self, status: str, key: str) -> None:
+    async def review(self, status: str, key: str) -> None:
         found = await self.at_review()
         if found is None:
             return
@@ -324,17 +305,13 @@ class Reviewer(Annotator):
         await self.page.click(f"#review-{key}")
         said = f"/Revision {found[1]} {status}/.test(said)"
         told = await self.outcome(self.page, before, done=said, alarm=ALARM, warned=WARNED)
-        self.ledger.seen["review_" + told.partition("|")[0]] += 1
-        if told.startswith("done"):
-            act.fate = "stored"
-        elif not told.startswith("alarm") or self.site.undisturbed(began):
-            act.fate = "refused"
+        self.judge(act, told.partition("|")[0], began)
 
     async def accept(self) -> None:
-        await self.judge("accepted", "accept")
+        await self.review("accepted", "accept")
 
     async def reject(self) -> None:
-        await self.judge("rejected", "reject")
+        await self.review("rejected", "reject")
 
     async def amend(self) -> None:
         found = await self.at_review()

@@ -23,6 +23,11 @@ from xray_app.store.database import Database
 from xray_app.taxonomy import load_taxonomy
 from xray_app.types import Role
 
+# Both models name the same, so that a prediction may be right as it is.
+AGREED = (
+    "Items detected: 1 knife (threat), 1 scissors (threat), 1 plastic bottle. Security risk: HIGH - knife detected."
+)
+
 
 def main(folder: str, port: str, *users: str) -> None:
     settings = Settings(data_dir=Path(folder), port=int(port), vlm="bundled", detector="bundled", review="required")
@@ -33,7 +38,7 @@ def main(folder: str, port: str, *users: str) -> None:
     for name, _, role in (user.partition(":") for user in users):
         with suppress(Conflict):
             auth.add_user(db, name, ADMIN_PASSWORD, Role(role))
-    analyser = Analyser(ScriptedVlm(), ScriptedDetector(), taxonomy, policy)
+    analyser = Analyser(ScriptedVlm(AGREED), ScriptedDetector(), taxonomy, policy)
     services = Services(settings, db, taxonomy, policy, analyser, lambda run: None)
     app.serve(services, app.listen(settings.host, settings.port))
 

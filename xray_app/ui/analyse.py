@@ -216,7 +216,7 @@ class AnalyseTab:
         except OSError as error:
             raise BadScan("the upload is gone; add it again.") from error
         scans = read_scans(content, file.name, limits, **told)
-        found = [(self._came_before(who, scan) if resent else None) or self._stored(who, scan) for scan in scans]
+        found = [self._stored(who, scan, resent) for scan in scans]
         return found[0]
 
     def _came_before(self, who: Identity, scan: Scan) -> Analysis | None:
@@ -229,8 +229,12 @@ class AnalyseTab:
                 return one.analysis
         return None
 
-    def _stored(self, who: Identity, scan: Scan) -> Analysis:
+    def _stored(self, who: Identity, scan: Scan, resent: bool) -> Analysis:
+        if resent and (before := self._came_before(who, scan)):
+            return before
         analysis = self.services.analyser.analyse(scan)
+        if resent and (before := self._came_before(who, scan)):
+            return before  # the first sending was still being read when this one came
         return analyses.save_with_scan(
             self.services.db, analysis.scan, scan.content, scan.media_type, analysis, who.username, look_of(scan.image)
         )

@@ -38,6 +38,20 @@
     if (event.target instanceof Element && event.target.closest("#annotate-skip")) openSkips(!skipping());
   });
 
+  // A second press meant for the correction before must not judge the one that has just come up.
+  let proposedAt = -Infinity;
+  const watched = new WeakSet();
+  const watch = () => {
+    const facts = document.querySelector("#review-facts");
+    if (!facts || watched.has(facts)) return;
+    watched.add(facts);
+    new MutationObserver(() => { proposedAt = performance.now(); }).observe(facts, { childList: true, subtree: true, characterData: true });
+  };
+  for (const kind of ["keydown", "pointerdown"]) document.addEventListener(kind, watch, true);
+  document.addEventListener("click", event => {
+    const judges = event.target instanceof Element && event.target.closest("#review-accept, #review-reject");
+    if (judges && (event.detail > 1 || performance.now() - proposedAt < 600)) event.stopImmediatePropagation();
+  }, true);
   // Review has no viewer, so its keys are read here.
   const reviewKeys = { a: press("review-accept"), r: press("review-reject"), e: press("review-amend"), j: () => move(1), k: () => move(-1) };
   document.addEventListener("keydown", event => {
