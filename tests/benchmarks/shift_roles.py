@@ -68,6 +68,9 @@ class Analyst(Person):
         await page.wait_for_function(SHOWN, arg=[wanted, before])
         await page.wait_for_function(UNHURRIED)
 
+    async def reopen(self, id: str) -> None:
+        await self.choose(id=id)
+
     async def decide(self) -> None:
         await self.choose()
         await self._decide()
@@ -198,6 +201,9 @@ class Annotator(Person):
         self.since = time.monotonic()
         await self.page.wait_for_function(UNHURRIED)
         return True
+
+    async def reopen(self, id: str) -> None:
+        await self.at_queue()  # what one holds comes first
 
     async def holding(self) -> dict[str, Any]:
         """Until now the scan was this person's."""
