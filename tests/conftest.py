@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
-from sqlalchemy import create_engine
-from sqlalchemy.schema import CreateSchema
+from sqlalchemy import create_engine, make_url
+from sqlalchemy.schema import CreateSchema, DropSchema
 
 # Before any library looks: a test that would download something fails instead.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -48,25 +48,41 @@ def _cheap_passwords() -> None:
 
 
 @pytest.fixture
-def db(tmp_path: Path) -> Iterator[Database]:
+def db(tmp_path: Path, database_url: Callable[[Path], str]) -> Iterator[Database]:
     """An empty store in a folder of its own."""
     data_dir = tmp_path / "data"
-    opened = Database.open(_fresh_url(data_dir), data_dir)
+    opened = Database.open(database_url(data_dir), data_dir)
     yield opened
     opened.close()
 
 
-def _fresh_url(data_dir: Path) -> str:
-    """SQLite, or a new schema of the PostgreSQL that XRAY_TEST_DATABASE_URL names."""
+@pytest.fixture
+def database_url() -> Iterator[Callable[[Path], str]]:
+    """Gives the URL of an empty database: SQLite in the folder, or a schema of XRAY_TEST_DATABASE_URL's PostgreSQL.
+
+    Another folder is another database. The schemas are dropped afterwards, so databases are closed before.
+    """
     server = os.environ.get("XRAY_TEST_DATABASE_URL")
-    if not server:
-        return f"sqlite:///{data_dir / 'xray.db'}"
-    schema = f"test_{uuid4().hex}"
+    made: list[str] = []
+
+    def url_for(data_dir: Path) -> str:
+        if not server:
+            return f"sqlite:///{data_dir / 'xray.db'}"
+        made.append(f"test_{uuid4().hex}")
+        _on_server(server, CreateSchema(made[-1]))
+        url = make_url(server).update_query_dict({"options": f"-csearch_path={made[-1]}"})
+        return url.render_as_string(hide_password=False)
+
+    yield url_for
+    for schema in made:
+        _on_server(str(server), DropSchema(schema, cascade=True))
+
+
+def _on_server(server: str, statement: CreateSchema | DropSchema) -> None:
     engine = create_engine(server)
     with engine.begin() as connection:
-        connection.execute(CreateSchema(schema))
+        connection.execute(statement)
     engine.dispose()
-    return f"{server}?options=-csearch_path%3D{schema}"
 
 
 @pytest.fixture(scope="session")

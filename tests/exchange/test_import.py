@@ -37,9 +37,9 @@ def analysed() -> list[Scan]:
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> Iterator[Database]:
+def other(tmp_path: Path, database_url: Callable[[Path], str]) -> Iterator[Database]:
     """Another desk's store."""
-    opened = Database.open(f"sqlite:///{tmp_path / 'other' / 'xray.db'}", tmp_path / "other")
+    opened = Database.open(database_url(tmp_path / "other"), tmp_path / "other")
     yield opened
     opened.close()
 

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
 from tests.conftest import MakeAnalysis, png, scan_facts
-from xray_app.errors import StorageFailed
-from xray_app.store import analyses, audit, corrections, decisions, outcomes, scans
+from xray_app.errors import Busy, StorageFailed
+from xray_app.store import analyses, audit, corrections, database, decisions, outcomes, scans
 from xray_app.store.database import ABANDONED_SECONDS, INCOMING, Database
 from xray_app.store.tables import Base
 from xray_app.taxonomy import Taxonomy
@@ -33,23 +34,23 @@ def test_the_migrated_tables_are_the_models(db: Database) -> None:
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_opening_again_keeps_everything(tmp_path: Path) -> None:
-    first = _open(tmp_path / "data")
+def test_opening_again_keeps_everything(tmp_path: Path, database_url: Callable[[Path], str]) -> None:
+    url = database_url(tmp_path)
+    first = Database.open(url, tmp_path / "data")
     audit.add(first, "anna", "tested")
     first.close()
-    second = _open(tmp_path / "data")
+    second = Database.open(url, tmp_path / "data")
     assert [entry.what for entry in audit.newest(second)] == ["tested"]
     second.close()
 
 
-def test_several_processes_may_open_a_new_folder_at_once(tmp_path: Path) -> None:
+def test_several_processes_may_open_a_new_folder_at_once(tmp_path: Path, database_url: Callable[[Path], str]) -> None:
     code = (
         "import sys, pathlib\n"
         "from xray_app.store.database import Database\n"
-        "d = pathlib.Path(sys.argv[1])\n"
-        "Database.open(f'sqlite:///{d}/xray.db', d).close()\n"
+        "Database.open(sys.argv[2], pathlib.Path(sys.argv[1])).close()\n"
     )
-    command = [sys.executable, "-c", code, str(tmp_path / "data")]
+    command = [sys.executable, "-c", code, str(tmp_path / "data"), database_url(tmp_path / "data")]
     started = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
     errors = [process.communicate(timeout=60)[1] for process in started]
     assert [process.returncode for process in started] == [0] * 4, errors
@@ -179,6 +180,22 @@ def test_a_scan_is_not_lost_when_the_same_bytes_fail_elsewhere(db: Database, mak
     with pytest.raises(RuntimeError), scans.saving(db, facts, content, "image/png"):
         raise RuntimeError("again, but the scan was there before")
     assert scans.scan_path(db, facts.id)[0].read_bytes() == content
+
+
+def test_a_reader_sees_one_state_while_others_write(db: Database) -> None:
+    with db.read() as session:
+        before = session.execute(text("SELECT count(*) FROM audit_entries")).scalar_one()
+        audit.add(db, "anna", "tested")
+        assert session.execute(text("SELECT count(*) FROM audit_entries")).scalar_one() == before
+    assert len(audit.newest(db)) == before + 1
+
+
+def test_a_writer_that_waits_too_long_is_told_so(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 1)
+    impatient = Database.open(db.engine.url.render_as_string(hide_password=False), db.data_dir)
+    with db.write(), pytest.raises(Busy), impatient.write():
+        pass
+    impatient.close()
 
 
 def test_what_was_saved_survives_a_kill(db: Database, stored: MakeAnalysis, taxonomy: Taxonomy) -> None:

@@ -5,23 +5,18 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import update
 
 from xray_app.errors import BadInput, Conflict
 from xray_app.store import idempotency
 from xray_app.store.database import Database
 from xray_app.store.idempotency import ABANDONED, StoredAnswer
+from xray_app.store.tables import IdempotencyRow
 
 
 def _age(db: Database, by: timedelta) -> None:
     with db.write() as session:
-        session.execute(
-            text("UPDATE idempotency_keys SET created_at = :then"), {"then": _stored(datetime.now(UTC) - by)}
-        )
-
-
-def _stored(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M:%S.%f")
+        session.execute(update(IdempotencyRow).values(created_at=datetime.now(UTC) - by))
 
 
 def test_the_second_request_gets_the_first_answer(db: Database) -> None:

@@ -91,6 +91,22 @@ def test_a_broken_file_is_named_and_the_rest_go_on(
     assert len(analyses.page(services.db, 10)[0]) == 1
 
 
+def test_files_sent_again_after_a_silence_are_not_analysed_twice(
+    tab: AnalyseTab, analyst: Identity, services: Services, upload: Any
+) -> None:
+    def send(*shades: int, resent: bool = True) -> None:
+        files = [upload("bag.png", shade=shade) for shade in shades]
+        list(tab.add_scans(analyst, files, None, None, None, None, {"resent": resent}))
+
+    send(200, resent=False)
+    send(200, 90)  # the first had come in before the desk fell silent
+    assert len(analyses.page(services.db, 10)[0]) == 2
+    add(tab, Identity("ben", Role.ANALYST), upload("bag.png", shade=20))
+    send(20)  # what somebody else sent is theirs
+    send(90, resent=False)  # and who adds a scan anew has it analysed anew
+    assert len(analyses.page(services.db, 10)[0]) == 5
+
+
 def test_a_path_outside_the_upload_folder_is_refused(tab: AnalyseTab, analyst: Identity, tmp_path: Path) -> None:
     secret = tmp_path / "secret.png"
     secret.write_bytes(b"x")

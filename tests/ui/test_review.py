@@ -145,6 +145,20 @@ def test_a_rejection_needs_its_reason_and_sends_the_scan_back(
     assert "Revision 1 by ana was rejected" in page[tab.facts]
 
 
+def test_nobody_judges_what_the_page_does_not_show_yet(
+    tab: ReviewTab, services: Services, stored: MakeAnalysis
+) -> None:
+    first, second = stored(shade=1), stored(shade=2)
+    for analysis in (first, second):
+        correct(services, analysis, "ana", KNIFE, knife=1)
+    before = tab.choose(BEN, {"chosen": first.id})
+    now = tab.choose(BEN, {"chosen": second.id})  # the server knows; the page has not drawn it yet
+    with pytest.raises(Conflict, match="Look at it"):
+        tab.judging("accepted")(BEN, now[tab.seen], None, before[tab.list])
+    tab.judging("accepted")(BEN, now[tab.seen], None, now[tab.list])
+    assert [corrections.list(services.db, one.id)[0].status for one in (first, second)] == ["pending", "accepted"]
+
+
 def test_nobody_judges_what_is_no_longer_the_newest(tab: ReviewTab, services: Services, stored: MakeAnalysis) -> None:
     analysis = stored()
     correct(services, analysis, "ana", KNIFE, knife=1)

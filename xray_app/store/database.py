@@ -26,6 +26,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 30
 # Any constant does; it names the lock that makes PostgreSQL's writers queue as SQLite's do.
 WRITER_LOCK = 0x58524159
+LOCK_NOT_AVAILABLE, DISK_FULL = "55P03", "53100"  # PostgreSQL's names for them
 # Where a scan's file lies until it is whole, below the data folder.
 INCOMING = Path("scans") / "incoming"
 ABANDONED_SECONDS = 3600
@@ -111,6 +112,8 @@ class Database:
             if told is None:
                 raise
             raise told from error
+        except (UnicodeEncodeError, OverflowError) as error:  # half a character, or a number past 64 bits
+            raise BadInput("A value is too long or holds a character that cannot be stored.") from error
 
     def _migrate(self) -> None:
         config = Config()
@@ -183,7 +186,11 @@ def _begin(connection: Connection) -> None:
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
     elif connection.dialect.name == "postgresql" and writing:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{BUSY_SECONDS}s'")
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": WRITER_LOCK})
+    elif connection.dialect.name == "postgresql":
+        # Else each statement of a reader would see another state, where SQLite's see one.
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
 def _shown(engine: Engine) -> str:
@@ -194,10 +201,13 @@ def _as_told(error: DBAPIError, engine: Engine, data_dir: Path) -> DeskError | N
     """What a person is told of a database error; None where it is a bug of ours."""
     code = getattr(error.orig, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None  # the rest of the code only refines it
-    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+    state = getattr(error.orig, "sqlstate", None)  # PostgreSQL's
+    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or state == LOCK_NOT_AVAILABLE:
         return Busy("The database is busy. Try again in a moment.")
     if primary == sqlite3.SQLITE_FULL:
         return StorageFailed(f"The disk that holds {data_dir} is full. Make room; nothing was stored.")
+    if state == DISK_FULL:
+        return StorageFailed(f"The disk of the database {_shown(engine)} is full. Make room; nothing was stored.")
     if primary in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         return StorageFailed(
             f"The database {_shown(engine)} cannot be written: {error.orig}. "

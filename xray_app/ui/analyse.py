@@ -28,10 +28,13 @@ from xray_app.ui.viewer import HERE, items_table, viewer, work_of
 SHIFT = timedelta(hours=12)
 """How far back the queue goes: a working shift."""
 
+RESENT_WITHIN = timedelta(minutes=30)
 MAX_NAME = 200
 STRIP = '<div class="strip"><ol></ol><p class="strip-empty">Scans you add appear here.</p></div>'
 # The page hands over a few files at a time and waits for this before the next few.
 NEXT_FILES = "() => xrayDesk.tell('intake-done')"
+# Files that were on their way when the desk fell silent, and are sent once more.
+IF_RESENT = "(...values) => [...values.slice(0, -1), {resent: xrayDesk.resent === true}]"
 
 
 class AnalyseTab:
@@ -60,7 +63,8 @@ class AnalyseTab:
         ]  # fmt: skip
         added = guard.on(
             self.upload.upload, Role.ANALYST, self.add_scans,
-            [self.upload, self.scanner, self.bag, self.view, self.viewer], [self.upload, self.intake, *everything],
+            [self.upload, self.scanner, self.bag, self.view, self.viewer, self.intake],
+            [self.upload, self.intake, *everything], js=IF_RESENT,
         )  # fmt: skip
         added.then(None, js=NEXT_FILES)
         guard.on(self.strip.select, Role.ANALYST, self.open, self.strip, everything)
@@ -163,19 +167,22 @@ class AnalyseTab:
         bag: str | None,
         view: str | None,
         work: Any,
+        intake: Any = None,
     ) -> Iterator[dict[Any, Any]]:
         """Analyses uploaded files one by one and reports what could not be read.
 
-        Shows the first, unless somebody is at work on a scan that waits for their decision.
+        Shows the first, unless somebody is at work on a scan that waits for their decision. Of files that
+        are sent again, those that came in the first time are not analysed anew.
         """
         told = {"scanner_id": _name(scanner), "bag_id": _name(bag), "view": _name(view)}
+        resent = isinstance(intake, Mapping) and intake.get("resent") is True
         refused: list[dict[str, Any]] = []
         opened = self._at_work(work)
         files = [_uploaded(path) for path in paths or []]
         try:
             for index, file in enumerate(files):
                 try:
-                    analysis = self._analyse(who, file, told)
+                    analysis = self._analyse(who, file, told, resent)
                 except DeskError as error:
                     # Gradio has taken signs out of the name; the page knows the file by its place.
                     refused.append({"index": index, "name": file.name, "reason": error.message})
@@ -200,7 +207,7 @@ class AnalyseTab:
         except NotFound:
             return False
 
-    def _analyse(self, who: Identity, file: Path, told: Mapping[str, str | None]) -> Analysis:
+    def _analyse(self, who: Identity, file: Path, told: Mapping[str, str | None], resent: bool) -> Analysis:
         limits = self.services.limits
         try:
             if file.stat().st_size > limits.max_bytes:
@@ -209,11 +216,25 @@ class AnalyseTab:
         except OSError as error:
             raise BadScan("the upload is gone; add it again.") from error
         scans = read_scans(content, file.name, limits, **told)
-        found = [self._stored(who, scan) for scan in scans]
+        found = [self._stored(who, scan, resent) for scan in scans]
         return found[0]
 
-    def _stored(self, who: Identity, scan: Scan) -> Analysis:
+    def _came_before(self, who: Identity, scan: Scan) -> Analysis | None:
+        """What this person had analysed of the same bytes and bag a moment ago, and has not decided yet."""
+        waiting = recent.of_user(self.services.db, who.username, datetime.now(UTC) - RESENT_WITHIN, limit=500).waiting
+        sent = (scan.sha256, scan.bag_id, scan.view, scan.scanner_id)
+        for one in reversed(waiting):
+            facts = one.analysis.scan
+            if (facts.sha256, facts.bag_id, facts.view, facts.scanner_id) == sent:
+                return one.analysis
+        return None
+
+    def _stored(self, who: Identity, scan: Scan, resent: bool) -> Analysis:
+        if resent and (before := self._came_before(who, scan)):
+            return before
         analysis = self.services.analyser.analyse(scan)
+        if resent and (before := self._came_before(who, scan)):
+            return before  # the first sending was still being read when this one came
         return analyses.save_with_scan(
             self.services.db, analysis.scan, scan.content, scan.media_type, analysis, who.username, look_of(scan.image)
         )

@@ -40,6 +40,20 @@
     "e": { run: press("review-amend"), help: "amend it on Annotate" },
     "j": { run: () => move(1), help: "next correction" }, "k": { run: () => move(-1), help: "previous correction" },
   } });
+  // A second press meant for the correction before must not judge the one that has just come up.
+  let proposedAt = -Infinity;
+  const watched = new WeakSet();
+  const watch = () => {
+    const facts = document.querySelector("#review-facts");
+    if (!facts || watched.has(facts)) return;
+    watched.add(facts);
+    new MutationObserver(() => { proposedAt = performance.now(); }).observe(facts, { childList: true, subtree: true, characterData: true });
+  };
+  for (const kind of ["keydown", "pointerdown"]) document.addEventListener(kind, watch, true);
+  document.addEventListener("click", event => {
+    const judges = event.target instanceof Element && event.target.closest("#review-accept, #review-reject");
+    if (judges && (event.detail > 1 || performance.now() - proposedAt < 600)) event.stopImmediatePropagation();
+  }, true);
   function move(by) {
     const picks = [...document.querySelectorAll("#review-list .pick")], now = picks.findIndex(pick => pick.getAttribute("aria-current") === "true");
     const next = picks[Math.min(picks.length - 1, Math.max(0, now + by))];

@@ -53,7 +53,7 @@ function hand(files, tries) {
 }
 function settled() {
   if (!busy) return;
-  busy = false;
+  busy = desk.resent = false;
   clearTimeout(late);
   goOn.hidden = true;
   perScan = (performance.now() - started) / 1000 / Math.max(1, sent.length);
@@ -73,6 +73,7 @@ function resume() {
   if (!busy) return;
   waiting.unshift(...sent);
   sent = []; busy = false;
+  desk.resent = true;  // the desk may have analysed them before it fell silent
   send();
 }
 function cancel() {

@@ -66,8 +66,8 @@ class ReviewTab:
         on(tab.select, self.look_again, self.seen)
         on(self.refresh.click, self.look_again, self.seen)
         on(self.list.select, self.choose, self.list)
-        on(self.accept.click, self.judging("accepted"), [self.seen, self.comment])
-        on(self.reject.click, self.judging("rejected"), [self.seen, self.comment])
+        on(self.accept.click, self.judging("accepted"), [self.seen, self.comment, self.list])
+        on(self.reject.click, self.judging("rejected"), [self.seen, self.comment, self.list])
         on(self.amend.click, self.amend_it, self.seen, [tabs, *annotate.everything])
         on(self.count.click, self.compute_agreement, None, [self.agreement])
 
@@ -85,8 +85,11 @@ class ReviewTab:
     def judging(self, status: Literal["accepted", "rejected"]) -> Callable[..., dict[Any, Any]]:
         """The handler of Accept or Reject; the next one comes up."""
 
-        def judge(who: Identity, seen: Any, comment: str | None) -> dict[Any, Any]:
+        def judge(who: Identity, seen: Any, comment: str | None, listed: Any = None) -> dict[Any, Any]:
             correction_id, analysis_id = _seen(seen)
+            if isinstance(listed, Mapping) and listed.get("current") != analysis_id:
+                # What the page shows comes a moment after what the server knows it to show.
+                raise Conflict("Another correction has come up meanwhile. Look at it, then judge it.")
             words = (comment or "").strip()
             if len(words) > MAX_COMMENT:
                 raise BadInput(f"A comment has at most {MAX_COMMENT} characters.")
