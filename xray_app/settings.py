@@ -39,6 +39,8 @@ class Settings(BaseSettings):
     max_upload_mb: int = Field(default=50, gt=0)
     max_pixels: int = Field(default=50_000_000, gt=0)
     max_queue: int = Field(default=64, gt=0)
+    test_image_share: float = Field(default=0, ge=0, le=0.5, description="share of an analyst's scans that are tests")
+    blind_share: float = Field(default=0, ge=0, le=1, description="share of bags decided before the models are shown")
 
     @cached_property
     def sqlalchemy_url(self) -> str:

@@ -219,7 +219,8 @@ class Correction(Value):
 class Decision(Value):
     """What was done with a bag. One taken back at once stays on record, as withdrawn.
 
-    `flagged` is set where a bag rated HIGH was cleared: a supervisor has to see it.
+    `flagged` is set where a bag rated HIGH was cleared: a supervisor has to see it. `blind`: made before the
+    models' answer was shown; `revised`: made after that, about a bag that was decided blind before.
     """
 
     id: str
@@ -230,6 +231,8 @@ class Decision(Value):
     seconds: Finite | None = None
     note: str | None = None
     flagged: bool = False
+    blind: bool = Field(default=False, exclude_if=lambda value: not value)
+    revised: bool = Field(default=False, exclude_if=lambda value: not value)
     withdrawn_at: datetime | None = None
 
 

@@ -31,6 +31,7 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("GET", "/v1/analyses/{analysis_id}/corrections", "analyst", None),
     ("POST", "/v1/corrections/{correction_id}/review", "annotator", {"status": "accepted"}),
     ("GET", "/v1/insights/{name}.csv", "annotator", None),
+    ("GET", "/v1/vigilance/{name}.csv", "analyst", None),
     ("GET", "/v1/queue", "annotator", None),
     ("POST", "/v1/queue/next", "annotator", None),
     ("POST", "/v1/queue/{analysis_id}/claim", "annotator", None),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import pytest
+from gradio.utils import get_upload_folder
+from PIL import Image
 from starlette.requests import Request
 
 from tests.ui.scripted import ScriptedDetector, ScriptedVlm
@@ -74,3 +78,23 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     for name in ("Info", "Warning"):
         monkeypatch.setattr(gr, name, lambda message, **_: messages.append(message))
     return messages
+
+
+@pytest.fixture
+def upload(tmp_path: Path) -> Any:
+    """Puts a file where Gradio puts an uploaded one; returns its path."""
+    made: list[Path] = []
+
+    def put(name: str, content: bytes | None = None, shade: int = 200) -> str:
+        if content is None:
+            file = io.BytesIO()
+            Image.new("RGB", (200, 100), (shade, 180, 90)).save(file, "PNG")
+            content = file.getvalue()
+        folder = Path(get_upload_folder()) / f"desk-test-{tmp_path.name}-{len(made)}"
+        folder.mkdir(parents=True)
+        path = folder / name
+        path.write_bytes(content)
+        made.append(path)
+        return str(path)
+
+    return put

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
-from gradio.utils import get_upload_folder
-from PIL import Image
 
 from tests.ui.scripted import ScriptedDetector, ScriptedVlm
 from xray_app.api.services import Services
@@ -28,26 +25,6 @@ pytestmark = pytest.mark.usefixtures("said")
 def tab(services: Services) -> AnalyseTab:
     with gr.Blocks():
         return AnalyseTab(Guard(services))
-
-
-@pytest.fixture
-def upload(tmp_path: Path) -> Any:
-    """Puts a file where Gradio puts an uploaded one; returns its path."""
-    made: list[Path] = []
-
-    def put(name: str, content: bytes | None = None, shade: int = 200) -> str:
-        if content is None:
-            file = io.BytesIO()
-            Image.new("RGB", (200, 100), (shade, 180, 90)).save(file, "PNG")
-            content = file.getvalue()
-        folder = Path(get_upload_folder()) / f"desk-test-{tmp_path.name}-{len(made)}"
-        folder.mkdir(parents=True)
-        path = folder / name
-        path.write_bytes(content)
-        made.append(path)
-        return str(path)
-
-    return put
 
 
 def add(tab: AnalyseTab, who: Identity, *paths: str, bag: str | None = None, work: Any = None) -> dict[Any, Any]:

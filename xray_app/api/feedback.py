@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from xray_app.api.asking import After, Analyst, Annotator, Desk, Limit, page_of
 from xray_app.errors import Forbidden
-from xray_app.store import corrections, decisions, outcomes
+from xray_app.store import analyses, corrections, decisions, outcomes
 from xray_app.types import Action, Correction, CorrectionIn, Decision, ItemCount, Outcome
 
 router = APIRouter(prefix="/v1")
@@ -61,6 +61,7 @@ def report_outcome(analysis_id: str, told: OutcomeIn, who: Analyst, desk: Desk) 
 @router.post("/analyses/{analysis_id}/corrections", status_code=201)
 def correct(analysis_id: str, told: CorrectionIn, who: Analyst, desk: Desk) -> Correction:
     """A new revision; 409 names the newest one when it was based on an older."""
+    analyses.get(desk.db, analysis_id)  # the answer holds the difference to a prediction that may be hidden yet
     return corrections.add(
         desk.db,
         analysis_id,
@@ -76,6 +77,7 @@ def list_corrections(
     analysis_id: str, who: Analyst, desk: Desk, limit: Limit = 50, after: After = None
 ) -> dict[str, Any]:
     """All revisions, oldest first."""
+    analyses.get(desk.db, analysis_id)
     return page_of(corrections.list(desk.db, analysis_id), limit, after)
 
 

@@ -9,12 +9,13 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import ValidationError
 
-from xray_app.api.asking import Annotator, Desk
+from xray_app.api.asking import Analyst, Annotator, Desk
 from xray_app.csv_text import csv_text
 from xray_app.errors import BadInput, NotFound
-from xray_app.store import drift, insights
+from xray_app.store import drift, insights, vigilance_figures
 from xray_app.store.insights import Asked, Table
 from xray_app.taxonomy import Taxonomy
+from xray_app.types import Role
 
 router = APIRouter(prefix="/v1")
 
@@ -26,10 +27,7 @@ def insight(
     name: str, who: Annotator, desk: Desk, first: date, last: date, scanner: Word = None, adapter: Word = None
 ) -> Response:
     """One table for the days from `first` to `last` (UTC, both included)."""
-    try:
-        asked = Asked(first=first, last=last, scanner=scanner, adapter=adapter)
-    except ValidationError as error:
-        raise BadInput(f"first and last are days in order, at most {insights.MOST_DAYS} of them.") from error
+    asked = _asked(first, last, scanner, adapter)
     if name == "drift":
         table = drift.read(desk.db, last, scanner).table()
     else:
@@ -37,11 +35,35 @@ def insight(
         if name not in known:
             raise NotFound(f"There is no such table; there are {', '.join([*known, 'drift'])}.")
         table = known[name]
+    return _csv(table, asked)
+
+
+@router.get("/vigilance/{name}.csv")
+def vigilance(
+    name: str, who: Analyst, desk: Desk, first: date, last: date, scanner: Word = None, adapter: Word = None
+) -> Response:
+    """One table of answers to test images: an analyst's own, or everybody's to an annotator."""
+    asked = _asked(first, last, scanner, adapter)
+    whose = None if who.role.includes(Role.ANNOTATOR) else who.username
+    known = {table.name: table for table in vigilance_figures.tables(vigilance_figures.read(desk.db, asked, whose))}
+    if name not in known:
+        raise NotFound(f"There is no such table; there are {', '.join(known)}.")
+    return _csv(known[name], asked)
+
+
+def _asked(first: date, last: date, scanner: str | None, adapter: str | None) -> Asked:
+    try:
+        return Asked(first=first, last=last, scanner=scanner, adapter=adapter)
+    except ValidationError as error:
+        raise BadInput(f"first and last are days in order, at most {insights.MOST_DAYS} of them.") from error
+
+
+def _csv(table: Table, asked: Asked) -> Response:
     return Response(
         csv_text(table.columns, table.rows),
         media_type="text/csv; charset=utf-8",
         headers={
-            "Content-Disposition": f'attachment; filename="{table.name}-{first}-{last}.csv"',
+            "Content-Disposition": f'attachment; filename="{table.name}-{asked.first}-{asked.last}.csv"',
             "Cache-Control": "private, no-store",
         },
     )

@@ -11,6 +11,7 @@ from xray_app.scan import Limits
 from xray_app.settings import Settings
 from xray_app.store.database import Database
 from xray_app.taxonomy import Policy, Taxonomy
+from xray_app.test_images import Maker
 from xray_app.types import Run
 
 
@@ -40,3 +41,11 @@ class Services:
     def limits(self) -> Limits:
         """Bytes and pixels an upload may have."""
         return Limits(self.settings.max_upload_bytes, self.settings.max_pixels)
+
+    @property
+    def test_images(self) -> Maker:
+        """Makes test images, and draws which bags are to be decided blind."""
+        settings = self.settings
+        return Maker(
+            self.db, self.analyser, self.taxonomy, self.limits, settings.test_image_share, settings.blind_share
+        )

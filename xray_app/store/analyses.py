@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from xray_app.errors import BadInput, Conflict, NotFound, StorageFailed
 from xray_app.look import Look
-from xray_app.store import facts, queue, scans, thumbnails
+from xray_app.store import facts, scans, thumbnails, vigilance
 from xray_app.store.database import Database
 from xray_app.store.paging import newest_first
 from xray_app.store.tables import AnalysisRow, ScanRow
@@ -38,8 +38,20 @@ def save_with_scan(
     analysis: Analysis,
     created_by: str,
     look: Look | None = None,
+    *,
+    blind: bool = False,
+    truth: vigilance.Truth | None = None,
 ) -> Analysis:
     """Keep a scan and its analysis, both or neither; a look not given is made when first asked for.
+
+    Args:
+        db: the store.
+        scan_facts, content, media_type: the scan.
+        analysis: of this scan.
+        created_by: whose queue it joins.
+        look: how the scan looks.
+        blind: whether the prediction stays hidden until somebody decides; a bag's later views follow its first.
+        truth: of a test image; None: a real scan.
 
     Raises:
         StorageFailed: disk full or read-only; nothing is left behind.
@@ -48,7 +60,7 @@ def save_with_scan(
     if analysis.scan != scan_facts:
         raise BadInput("The analysis is of another scan.")
     with scans.saving(db, scan_facts, content, media_type) as session:
-        _add(session, analysis, created_by)
+        _add(session, analysis, created_by, blind, truth)
         if look is not None:
             facts.add_look(session, scan_facts.id, look)
     if look is not None:
@@ -58,7 +70,21 @@ def save_with_scan(
 
 
 def get(db: Database, analysis_id: str) -> Analysis:
-    """One analysis.
+    """One analysis, to be shown.
+
+    Raises:
+        NotFound: no analysis has this id.
+        Conflict: its prediction stays hidden until somebody has decided about the bag.
+    """
+    with db.read() as session:
+        found = read(session, analysis_id)
+        if vigilance.hidden(session, analysis_id):
+            raise Conflict("This scan is blind: what the models say is shown once somebody has decided about the bag.")
+    return found
+
+
+def get_hidden(db: Database, analysis_id: str) -> Analysis:
+    """As `get`, the prediction included that nobody may see yet.
 
     Raises:
         NotFound: no analysis has this id.
@@ -81,21 +107,34 @@ def analyst_of(db: Database, analysis_id: str) -> str:
 
 
 def page(db: Database, limit: int = 50, after: str | None = None) -> tuple[list[Analysis], str | None]:
-    """Analyses newest first, and the cursor of the next page (None at the end).
+    """Analyses newest first, and the cursor of the next page (None at the end). Traffic alone.
 
     Raises:
         BadInput: a limit outside 1 to 500, or a cursor that no page gave.
     """
     with db.read() as session:
         rows, following = newest_first(
-            session, select(AnalysisRow), AnalysisRow.created_at, AnalysisRow.id, limit, after
+            session,
+            select(AnalysisRow).where(facts.counted(AnalysisRow.id)),
+            AnalysisRow.created_at,
+            AnalysisRow.id,
+            limit,
+            after,
         )
     return [_value(row) for row in rows], following
 
 
-def of_bag(db: Database, bag_id: str) -> list[Analysis]:
-    """All analyses of a bag's views, oldest first; empty for an unknown bag."""
+def of_bag(db: Database, bag_id: str, *, with_hidden: bool = False) -> list[Analysis]:
+    """All analyses of a bag's views, oldest first; empty for an unknown bag.
+
+    Args:
+        db: the store.
+        bag_id: which bag.
+        with_hidden: also those whose prediction nobody may see yet.
+    """
     query = select(AnalysisRow).where(AnalysisRow.bag_id == bag_id).order_by(AnalysisRow.created_at, AnalysisRow.id)
+    if not with_hidden:
+        query = query.where(~vigilance.is_hidden(AnalysisRow.id))
     with db.read() as session:
         return [_value(row) for row in session.scalars(query)]
 
@@ -112,7 +151,13 @@ def _value(row: AnalysisRow) -> Analysis:
     return Analysis.model_validate_json(row.document)
 
 
-def _add(session: Session, analysis: Analysis, created_by: str) -> None:
+def _add(
+    session: Session,
+    analysis: Analysis,
+    created_by: str,
+    blind: bool = False,
+    truth: vigilance.Truth | None = None,
+) -> None:
     scan = analysis.scan
     for name, value in (("bag_id", scan.bag_id), ("view", scan.view), ("scanner_id", scan.scanner_id)):
         if value is not None and (len(value) > 200 or "\0" in value):
@@ -136,5 +181,4 @@ def _add(session: Session, analysis: Analysis, created_by: str) -> None:
         )
     )
     session.flush()
-    facts.add(session, analysis, created_by)
-    queue.add(session, analysis)
+    vigilance.enter(session, analysis, created_by, blind, truth)

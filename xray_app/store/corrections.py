@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from xray_app.errors import BadInput, Conflict, Forbidden, NotFound
-from xray_app.store import analyses, drafts, facts, queue
+from xray_app.store import analyses, drafts, facts, queue, vigilance
 from xray_app.store.database import Database
 from xray_app.store.labels import Labels
 from xray_app.store.paging import newest_first
@@ -44,11 +44,13 @@ def add(
         NotFound: no analysis has this id.
         UnknownLabel: a label that is neither a class nor an alias.
         BadInput: a box outside the picture, an unknown box id, a count over 99 (nothing is stored).
-        Conflict: `base_revision` is not the newest one, which is in `details["newest"]`.
+        Conflict: `base_revision` is not the newest one, which is in `details["newest"]`; or it is a test image
+            that was answered.
     """
     try:
         with db.write() as session:
             analysis = analyses.read(session, analysis_id)
+            vigilance.refuse_correction(session, analysis_id)
             newest = _newest(session, analysis_id)
             _refuse_stale(newest, correction.base_revision)
             items = read_items(correction, taxonomy)
@@ -154,7 +156,7 @@ def pending(db: Database, limit: int = 50, after: str | None = None) -> tuple[bu
     query = (
         select(CorrectionRow)
         .outerjoin(CorrectionReviewRow, CorrectionReviewRow.correction_id == CorrectionRow.id)
-        .where(_status == "pending")
+        .where(_status == "pending", facts.counted(CorrectionRow.analysis_id))
     )
     with db.read() as session:
         rows, following = newest_first(session, query, CorrectionRow.created_at, CorrectionRow.id, limit, after)
@@ -181,7 +183,7 @@ def accepted(db: Database) -> builtins.list[tuple[Analysis, Correction]]:
         select(AnalysisRow.document, CorrectionRow)
         .join(CorrectionRow, CorrectionRow.analysis_id == AnalysisRow.id)
         .outerjoin(CorrectionReviewRow, CorrectionReviewRow.correction_id == CorrectionRow.id)
-        .where(_status == "accepted", ~newer_accepted)
+        .where(_status == "accepted", ~newer_accepted, facts.counted(CorrectionRow.analysis_id))
         .order_by(CorrectionRow.created_at, CorrectionRow.id)
     )
     with db.read() as session:

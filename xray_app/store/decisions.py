@@ -18,18 +18,18 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
 from xray_app.errors import BadInput, Conflict, Forbidden, NotFound
-from xray_app.store import analyses, facts, queue
+from xray_app.store import analyses, facts, queue, vigilance
 from xray_app.store.database import Database
-from xray_app.store.tables import AnalysisRow, DecisionMarkRow, DecisionRow
+from xray_app.store.tables import AnalysisRow, DecisionMarkRow, DecisionRow, TrialRow
 from xray_app.store.usefulness import of_decision
 from xray_app.types import Action, Decision
 
-Mark = Literal["withdrawn", "flagged", "seen"]
+Mark = Literal["withdrawn", "flagged", "seen", "blind", "revised"]
 
 UNDO_FOR = timedelta(seconds=5)
 """How long the desk offers to take a decision back."""
 _ON_ITS_WAY = timedelta(seconds=5)  # the offer's last moment, over a slow network
-_MARKS = ("flagged", "withdrawn_at")
+_MARKS = ("flagged", "blind", "revised", "withdrawn_at")
 
 
 def add(
@@ -48,12 +48,14 @@ def add(
     Raises:
         NotFound: no analysis has this id.
         BadInput: another word, or seconds below zero or not finite.
+        Conflict: it is a test image that was answered.
     """
     with db.write() as session:
         row = session.get(AnalysisRow, analysis_id)
         if row is None:
             raise NotFound("There is no analysis with this id.")
-        return _append(session, row, _views(session, row.bag_id), decision, seconds, note, author)
+        knew = vigilance.answer(session, row.bag_id)
+        return _append(session, row, _views(session, row.bag_id), decision, seconds, note, author, knew.get(row.id))
 
 
 def add_for_bag(
@@ -69,13 +71,17 @@ def add_for_bag(
         row = session.get(AnalysisRow, analysis_id)
         if row is None:
             raise NotFound("There is no analysis with this id.")
+        knew = vigilance.answer(session, row.bag_id)
         views = _views(session, row.bag_id)
         newest = [view for view in views if view.scan_id != row.scan_id]
         decided = select(DecisionRow.id).where(DecisionRow.analysis_id == AnalysisRow.id, not_withdrawn()).exists()
         waiting = session.scalars(select(AnalysisRow).where(AnalysisRow.bag_id == row.bag_id, ~decided))
         others = {view.id: view for view in (*newest, *waiting) if view.id != row.id}.values()
-        first = _append(session, row, views, decision, seconds, note, author)
-        return [first, *(_append(session, view, views, decision, None, note, author) for view in others)]
+        first = _append(session, row, views, decision, seconds, note, author, knew.get(row.id))
+        return [
+            first,
+            *(_append(session, view, views, decision, None, note, author, knew.get(view.id)) for view in others),
+        ]
 
 
 def withdraw(db: Database, decision_ids: Sequence[str], author: str, now: datetime | None = None) -> None:
@@ -84,7 +90,7 @@ def withdraw(db: Database, decision_ids: Sequence[str], author: str, now: dateti
     Raises:
         NotFound: no decision has such an id.
         Forbidden: somebody else decided.
-        Conflict: it was too long ago, or is withdrawn already.
+        Conflict: it was too long ago, is withdrawn already, or answers a test image or a blind scan.
     """
     moment = now or datetime.now(UTC)
     try:
@@ -95,6 +101,7 @@ def withdraw(db: Database, decision_ids: Sequence[str], author: str, now: dateti
                     raise NotFound("There is no decision with this id.")
                 if row.author != author:
                     raise Forbidden("Only whoever decided may take a decision back.")
+                vigilance.refuse_withdrawal(session, row)
                 if moment - row.created_at > UNDO_FOR + _ON_ITS_WAY:
                     raise Conflict("It is too late to take this decision back. Open the scan and decide anew.")
                 _mark(session, decision_id, "withdrawn", author)
@@ -165,7 +172,10 @@ def _append(
     seconds: float | None,
     note: str | None,
     author: str,
+    knew: vigilance.Knew | None,
 ) -> Decision:
+    trial = session.get(TrialRow, row.id) is not None
+    grave = decision == "CLEAR" and "HIGH" in (row.risk_level, *(view.risk_level for view in views))
     try:
         value = Decision(
             id=uuid4().hex,
@@ -175,7 +185,9 @@ def _append(
             decision=decision,
             seconds=seconds,
             note=note,
-            flagged=decision == "CLEAR" and "HIGH" in (row.risk_level, *(view.risk_level for view in views)),
+            flagged=grave and not trial,
+            blind=knew == "blind",
+            revised=knew == "revised",
         )
     except ValidationError as error:
         raise BadInput("A decision is CLEAR, REVIEW or SEARCH, its seconds a finite number.") from error
@@ -187,6 +199,8 @@ def _append(
     queue.give_reason(session, row.id, "decision", of_decision(analysis, value.decision, author))
     if value.flagged:
         _mark(session, value.id, "flagged", author)
+    if knew:
+        _mark(session, value.id, knew, author)
     facts.follow(session, row.id)
     return value
 
@@ -232,6 +246,8 @@ def list(db: Database, analysis_id: str) -> builtins.list[Decision]:
         Decision(
             **{name: getattr(row, name) for name in columns},
             flagged=(row.id, "flagged") in marks,
+            blind=(row.id, "blind") in marks,
+            revised=(row.id, "revised") in marks,
             withdrawn_at=marks.get((row.id, "withdrawn")),
         )
         for row in rows

@@ -1,5 +1,8 @@
 """What search and insights ask of an analysis: one narrow row, its labels, and the days to sum up anew.
 
+An analysis without this row is no traffic: a test image never has one, a blind scan has one once its prediction
+may be seen. Every query over analyses that counts, lists, exports or trains asks for `counted`.
+
 All of it can be made again from the rows it is gathered from. It is written in their transaction, so it is
 never behind them.
 """
@@ -8,8 +11,8 @@ from __future__ import annotations
 
 from datetime import UTC, date
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from xray_app.look import Look
 from xray_app.store.tables import (
@@ -27,6 +30,11 @@ from xray_app.store.tables import (
 from xray_app.types import Analysis, Correction, Outcome
 
 MAX_LABEL = 100
+
+
+def counted(analysis_id: InstrumentedAttribute[str]) -> ColumnElement[bool]:
+    """The condition that an analysis is traffic, for a query that names it in this column."""
+    return select(FactsRow.id).where(FactsRow.id == analysis_id).exists()
 
 
 def add(session: Session, analysis: Analysis, created_by: str) -> None:
@@ -65,7 +73,9 @@ def add(session: Session, analysis: Analysis, created_by: str) -> None:
 def follow(session: Session, analysis_id: str) -> None:
     """Brings the facts up to what was decided, found and corrected, after a row of these was added."""
     session.flush()
-    facts = session.get_one(FactsRow, analysis_id)
+    facts = session.get(FactsRow, analysis_id)
+    if facts is None:  # no traffic, or not yet
+        return
     analysis = session.get_one(AnalysisRow, analysis_id)
     mark = (DecisionMarkRow.decision_id == DecisionRow.id) & (DecisionMarkRow.kind == "withdrawn")
     withdrawn = select(DecisionMarkRow.id).where(mark).exists()

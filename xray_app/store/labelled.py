@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
+from xray_app.store import facts
 from xray_app.store.database import Database
 from xray_app.store.tables import AnalysisRow, CorrectionReviewRow, CorrectionRow
 from xray_app.types import Analysis, Correction
@@ -64,6 +65,7 @@ def known(db: Database) -> list[Known]:
             corrected.c.created_at,
         )
         .outerjoin(corrected, (corrected.c.analysis_id == AnalysisRow.id) & (corrected.c.place == 1))
+        .where(facts.counted(AnalysisRow.id))
         .order_by(AnalysisRow.created_at, AnalysisRow.id)
     )
     found: dict[tuple[str, str], tuple[tuple[bool, datetime], Known]] = {}

@@ -260,8 +260,9 @@ def corrected(session: Session, analysis_id: str, first: bool, labels: Iterable[
         labels: the canonical labels it lists.
     """
     row = session.get(QueueRow, analysis_id)
-    if row is not None:
-        row.waiting = False
+    if row is None:  # no traffic, or not yet
+        return
+    row.waiting = False
     session.execute(delete(QueueClaimRow).where(QueueClaimRow.analysis_id == analysis_id))
     if not first:
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Row, ScalarSelect, func, select
@@ -12,15 +12,17 @@ from sqlalchemy.orm import aliased
 from xray_app.store.database import Database
 from xray_app.store.decisions import has_mark, not_withdrawn
 from xray_app.store.tables import AnalysisRow, DecisionRow, OutcomeRow
+from xray_app.store.vigilance import Sight, is_trial, sights
 from xray_app.types import Analysis
 
 
 @dataclass(frozen=True)
 class Recent:
-    """An analysis and its newest standing decision's word, None where nobody decided yet."""
+    """An analysis and its newest standing decision's word, None where nobody decided yet; what may be seen of it."""
 
     analysis: Analysis
     decision: str | None
+    sight: Sight = field(default_factory=Sight)
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def of_user(db: Database, username: str, since: datetime, limit: int = 60) -> Sh
         .where(same_bag.bag_id == AnalysisRow.bag_id)
         .exists()
     )
-    to_tell = (decision == "SEARCH") & ~told
+    to_tell = (decision == "SEARCH") & ~told & ~is_trial(AnalysisRow.id)
     own = (AnalysisRow.created_by == username, AnalysisRow.created_at >= since)
     waits = (*own, decision.is_(None))
     newest = (AnalysisRow.created_at.desc(), AnalysisRow.id.desc())
@@ -63,7 +65,7 @@ def of_user(db: Database, username: str, since: datetime, limit: int = 60) -> Sh
         searching = session.execute(columns.where(*own, to_tell).order_by(*newest).limit(limit)).tuples().all()
         settled: ColumnElement[bool] = decision.is_not(None) & ~to_tell
         done = session.execute(columns.where(*own, settled).order_by(*newest).limit(limit)).tuples().all()
-    return Shift(waiting, in_all, _values(searching), _values(done))
+    return Shift(_seen(db, waiting), in_all, _seen(db, _values(searching)), _seen(db, _values(done)))
 
 
 def flagged(db: Database, supervisor: str, since: datetime, limit: int = 20) -> list[Recent]:
@@ -84,6 +86,11 @@ def flagged(db: Database, supervisor: str, since: datetime, limit: int = 20) -> 
     with db.read() as session:
         found = _values(session.execute(query).tuples().all())
     return list({one.analysis.id: one for one in found}.values())
+
+
+def _seen(db: Database, found: list[Recent]) -> list[Recent]:
+    known = sights(db, [one.analysis.id for one in found])
+    return [replace(one, sight=known.get(one.analysis.id, one.sight)) for one in found]
 
 
 def _newest_decision() -> ScalarSelect[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select
 from sqlalchemy.orm import aliased
 
+from xray_app.store import facts
 from xray_app.store.database import Database
 from xray_app.store.tables import AnalysisRow, CorrectionReviewRow, CorrectionRow
 from xray_app.types import Analysis, Correction
@@ -47,6 +48,7 @@ def waiting(db: Database, reviewer: str, limit: int = 50) -> list[Waiting]:
             CorrectionReviewRow.id.is_(None),
             CorrectionRow.author != reviewer,
             ~replaced,
+            facts.counted(CorrectionRow.analysis_id),
         )
         .order_by(CorrectionRow.created_at, CorrectionRow.id)
         .limit(limit)
@@ -68,6 +70,7 @@ def count_own(db: Database, author: str) -> int:
             CorrectionRow.first_status == "pending",
             CorrectionReviewRow.id.is_(None),
             CorrectionRow.author == author,
+            facts.counted(CorrectionRow.analysis_id),
         )
     )
     with db.read() as session:

@@ -137,7 +137,10 @@ class DecisionRow(Base):
 
 
 class DecisionMarkRow(Base):
-    """What became of a decision: withdrawn by its author, flagged as grave, seen by a supervisor."""
+    """What became of a decision: withdrawn by its author, flagged as grave, seen by a supervisor.
+
+    Or what its author knew: made blind, or revised after the models were shown.
+    """
 
     __tablename__ = "decision_marks"
     __table_args__ = (UniqueConstraint("decision_id", "kind"), Index(None, "kind", "created_at"))
@@ -421,6 +424,29 @@ class DraftRow(Base):
     analysis_id: Mapped[str] = mapped_column(ForeignKey("analyses.id"), primary_key=True)
     updated_at: Mapped[datetime]
     document: Mapped[str]  # CorrectionIn
+
+
+class TrialRow(Base):
+    """An analysis of a test image: a bag of known truth, shown as any other. It counts for nothing else."""
+
+    __tablename__ = "trials"
+
+    analysis_id: Mapped[str] = mapped_column(ForeignKey("analyses.id"), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(index=True)
+    label: Mapped[str] = mapped_column(String(100))  # the threat laid into it; "": a clear bag
+    document: Mapped[str]  # store.vigilance.Truth
+
+
+class BlindRow(Base):
+    """An analysis whose prediction nobody sees before somebody has decided about its bag."""
+
+    __tablename__ = "blind_scans"
+    __table_args__ = (Index(None, "shown_at", "created_at"), Index(None, "bag_id"))
+
+    analysis_id: Mapped[str] = mapped_column(ForeignKey("analyses.id"), primary_key=True)
+    bag_id: Mapped[str] = mapped_column(Name)
+    created_at: Mapped[datetime]
+    shown_at: Mapped[datetime | None]  # None: still hidden
 
 
 class CorrectedLabelRow(Base):

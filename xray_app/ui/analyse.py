@@ -16,14 +16,15 @@ from xray_app.auth import Identity
 from xray_app.errors import BadInput, BadScan, DeskError, NotFound, ScanTooLarge
 from xray_app.look import look_of
 from xray_app.scan import Scan, read_scans
-from xray_app.store import analyses, corrections, decisions, outcomes, recent
+from xray_app.store import analyses, corrections, decisions, outcomes, recent, vigilance
 from xray_app.types import Analysis, Role
-from xray_app.ui import panels
+from xray_app.ui import panels, vigilance_panels
 from xray_app.ui.guard import Guard
 from xray_app.ui.outcome import OutcomeForm
 from xray_app.ui.queue_tiles import tiles
 from xray_app.ui.verdict import Verdict
 from xray_app.ui.viewer import HERE, items_table, viewer, work_of
+from xray_app.ui.vigilance import Answered, hidden_work, true_work
 
 SHIFT = timedelta(hours=12)
 """How far back the queue goes: a working shift."""
@@ -44,8 +45,9 @@ class AnalyseTab:
         self.services = guard.services
         with gr.Row(elem_id="top", equal_height=True):
             self.banner = gr.HTML(panels.banner(None), elem_id="banner", apply_default_css=False)
-            self.verdict = Verdict(guard.services, self.show, self.queue)
+            self.verdict = Verdict(guard.services, self.show, self.queue, lambda *told: self.answered.just(*told))
         self.verdict.build_confirm()
+        self.answered = Answered(guard.services, self.show, self.queue)
         with gr.Row(elem_id="desk", equal_height=False):
             self._build_queue()
             with gr.Column(elem_id="picture", min_width=400):
@@ -59,7 +61,7 @@ class AnalyseTab:
                     self.history = gr.HTML("", apply_default_css=False)
         everything = self.everything = [
             self.strip, self.viewer, self.banner, self.opinions, self.history,
-            *self.verdict.outputs, *self.outcome.outputs,
+            *self.verdict.outputs, *self.outcome.outputs, *self.answered.outputs,
         ]  # fmt: skip
         added = guard.on(
             self.upload.upload, Role.ANALYST, self.add_scans,
@@ -70,6 +72,7 @@ class AnalyseTab:
         guard.on(self.strip.select, Role.ANALYST, self.open, self.strip, everything)
         guard.on(self.viewer.select, Role.ANALYST, self.open_view, self.viewer, everything)
         self.outcome.attach(guard, self.viewer, everything)
+        self.answered.attach(guard, everything)
         self.verdict.attach(guard, self.viewer, self.strip, self.banner, everything)
 
     def _build_queue(self) -> None:
@@ -103,30 +106,46 @@ class AnalyseTab:
         return {self.strip: self.queue(who, None)}
 
     def show(self, who: Identity, analysis_id: str, *, discard_draft: bool = False) -> dict[Any, Any]:
-        """Everything about one analysis.
+        """Everything about one analysis that may be seen now: of a blind scan not what the models say.
 
         Raises:
             NotFound: no analysis has this id.
         """
         db, taxonomy = self.services.db, self.services.taxonomy
-        analysis = analyses.get(db, analysis_id)
+        analysis = analyses.get_hidden(db, analysis_id)
+        sight = vigilance.sight(db, analysis_id)
         revisions = corrections.list(db, analysis_id)
         every = decisions.list(db, analysis_id)
         standing = [one for one in every if one.withdrawn_at is None]
         views = self._views(analysis)
-        return {
+        page = {
             self.strip: self.queue(who, analysis_id),
             self.viewer: work_of(analysis, revisions, taxonomy, who.username, views, discard_draft=discard_draft),
             self.banner: self.verdict.banner_of(analysis),
             self.opinions: panels.opinions(analysis, taxonomy, self.services.policy),
             self.history: panels.history(analysis, revisions, outcomes.list(db, analysis_id), every),
             **self.verdict.fresh(who, revisions, standing),
-            **self.outcome.fresh(analysis, standing),
+            **self.outcome.fresh(analysis, standing if sight.test is None else ()),
+            **self.answered.fresh(sight),
         }
+        if sight.hidden:
+            page |= {
+                self.viewer: hidden_work(analysis, revisions, taxonomy, who.username, views),
+                self.banner: vigilance_panels.hidden_banner(),
+                self.opinions: vigilance_panels.HIDDEN_OPINIONS,
+                self.history: "",
+            }
+        elif sight.test is not None:
+            page |= {
+                self.viewer: true_work(analysis, sight.test.truth, taxonomy, who.username),
+                self.banner: vigilance_panels.result_banner(sight.test, standing),
+            }
+        return page
 
     def _views(self, analysis: Analysis) -> list[Analysis]:
         """The other views of a bag, each by its newest analysis."""
-        newest = {one.scan.id: one for one in analyses.of_bag(self.services.db, analysis.scan.bag_id)}
+        of_bag = analyses.of_bag(self.services.db, analysis.scan.bag_id, with_hidden=True)
+        newest = {one.scan.id: one for one in of_bag}
         return [one for scan_id, one in newest.items() if scan_id != analysis.scan.id]
 
     def queue(self, who: Identity, current: str | None) -> dict[str, Any]:
@@ -182,7 +201,7 @@ class AnalyseTab:
         try:
             for index, file in enumerate(files):
                 try:
-                    analysis = self._analyse(who, file, told, resent)
+                    analysis, scan = self._analyse(who, file, told, resent)
                 except DeskError as error:
                     # Gradio has taken signs out of the name; the page knows the file by its place.
                     refused.append({"index": index, "name": file.name, "reason": error.message})
@@ -193,6 +212,8 @@ class AnalyseTab:
                 else:
                     opened = True
                     yield self.show(who, analysis.id)
+                if self.services.test_images.maybe(scan, who.username):
+                    yield {self.strip: self.queue(who, None) | {"keep_current": True}}
         finally:
             for file in files:
                 _discard(file)
@@ -207,7 +228,9 @@ class AnalyseTab:
         except NotFound:
             return False
 
-    def _analyse(self, who: Identity, file: Path, told: Mapping[str, str | None], resent: bool) -> Analysis:
+    def _analyse(
+        self, who: Identity, file: Path, told: Mapping[str, str | None], resent: bool
+    ) -> tuple[Analysis, Scan]:
         limits = self.services.limits
         try:
             if file.stat().st_size > limits.max_bytes:
@@ -217,7 +240,7 @@ class AnalyseTab:
             raise BadScan("the upload is gone; add it again.") from error
         scans = read_scans(content, file.name, limits, **told)
         found = [self._stored(who, scan, resent) for scan in scans]
-        return found[0]
+        return found[0], scans[0]
 
     def _came_before(self, who: Identity, scan: Scan) -> Analysis | None:
         """What this person had analysed of the same bytes and bag a moment ago, and has not decided yet."""
@@ -236,8 +259,9 @@ class AnalyseTab:
         if resent and (before := self._came_before(who, scan)):
             return before  # the first sending was still being read when this one came
         return analyses.save_with_scan(
-            self.services.db, analysis.scan, scan.content, scan.media_type, analysis, who.username, look_of(scan.image)
-        )
+            self.services.db, analysis.scan, scan.content, scan.media_type, analysis, who.username, look_of(scan.image),
+            blind=self.services.test_images.draw_blind(),
+        )  # fmt: skip
 
 
 def _name(text: str | None) -> str | None:

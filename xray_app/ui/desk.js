@@ -31,7 +31,7 @@
       past = []; future = [];
       desk.owner = owner || desk.owner;
       if (!value || !value.analysis_id) { desk.work = null; saved = null; desk.tell("load"); return; }
-      if (!desk.work || desk.work.analysis_id !== value.analysis_id) shownAt = performance.now();
+      if (!desk.work || desk.work.analysis_id !== value.analysis_id || value.answered) shownAt = performance.now();
       saved = JSON.stringify([value.boxes, value.items]);
       desk.loadedBoxLabels = new Set(value.boxes.map(box => box.label));
       desk.work = JSON.parse(JSON.stringify(value));  // the value may be a framework proxy, which structuredClone refuses
@@ -129,6 +129,7 @@
     "2": { run: decide("decide-review"), help: "send to review", group: "Decision" },
     "3": { run: decide("decide-search"), help: "search by hand", group: "Decision" },
     "z": { run: press("undo-decision"), help: "undo the decision, for five seconds", group: "Decision" },
+    "g": { run: press("next-scan"), help: "go on after a test image or a blind scan", group: "Decision" },
     "f": { run: () => desk.focusShown("#outcome", "#found textarea, #found input"), help: "say what the search found", group: "Decision" },
     "s": { run: press("save-correction"), help: "save the correction", group: "Correction" },
     "j": { run: () => move(1), help: "next scan", group: "Scans" },

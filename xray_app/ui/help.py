@@ -31,6 +31,13 @@ yours alone while you work. `Y`: the prediction is right. `S` saves and takes th
 the scans that still wait to be analysed. *Light* and *Dark* in the header are remembered by this browser.
 Unsaved edits stay in this browser tab until you save or undo them.
 
+### Test images and blind scans
+
+Where the site has switched them on, a few scans are test images: a threat laid into a clear bag, or a clear bag. They
+look like any other and count for nothing else. Once you decide, the desk says hit or miss and frames the threat; sent
+to review or search, a bag counts as an alarm. Of blind scans you see what the models say after you have decided; that
+first decision stays on record, and you may decide anew. `G` goes on. Your own figures are on *Insights*.
+
 ### What the colours and shapes mean
 
 | | |

@@ -11,6 +11,7 @@ from xray_app.api.insights import tables
 from xray_app.store import drift, insights, search
 from xray_app.store.drift import Drift
 from xray_app.store.insights import LEVELS, Asked, Insights, Table
+from xray_app.store.vigilance_figures import ALARMS, RATES
 from xray_app.taxonomy import Taxonomy
 from xray_app.ui import charts
 
@@ -24,7 +25,7 @@ CORRECTION_NOTE = (
 DETECTION_NOTE = (
     "From hand searches alone, each bag once, with the 95 % interval. Bags that nobody searched have no known truth: "
     "threats in them are not counted, so real detection is lower than this. Searches at random make it honest. "
-    "There are no test images yet."
+    "How well people find threats that are known to be there is said under Vigilance."
 )
 CONFUSION_NOTE = (
     "A list does not say which entry stands for which item: items missed are paired off evenly with those "
@@ -43,7 +44,7 @@ def page(found: Insights, taxonomy: Taxonomy, moved: Drift, of_class: str) -> st
     items, boxes = known["confusion-items"], known["confusion-boxes"]
 
     def section(title: str, chart: str, table: Table, note: str = "", more: Table | None = None) -> str:
-        return _section(title, chart, table, found.asked, note, more)
+        return section_of(title, chart, table, found.asked, note, more)
 
     sections = (
         section("Scans a day, by the models’ risk", _traffic(traffic), traffic),
@@ -61,9 +62,18 @@ def page(found: Insights, taxonomy: Taxonomy, moved: Drift, of_class: str) -> st
     return f'{_alarm(moved)}<div class="insights">{"".join(sections)}</div>'
 
 
-def _section(title: str, chart: str, table: Table, asked: Asked, note: str = "", more: Table | None = None) -> str:
+def section_of(
+    title: str,
+    chart: str,
+    table: Table,
+    asked: Asked,
+    note: str = "",
+    more: Table | None = None,
+    folder: str = "insights",
+) -> str:
+    """A chart with its note, its table to unfold, and its CSV, which the API serves below `folder`."""
     links = "".join(
-        f'<a class="csv" href="{escape(_address(one, asked))}" download>{label}</a>'
+        f'<a class="csv" href="{escape(_address(folder, one, asked))}" download>{label}</a>'
         for one, label in ((table, "CSV"), (more, "CSV by week"))
         if one is not None
     )
@@ -74,16 +84,16 @@ def _section(title: str, chart: str, table: Table, asked: Asked, note: str = "",
     )
 
 
-def _address(table: Table, asked: Asked) -> str:
+def _address(folder: str, table: Table, asked: Asked) -> str:
     query = {"first": asked.first, "last": asked.last, "scanner": asked.scanner, "adapter": asked.adapter}
-    return f"../v1/insights/{table.name}.csv?" + urlencode({key: value for key, value in query.items() if value})
+    return f"../v1/{folder}/{table.name}.csv?" + urlencode({key: value for key, value in query.items() if value})
 
 
 def html_table(table: Table) -> str:
     """The table to read, its first rows where it is long."""
     if not table.rows:
         return '<p class="quiet">Nothing to show for this period yet.</p>'
-    rates = {"rate", "low", "high", "correction rate"}
+    rates = {"rate", "low", "high", "correction rate", *RATES, *ALARMS}
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
     rows = []
     for row in table.rows[:MOST_ROWS]:

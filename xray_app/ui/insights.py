@@ -1,4 +1,7 @@
-"""The Insights tab, for annotators: how much comes in, how good models and people are, and what changes."""
+"""The Insights tab, for annotators: how much comes in, how good models and people are, and what changes.
+
+Analysts see how well they answered test images, and nothing of others.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ from pydantic import ValidationError
 
 from xray_app.auth import Identity
 from xray_app.errors import BadInput
-from xray_app.store import drift, insights, search
+from xray_app.store import drift, insights, search, vigilance_figures
 from xray_app.store.insights import ALL_CLASSES, Asked
 from xray_app.types import Role
 from xray_app.ui import insight_panels as panels
+from xray_app.ui import vigilance_panels
 from xray_app.ui.guard import Guard
 from xray_app.ui.viewer import HERE
 
@@ -40,14 +44,16 @@ class InsightsTab:
         self.shown = gr.HTML("", elem_id="insights", apply_default_css=False)
         asked = [self.period, self.scanner, self.adapter, self.of_class]
         guard.on(
-            tab.select, Role.ANNOTATOR, self.open, asked, [self.scanner, self.adapter, self.shown],
+            tab.select, Role.ANALYST, self.open, asked, [self.scanner, self.adapter, self.shown],
             show_progress="minimal",
         )  # fmt: skip
         for field in asked:
-            guard.on(field.input, Role.ANNOTATOR, self.show, asked, [self.shown], show_progress="minimal")
+            guard.on(field.input, Role.ANALYST, self.show, asked, [self.shown], show_progress="minimal")
 
     def open(self, who: Identity, *values: Any) -> dict[Any, Any]:
         """The tab as it is now."""
+        if not who.role.includes(Role.ANNOTATOR):
+            return self.show(who, *values)
         known = search.choices(self.services.db)
         adapters = [("base model" if one == search.BASE else one[:8], one) for one in known.adapters]
         return {
@@ -57,12 +63,17 @@ class InsightsTab:
         }
 
     def show(self, who: Identity, period: Any, scanner: Any, adapter: Any, of_class: Any) -> dict[Any, Any]:
-        """All charts for a period, a scanner and an adapter."""
+        """All charts for a period, a scanner and an adapter; of an analyst their own test images alone."""
         today = datetime.now(UTC).date()
         asked = _asked(today, period, scanner, adapter)
+        all_of_it = who.role.includes(Role.ANNOTATOR)
+        answers = vigilance_figures.read(self.services.db, asked, None if all_of_it else who.username)
+        tested = vigilance_panels.page(answers, asked, self.services.settings)
+        if not all_of_it:
+            return {self.shown: tested}
         found = insights.read(self.services.db, asked)
         moved = drift.read(self.services.db, today, asked.scanner)
-        return {self.shown: panels.page(found, self.services.taxonomy, moved, str(of_class))}
+        return {self.shown: panels.page(found, self.services.taxonomy, moved, str(of_class)) + tested}
 
 
 def _asked(today: date, period: Any, scanner: Any, adapter: Any) -> Asked:

@@ -62,7 +62,7 @@ class OutcomeForm:
 
     def _told(self, analysis: Analysis) -> list[Told]:
         db = self.services.db
-        views = analyses.of_bag(db, analysis.scan.bag_id)
+        views = analyses.of_bag(db, analysis.scan.bag_id, with_hidden=True)
         return sorted((one for view in views for one in outcomes.list(db, view.id)), key=lambda one: one.created_at)
 
     def attach(self, guard: Guard, viewer: gr.HTML, everything: list[Any]) -> None:

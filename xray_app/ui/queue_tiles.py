@@ -7,6 +7,7 @@ from typing import Any
 
 from xray_app.store.recent import Recent
 
+BLIND = "BLIND"
 _GRAVITY = ("LOW", "MEDIUM", "HIGH")
 
 
@@ -32,14 +33,17 @@ def _groups(bag: list[Recent]) -> list[list[Recent]]:
 def _tile(section: str, group: Sequence[Recent]) -> dict[str, Any]:
     by_age = sorted(group, key=lambda one: one.analysis.created_at)
     newest = {one.analysis.scan.id: one for one in by_age}
-    worst = max(newest.values(), key=lambda one: _GRAVITY.index(one.analysis.risk.level))
+    # Of a blind bag not even which view is the worst may be told.
+    hidden = any(one.sight.hidden for one in group)
+    worst = by_age[0] if hidden else max(newest.values(), key=lambda one: _GRAVITY.index(one.analysis.risk.level))
+    tested = f" · test: {worst.sight.test.result}" if worst.sight.test else ""
     return {
         "id": worst.analysis.id,
         "ids": [one.analysis.id for one in group],
         "scan_id": worst.analysis.scan.id,
         "filename": worst.analysis.scan.filename,
-        "level": worst.analysis.risk.level,
+        "level": BLIND if hidden else worst.analysis.risk.level,
         "views": len(newest),
-        "decision": worst.decision,
+        "decision": f"{worst.decision}{tested}" if worst.decision else None,
         "section": section,
     }

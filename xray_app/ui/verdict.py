@@ -12,7 +12,7 @@ from xray_app.api.scans import worst_view
 from xray_app.api.services import Services
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, Conflict, NotFound
-from xray_app.store import analyses, corrections, decisions, recent
+from xray_app.store import analyses, corrections, decisions, recent, vigilance
 from xray_app.types import Action, Analysis, Correction, CorrectionIn, Decision, Risk, Role
 from xray_app.ui import panels
 from xray_app.ui.guard import Guard
@@ -36,12 +36,17 @@ class Verdict:
         services: the running desk.
         show: gives the outputs that show an analysis.
         queue: gives the queue's value with a current analysis.
+        answered: gives the outputs that say how a test image or a blind scan was just answered.
     """
 
     def __init__(
-        self, services: Services, show: Callable[..., dict[Any, Any]], queue: Callable[..., dict[str, Any]]
+        self,
+        services: Services,
+        show: Callable[..., dict[Any, Any]],
+        queue: Callable[..., dict[str, Any]],
+        answered: Callable[..., dict[Any, Any]],
     ) -> None:
-        self.services, self._show, self._queue = services, show, queue
+        self.services, self._show, self._queue, self._answered = services, show, queue, answered
         with gr.Column(elem_id="decision", scale=0, min_width=430):
             with gr.Row(elem_id="decision-buttons"):
                 self.clear = gr.Button("1 · Clear", elem_id="decide-clear")
@@ -148,9 +153,12 @@ class Verdict:
         """The handler of one decision button."""
 
         def decide(who: Identity, work: Any, note: str | None) -> dict[Any, Any]:
-            analysis = analyses.get(self.services.db, analysis_id_of(work))
+            db = self.services.db
+            analysis = analyses.get_hidden(db, analysis_id_of(work))
             if word == "CLEAR" and "HIGH" in (analysis.risk.level, self._bag(analysis).level):
-                return {self.confirm: gr.update(visible=True)}
+                sight = vigilance.sight(db, analysis.id)
+                if not sight.hidden and sight.test is None:  # the question would tell what a blind scan is rated
+                    return {self.confirm: gr.update(visible=True)}
             return self._decide(who, analysis, word, work, note)
 
         decide.__name__ = decide.__qualname__ = f"decide_{word.lower()}"
@@ -161,11 +169,11 @@ class Verdict:
         return panels.banner(analysis, decisions.standing(self.services.db, analysis.id), self._bag(analysis))
 
     def _bag(self, analysis: Analysis) -> Risk:
-        return worst_view(analyses.of_bag(self.services.db, analysis.scan.bag_id))
+        return worst_view(analyses.of_bag(self.services.db, analysis.scan.bag_id, with_hidden=True))
 
     def clear_high(self, who: Identity, work: Any, note: str | None) -> dict[Any, Any]:
         """Clears a HIGH bag, with the reason in the note."""
-        analysis = analyses.get(self.services.db, analysis_id_of(work))
+        analysis = analyses.get_hidden(self.services.db, analysis_id_of(work))
         if not (note or "").strip():
             raise BadInput("Clearing a HIGH bag needs a note that says why.")
         return self._decide(who, analysis, "CLEAR", work, note)
@@ -179,6 +187,10 @@ class Verdict:
         if self._just_made(who, analysis, word):
             return {self.said: panels.said(f"{word} is recorded already")}
         made = decisions.add_for_bag(db, analysis.id, word, _seconds(work.get("seconds")), text_of(note), who.username)
+        sight = vigilance.sight(db, analysis.id)
+        if made[0].blind or sight.test is not None:  # stays on the screen, to be compared
+            shown = self._show(who, analysis.id, discard_draft=sight.test is not None)
+            return shown | self._answered(sight, analysis, made[0]) | {self.said: "", self.made: []}
         views = ", for all views of the bag" if len(made) > 1 else ""
         told = {self.made: [one.id for one in made]}
         if work.get("dirty"):
@@ -249,7 +261,7 @@ class Verdict:
 
     def save_on_top(self, who: Identity, work: Any, comment: str | None, labelled: Any, seen: Any) -> dict[Any, Any]:
         """After a conflict: the person's edits as a revision on top of the one the conflict named."""
-        analysis = analyses.get(self.services.db, analysis_id_of(work))
+        analysis = analyses.get_hidden(self.services.db, analysis_id_of(work))
         base = next((one for one in corrections.list(self.services.db, analysis.id) if one.revision == seen), None)
         if base is None:
             raise NotFound("There is no conflict to settle; save again.")
