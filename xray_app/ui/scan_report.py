@@ -19,12 +19,12 @@ from xray_app.ui import panels
 
 # Of everything at once, what still fits on one sheet.
 MOST_ITEMS = 10
-MOST_EVENTS = 5
-MOST_WORDS = 300
+MOST_EVENTS = 4
+MOST_WORDS = 200
 MOST_NOTE = 90
-MOST_NAME = 80
-MOST_LABELS = 90
-MOST_LABEL = 26
+MOST_NAME = 64
+MOST_LABELS = 80
+MOST_LABEL = 20
 MOST_AUTHOR = 24
 
 STYLE = (Path(__file__).parent / "scan_report.css").read_text(encoding="utf-8")
@@ -87,6 +87,7 @@ def document(told: Reported) -> str:
         f"{_agreement(analysis)}"
         f"<h2>The VLM’s words</h2><blockquote>{_cut(analysis.report.text, MOST_WORDS) or '(no answer)'}</blockquote>"
         f"{_incomplete(analysis)}<h2>What people said</h2>{_events(told)}<h2>Models</h2>{_models(analysis)}"
+        "<p class='small quiet'>[+n]: so many more characters, on the desk.</p>"
         '<div class="sign"><span>name</span><span>date and time</span><span>signature</span></div>'
         "</body></html>"
     )
@@ -116,7 +117,7 @@ def _risk(analysis: Analysis) -> str:
 
 def _figure(told: Reported, boxes: Iterable[Box], source: str) -> str:
     width, height = told.analysis.scan.width, told.analysis.scan.height
-    size = max(width, height * 108 / 96) * 0.028  # about three millimetres on paper
+    size = max(width, height * 100 / 66) * 0.03  # about three millimetres on paper
     drawn = []
     for box in boxes:
         x0, y0, x1, y1 = box.xyxy
@@ -189,7 +190,7 @@ def _events(told: Reported) -> str:
         return "<p>Nobody has decided about this scan or corrected it yet.</p>"
     dated.sort(key=lambda event: event[0], reverse=True)
     rows = "".join(
-        f"<tr><td class='small'>{_when(moment)}</td><td>{_name(author, MOST_AUTHOR)}</td><td>{words}</td></tr>"
+        f"<tr><td class='small'>{_when(moment)}</td><td><b>{_name(author, MOST_AUTHOR)}</b>: {words}</td></tr>"
         for moment, author, words in dated[:MOST_EVENTS]
     )
     return f"<table class='events'>{rows}</table>{_left_out(len(dated) - MOST_EVENTS, 'older entries')}"
@@ -227,7 +228,7 @@ def _name(text: str, most: int = MOST_NAME) -> str:
 def _cut(text: str, most: int) -> str:
     if len(text) <= most:
         return escape(text)
-    return f"{escape(text[:most])}… <i>({len(text) - most:,} more characters)</i>"
+    return f"{escape(text[:most])}… <i>[+{len(text) - most:,}]</i>"
 
 
 def _left_out(n: int, what: str) -> str:
