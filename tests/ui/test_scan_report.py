@@ -24,7 +24,7 @@ from xray_app.types import (
     Risk,
     VlmFacts,
 )
-from xray_app.ui.scan_report import MOST_EVENTS, MOST_ITEMS, Reported, document
+from xray_app.ui.scan_report import MOST_EVENTS, MOST_ITEMS, MOST_NOTE, Reported, document
 
 HOSTILE = "\"><img src=x onerror=alert(1)></svg><script>alert(2)</script>'../\u202egnp"
 NOW = datetime(2026, 11, 24, 9, 30, tzinfo=UTC)
@@ -167,7 +167,7 @@ def test_a_full_report_says_what_it_leaves_out(told: Any, make_analysis: MakeAna
     words = Tags(document(told(analysis=analysis, revisions=[], decisions=decided))).words
     assert "and 6 more items, on the desk" in words
     assert f"and {31 - MOST_EVENTS} more older entries, on the desk" in words
-    assert "more characters)" in words
+    assert f"[+{2000 - MOST_NOTE:,}]" in words
 
 
 def test_a_scan_nobody_has_touched(told: Any) -> None:

@@ -218,7 +218,9 @@
 
   /** All keys of all tabs, those that hold here first; read from the tables the keyboard reads. */
   function help() {
-    const dialog = document.createElement("dialog"), title = part(dialog, "h2", "Keys"), body = part(dialog, "div", "");
+    const dialog = document.createElement("dialog");
+    part(dialog, "h2", "Keys");
+    const body = part(dialog, "div", "");
     dialog.className = "desk-help";
     body.className = "desk-help-groups";
     const taken = new Set(), ordered = [...desk.places.filter(place => place.here()), ...desk.places.filter(place => !place.here())];
@@ -243,7 +245,7 @@
     dialog.onclose = () => dialog.remove();
     document.body.append(dialog);
     dialog.showModal();
-    title.scrollIntoView();
+    dialog.scrollTop = 0;  // the button that closes it takes the focus, and stands below
   }
   function part(parent, name, words) {
     const node = document.createElement(name);

@@ -17,11 +17,15 @@ from pathlib import Path
 from xray_app.types import Analysis, Box, Correction, Decision, Item, ItemCount, Outcome
 from xray_app.ui import panels
 
-MOST_ITEMS = 14
-MOST_EVENTS = 7
-MOST_WORDS = 420
-MOST_NOTE = 140
-MOST_NAME = 80
+# Of everything at once, what still fits on one sheet.
+MOST_ITEMS = 10
+MOST_EVENTS = 4
+MOST_WORDS = 200
+MOST_NOTE = 90
+MOST_NAME = 64
+MOST_LABELS = 80
+MOST_LABEL = 20
+MOST_AUTHOR = 24
 
 STYLE = (Path(__file__).parent / "scan_report.css").read_text(encoding="utf-8")
 STYLE_DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -79,9 +83,11 @@ def document(told: Reported) -> str:
         '<p class="how">Print this page, or save it as a PDF: <b>Ctrl P</b>. It is one sheet of A4.</p>'
         f"{_head(told)}{demo}{_risk(analysis)}"
         f'<div class="main"><div>{_figure(told, boxes, source)}</div>'
-        f"<div><h2>Items</h2>{_items(items)}<p class='small quiet'>{source}</p>{_agreement(analysis)}</div></div>"
+        f"<div><h2>Items</h2>{_items(items)}<p class='small quiet'>{source}</p></div></div>"
+        f"{_agreement(analysis)}"
         f"<h2>The VLM’s words</h2><blockquote>{_cut(analysis.report.text, MOST_WORDS) or '(no answer)'}</blockquote>"
         f"{_incomplete(analysis)}<h2>What people said</h2>{_events(told)}<h2>Models</h2>{_models(analysis)}"
+        "<p class='small quiet'>[+n]: so many more characters, on the desk.</p>"
         '<div class="sign"><span>name</span><span>date and time</span><span>signature</span></div>'
         "</body></html>"
     )
@@ -104,14 +110,14 @@ def _risk(analysis: Analysis) -> str:
     risk = analysis.risk
     return (
         f'<div class="risk {risk.level.lower()}">{panels.icon(risk.level)}<b class="word">{risk.level}</b>'
-        f"<span><strong>{_cut(risk.reason, 160)}</strong>Advice: <b>{risk.action}</b> · "
+        f"<span><strong>{_cut(risk.reason, MOST_LABELS)}</strong>Advice: <b>{risk.action}</b> · "
         f"policy {_name(risk.policy)} · opaque {analysis.opaque_fraction:.1%}</span></div>"
     )
 
 
 def _figure(told: Reported, boxes: Iterable[Box], source: str) -> str:
     width, height = told.analysis.scan.width, told.analysis.scan.height
-    size = max(width, height * 108 / 96) * 0.028  # about three millimetres on paper
+    size = max(width, height * 100 / 66) * 0.03  # about three millimetres on paper
     drawn = []
     for box in boxes:
         x0, y0, x1, y1 = box.xyxy
@@ -137,24 +143,27 @@ def _items(items: Sequence[Item]) -> str:
     if not items:
         return "<p>No item.</p>"
     rows = "".join(
-        f"<tr{' class=threat' if item.threat else ''}><td>{'▲ ' if item.threat else ''}{_name(item.label)}</td>"
+        f"<tr{' class=threat' if item.threat else ''}>"
+        f"<td>{'▲ ' if item.threat else ''}{_name(item.label, MOST_LABEL)}</td>"
         f'<td class="number">{item.count}</td><td>{item.status.value}</td>'
         f'<td class="number">{"✎" if item.confidence is None else f"{item.confidence:.0%}"}</td></tr>'
         for item in items[:MOST_ITEMS]
     )
     head = "<tr><th>item</th><th>count</th><th>status</th><th>sure</th></tr>"
-    return f"<table>{head}{rows}</table>{_left_out(len(items) - MOST_ITEMS, 'items')}"
+    return f"<table class='items'>{head}{rows}</table>{_left_out(len(items) - MOST_ITEMS, 'items')}"
 
 
 def _agreement(analysis: Analysis) -> str:
     agreement = analysis.agreement
     groups = (("both", agreement.both), ("VLM only", agreement.vlm_only), ("detector only", agreement.detector_only))
     rows = "".join(
-        f"<tr><td>{name}</td><td>{_cut(', '.join(labels), 200)}</td></tr>" for name, labels in groups if labels
+        f"<tr><td>{name}</td><td>{_cut(', '.join(labels), MOST_LABELS)}</td></tr>" for name, labels in groups if labels
     )
     differ = agreement.vlm_only or agreement.detector_only
     title = "≠ The models disagree" if differ else "= The models agree"
-    return f"<h2>{title}</h2>" + (f"<table>{rows}</table>" if rows else "<p>Neither names any item.</p>")
+    return f"<h2>{title}</h2>" + (
+        f'<table class="agreement">{rows}</table>' if rows else "<p>Neither names any item.</p>"
+    )
 
 
 def _incomplete(analysis: Analysis) -> str:
@@ -172,19 +181,19 @@ def _events(told: Reported) -> str:
         words = f"decision <b>{escape(decision.decision)}</b>{state}{seconds}{_note(decision.note)}"
         dated.append((decision.created_at, decision.author, words))
     for outcome in told.outcomes:
-        words = f"hand search found <b>{_cut(_counts(outcome.found), 160)}</b>{_note(outcome.note)}"
+        words = f"hand search found <b>{_cut(_counts(outcome.found), MOST_LABELS)}</b>{_note(outcome.note)}"
         dated.append((outcome.created_at, outcome.author, words))
     for one in told.revisions:
-        words = f"correction, revision {one.revision}, {one.status}: {_cut(panels.changes(one), 160)}"
+        words = f"correction, revision {one.revision}, {one.status}: {_cut(panels.changes(one), MOST_LABELS)}"
         dated.append((one.created_at, one.author, words + _note(one.comment)))
     if not dated:
         return "<p>Nobody has decided about this scan or corrected it yet.</p>"
     dated.sort(key=lambda event: event[0], reverse=True)
     rows = "".join(
-        f"<tr><td class='small'>{_when(moment)}</td><td>{_name(author)}</td><td>{words}</td></tr>"
+        f"<tr><td class='small'>{_when(moment)}</td><td><b>{_name(author, MOST_AUTHOR)}</b>: {words}</td></tr>"
         for moment, author, words in dated[:MOST_EVENTS]
     )
-    return f"<table>{rows}</table>{_left_out(len(dated) - MOST_EVENTS, 'older entries')}"
+    return f"<table class='events'>{rows}</table>{_left_out(len(dated) - MOST_EVENTS, 'older entries')}"
 
 
 def _models(analysis: Analysis) -> str:
@@ -211,15 +220,15 @@ def _note(note: str | None) -> str:
     return f" <q>{_cut(note, MOST_NOTE)}</q>" if note else ""
 
 
-def _name(text: str) -> str:
+def _name(text: str, most: int = MOST_NAME) -> str:
     """Somebody else's words within ours: escaped, and without a say in which way the line runs."""
-    return f"<bdi>{_cut(text, MOST_NAME)}</bdi>"
+    return f"<bdi>{_cut(text, most)}</bdi>"
 
 
 def _cut(text: str, most: int) -> str:
     if len(text) <= most:
         return escape(text)
-    return f"{escape(text[:most])}… <i>({len(text) - most:,} more characters)</i>"
+    return f"{escape(text[:most])}… <i>[+{len(text) - most:,}]</i>"
 
 
 def _left_out(n: int, what: str) -> str:
