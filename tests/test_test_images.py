@@ -102,7 +102,8 @@ def test_threats_and_bags_come_from_accepted_corrections(
 
 
 def test_a_named_bag_gets_a_name_of_the_same_form(maker: Maker, like: Scan) -> None:
-    made = maker.make(replace(like, bag_id="flight 88-14"), "ana")
+    made = maker.make(replace(like, bag_id="flight 88-14", filename="bag.png"), "ana")
+    assert made.scan.filename != "bag.png", "two of one name would be compared"
     assert made.scan.bag_id != "flight 88-14"
     assert made.scan.bag_id.startswith("flight ")
     unnamed = maker.make(replace(like, bag_id="red suitcase"), "ana")

@@ -101,7 +101,7 @@ class Maker:
         picture, truth = self._picture(username)
         content = _bytes(picture, like.media_type)
         scan = read_scan(
-            content, self._as_if(like.filename) or like.filename, self.limits,
+            content, self._as_if(like.filename) or self._numbered(like.filename), self.limits,
             bag_id=self._bag(like), view=like.view, scanner_id=like.scanner_id,
         )  # fmt: skip
         if analyses.of_bag(self.db, scan.bag_id, with_hidden=True):
@@ -192,6 +192,12 @@ class Maker:
         if not digits.search(name):
             return None
         return digits.sub(lambda _: str(self.chance.randrange(10)), name)
+
+    def _numbered(self, name: str) -> str:
+        """Two scans of one name beside each other would ask to be compared."""
+        stem, dot, ending = name.rpartition(".")
+        number = self.chance.randrange(2, 10)
+        return f"{stem}-{number}.{ending}" if dot else f"{name}-{number}"
 
     def _bag(self, like: Scan) -> str | None:
         """None where real bags have no names either."""

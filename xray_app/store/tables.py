@@ -432,7 +432,7 @@ class TrialRow(Base):
     __tablename__ = "trials"
 
     analysis_id: Mapped[str] = mapped_column(ForeignKey("analyses.id"), primary_key=True)
-    created_at: Mapped[datetime] = mapped_column(index=True)
+    created_at: Mapped[datetime]
     label: Mapped[str] = mapped_column(String(100))  # the threat laid into it; "": a clear bag
     document: Mapped[str]  # store.vigilance.Truth
 

@@ -25,9 +25,9 @@ NOTE = (
     "alarm rate) with the log-linear correction (Hautus 1995), its interval by Gourevitch and Galanter (1967). "
     "Test images never train and count nowhere else."
 )
-CLASS_NOTE = "d′ of a class is against the false alarms of all of that person's clear test images."
+CLASS_NOTE = "d′ of a class is against the false alarms of all of that person’s clear test images."
 BLIND_NOTE = (
-    "Real bags that were decided before the models' answer was shown, and the share decided anew once it was. "
+    "Real bags that were decided before the models’ answer was shown, and the share decided anew once it was. "
     "The first decision stays on record."
 )
 _WORDS: dict[Result, tuple[str, str, str]] = {
@@ -113,7 +113,10 @@ def _rates(table: Table, settings: Settings) -> str:
         )
     lines: list[tuple[str, int, int, charts.Point]] = []
     cards = []
+    one_person = len({row["analyst"] for row in rows}) == 1
     for row in rows:
+        if row["seen"] != "all" and row["analyst"] != EVERYBODY and not one_person:
+            continue  # the table has them
         name = row["analyst"] if row["seen"] == "all" else f"{row['analyst']}, {row['seen']}"
         lines.append((f"{name}: hits", row["hits"], row["threat bags"], _point(row, "hit rate")))
         lines.append((f"{name}: false alarms", row["false alarms"], row["clear bags"], _point(row, "false-alarm rate")))

@@ -21,7 +21,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["analysis_id"], ["analyses.id"], name="fk_trials_analysis_id"),
         sa.PrimaryKeyConstraint("analysis_id", name="pk_trials"),
     )
-    op.create_index("ix_trials_created_at", "trials", ["created_at"])
     op.create_table(
         "blind_scans",
         sa.Column("analysis_id", sa.String(length=64), nullable=False),
