@@ -12,7 +12,7 @@ from tests.api.conftest import png
 from xray_app.api.services import Services
 from xray_app.look import SIDE
 from xray_app.store import thumbnails
-from xray_app.store.tables import LookRow
+from xray_app.store.fact_tables import LookRow
 
 
 def test_a_thumbnail_is_made_at_storing_and_again_when_it_is_gone(

@@ -27,19 +27,10 @@ from sqlalchemy import insert, select
 
 from xray_app.store import decisions, drift, figures, insights, search
 from xray_app.store.database import Database
+from xray_app.store.fact_tables import FactsRow, LabelFactRow, LookRow, StaleDayRow
 from xray_app.store.insights import Asked
 from xray_app.store.search import Filter
-from xray_app.store.tables import (
-    AnalysisRow,
-    CorrectionRow,
-    DecisionRow,
-    FactsRow,
-    LabelFactRow,
-    LookRow,
-    OutcomeRow,
-    ScanRow,
-    StaleDayRow,
-)
+from xray_app.store.tables import AnalysisRow, CorrectionRow, DecisionRow, OutcomeRow, ScanRow
 from xray_app.taxonomy import load_taxonomy
 from xray_app.types import (
     Agreement,

@@ -15,8 +15,8 @@ from xray_app.csv_text import csv_text
 from xray_app.look import Look
 from xray_app.store import analyses, corrections, decisions, drift, figures, insights, outcomes
 from xray_app.store.database import Database
+from xray_app.store.fact_tables import StaleDayRow
 from xray_app.store.insights import Asked, Insights, Table
-from xray_app.store.tables import StaleDayRow
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Analysis, CorrectionBox, CorrectionIn, ItemCount, Risk
 

@@ -15,8 +15,8 @@ from xray_app.errors import BadInput, Conflict, NotFound
 from xray_app.look import SIDE, Look, look_of
 from xray_app.store import analyses, corrections, decisions, outcomes, search, thumbnails
 from xray_app.store.database import Database
+from xray_app.store.fact_tables import FactsRow, LabelFactRow, LookRow, StaleDayRow
 from xray_app.store.search import Filter
-from xray_app.store.tables import FactsRow, LabelFactRow, LookRow, StaleDayRow
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import (
     Agreement,

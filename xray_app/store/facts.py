@@ -15,17 +15,14 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from xray_app.look import Look
+from xray_app.store.fact_tables import FactsRow, LabelFactRow, LookRow, StaleDayRow
 from xray_app.store.tables import (
     AnalysisRow,
     CorrectionReviewRow,
     CorrectionRow,
     DecisionMarkRow,
     DecisionRow,
-    FactsRow,
-    LabelFactRow,
-    LookRow,
     OutcomeRow,
-    StaleDayRow,
 )
 from xray_app.types import Analysis, Correction, Outcome
 

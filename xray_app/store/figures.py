@@ -17,17 +17,8 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from xray_app.store.database import Database
-from xray_app.store.tables import (
-    AnalysisRow,
-    CorrectionReviewRow,
-    CorrectionRow,
-    DayFiguresRow,
-    FactsRow,
-    LabelFactRow,
-    LookRow,
-    ScanRow,
-    StaleDayRow,
-)
+from xray_app.store.fact_tables import DayFiguresRow, FactsRow, LabelFactRow, LookRow, StaleDayRow
+from xray_app.store.tables import AnalysisRow, CorrectionReviewRow, CorrectionRow, ScanRow
 from xray_app.types import Analysis, Correction, Value
 
 NOTHING = "nothing"

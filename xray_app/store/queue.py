@@ -18,15 +18,9 @@ from sqlalchemy.orm import Session
 
 from xray_app.errors import BadInput, Conflict, NotFound
 from xray_app.store.database import Database
+from xray_app.store.fact_tables import CorrectedLabelRow
 from xray_app.store.paging import MAX_LIMIT
-from xray_app.store.tables import (
-    AnalysisRow,
-    CorrectedLabelRow,
-    CorrectionRow,
-    QueueClaimRow,
-    QueueRow,
-    QueueSkipRow,
-)
+from xray_app.store.tables import AnalysisRow, CorrectionRow, QueueClaimRow, QueueRow, QueueSkipRow
 from xray_app.store.usefulness import RARE, RARE_BELOW, REJECTED, Reasons, rarest, reasons_of, sightings
 from xray_app.types import Analysis, Value
 

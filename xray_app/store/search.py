@@ -13,8 +13,9 @@ from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from xray_app.errors import BadInput, Conflict, NotFound
 from xray_app.store.database import Database
+from xray_app.store.fact_tables import FactsRow, LabelFactRow
 from xray_app.store.paging import newest_first
-from xray_app.store.tables import AnalysisRow, FactsRow, LabelFactRow, SavedFilterRow
+from xray_app.store.tables import AnalysisRow, SavedFilterRow
 from xray_app.types import Action, Analysis, Level, Value
 
 NamedBy = Literal["vlm", "detector", "person", "search"]

@@ -10,8 +10,9 @@ from xray_app.errors import NotFound, StorageFailed
 from xray_app.look import Look
 from xray_app.store import facts
 from xray_app.store.database import INCOMING, Database
+from xray_app.store.fact_tables import LookRow
 from xray_app.store.scans import SHA256
-from xray_app.store.tables import LookRow, ScanRow
+from xray_app.store.tables import ScanRow
 
 
 def find(db: Database, scan_id: str) -> Path | None:

@@ -18,16 +18,8 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from xray_app.errors import Conflict
 from xray_app.store import facts, queue
 from xray_app.store.database import Database
-from xray_app.store.tables import (
-    AnalysisRow,
-    BlindRow,
-    CorrectionRow,
-    DecisionMarkRow,
-    DecisionRow,
-    FactsRow,
-    LabelFactRow,
-    TrialRow,
-)
+from xray_app.store.fact_tables import FactsRow, LabelFactRow
+from xray_app.store.tables import AnalysisRow, BlindRow, CorrectionRow, DecisionMarkRow, DecisionRow, TrialRow
 from xray_app.types import XYXY, Analysis, Correction, Status, Value
 
 HIDDEN_FOR = timedelta(hours=12)
