@@ -314,7 +314,7 @@ def test_a_refused_event_is_said_and_loses_nothing(scripted: Desk, page: Any) ->
 
 def test_signing_out_ends_it(page: Any) -> None:
     page.on("dialog", lambda dialog: dialog.accept())
-    page.click(".desk-head button")
+    page.click(".desk-head form button")
     page.wait_for_selector("input[name=password]")
     page.goto(page.url.split("/signin")[0] + "/desk/")
     assert page.locator("input[name=password]").count() == 1
