@@ -88,7 +88,7 @@ async def work(folder: Path, seconds: float, seed: int, patience: float) -> tupl
     site = Site(desk.url, folder, patience)
     chromium = next(filter(None, map(shutil.which, NAMES)), None)
     try:
-        await desk.serves(site.patience)
+        await desk.serves(max(300, site.patience))
         async with async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path=chromium, args=FLAGS)
             people: list[Person] = []
@@ -111,7 +111,7 @@ async def fall(desk: Process, site: Site, after: float) -> None:
     await asyncio.to_thread(desk.kill)
     await asyncio.sleep(1)
     desk.start()
-    await desk.serves(site.patience)
+    await desk.serves(max(300, site.patience))
     site.up, site.away_until = True, time.monotonic()
 
 

@@ -85,6 +85,7 @@ class Person:
         page = page or self.page
         await page.wait_for_selector("#viewer svg.scan", state="attached")
         await page.wait_for_selector(".desk-user")
+        await page.evaluate("window.sameDocument = true")
 
     async def work_until(self, end: float) -> None:
         """Does one thing after the other; after each the desk is as a person would find it."""
@@ -132,12 +133,15 @@ class Person:
             const told = [...document.querySelectorAll('[data-said]')].find(node => node.offsetParent !== null);
             const said = told && told.dataset.said !== before ? told.textContent : '';
             for (const [name, holds] of [{tests}]) if (holds()) return name + '|' + said;
-            return false; }}"""
+            return window.sameDocument ? false : 'anew|'; }}"""
         try:
             found = await page.wait_for_function(script, arg=before)
         except BrowserError as error:
             raise Silence(f"none of {', '.join(words)} was shown") from error
-        return str(await found.json_value())
+        told = str(await found.json_value())
+        if told.startswith("anew"):  # Gradio loads the page again once a desk that was away is back
+            raise Silence("the page came anew")
+        return told
 
     async def fresh(self, page: Page) -> str:
         """Puts old warnings away and marks an old conflict; gives the mark of what is said now."""

@@ -20,7 +20,7 @@ import app
 from tests.conftest import MakeAnalysis
 from tests.ui.conftest import PASSWORD
 from xray_app import auth
-from xray_app.api.door import OPEN
+from xray_app.api.door import CLOSED, OPEN
 from xray_app.api.services import Services
 from xray_app.api.session import COOKIE
 from xray_app.store import audit
@@ -114,14 +114,19 @@ def odd_values(analysis_id: str) -> list[Any]:
     ]  # fmt: skip
 
 
+@pytest.mark.timeout(1800)  # some thousand events, on a machine that may be busy
 def test_no_made_up_value_is_a_fault_of_the_desk(
     served: Served, stored: MakeAnalysis, caplog: pytest.LogCaptureFixture
 ) -> None:
     values = odd_values(stored(by="admin").id)
     faults = []
     for number, one in served.handlers.items():
+        if not one.inputs:
+            continue
         caplog.clear()
-        calls = [(number, [value] * len(one.inputs)) for value in values if one.inputs]
+        # What is on no list of choices Gradio itself refuses, and breaks its stream by quoting half a character.
+        chosen = any(isinstance(block, gr.Dropdown | gr.Radio | gr.CheckboxGroup) for block in one.inputs)
+        calls = [(number, [value] * len(one.inputs)) for value in values if not (chosen and value == "\ud800")]
         said = served.ask(Role.ADMIN, calls)
         if odd := [str(call[1][0])[:100] for call, words in zip(calls, said, strict=True) if FAULT in words]:
             reasons = {repr(record.exc_info[1])[:200] for record in caplog.records if record.exc_info}
@@ -151,5 +156,8 @@ def test_a_stranger_gets_into_no_route(served: Served) -> None:
         if path in OPEN:
             continue
         answer = served.client.request(method, path)
+        if path.startswith(CLOSED):
+            assert answer.status_code == 404, path
+            continue
         refused = answer.status_code == 401 or answer.headers.get("location") == "/signin"
         assert refused, f"{method} {path}: {answer.status_code}"

@@ -183,6 +183,7 @@
       return;
     }
   });
+  const ONCE = /^(save-correction|keep-mine|clear-anyway|(accept|reject)-correction|annotate-(save|right|next|merge|skip-\d))$/;
   let decidedAt = -Infinity;
   // A click meant for the bag before, or the second of a double click, decides
   // nothing; and what the slider hides is not saved unseen.
@@ -195,6 +196,9 @@
       decidedAt = now;
       if (twice || (desk.work && desk.seconds() < 0.6)) { event.stopImmediatePropagation(); return; }
     }
+    // Nor does the second click on Save, which on Annotate would save the next scan unseen.
+    if (event.detail > 1 && ONCE.test(button.id)) { event.stopImmediatePropagation(); return; }
+    if (/^annotate-(save|right)$/.test(button.id) && desk.work && desk.seconds() < 0.6) { event.stopImmediatePropagation(); return; }
     if (button.id === "save-correction" && desk.owner && desk.owner.revealBoxes) {
       const below = desk.owner.revealBoxes();
       if (below) { event.stopImmediatePropagation(); desk.say(`${desk.plural(below, "hidden box").replace("boxs", "boxes")} would be saved too: shown again. Delete what is wrong, then save.`); }

@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -18,7 +18,7 @@ import gradio as gr
 from xray_app import auth
 from xray_app.api.services import Services
 from xray_app.api.session import identity_of
-from xray_app.errors import DeskError, Forbidden, NotSignedIn
+from xray_app.errors import BadInput, DeskError, Forbidden, NotSignedIn
 from xray_app.types import Role
 
 log = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ class Guard:
         def run(request: gr.Request, *values: Any) -> Any:
             identity = self._admit(request, role)
             try:
+                _refuse_half_characters(values)
                 return handler(identity, *values)
             except DeskError as error:
                 return _refused(error)
@@ -90,6 +91,7 @@ class Guard:
         def run_in_steps(request: gr.Request, *values: Any) -> Iterator[Any]:
             identity = self._admit(request, role)
             try:
+                _refuse_half_characters(values)
                 yield from handler(identity, *values)
             except DeskError as error:
                 yield _refused(error)
@@ -113,6 +115,26 @@ class Guard:
         except Forbidden as error:
             raise gr.Error(html.escape(error.message), title="Not allowed", print_exception=False) from error
         return identity
+
+
+def _refuse_half_characters(value: Any) -> None:
+    """JSON may hold half of a surrogate pair, which can neither be stored nor be sent back.
+
+    Raises:
+        BadInput: there is one in a text somewhere below.
+    """
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise BadInput("A text holds half a character. Type it again.") from error
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            _refuse_half_characters(key)
+            _refuse_half_characters(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            _refuse_half_characters(part)
 
 
 def _refused(error: DeskError) -> dict[str, Any]:

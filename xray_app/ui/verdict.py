@@ -240,16 +240,18 @@ class Verdict:
         """Appends what the person sees as the next revision; a stale one is shown as a conflict."""
         analysis_id = analysis_id_of(work)
         services = self.services
+        sent = correction_from(work, comment, labelled)
+        if self._just_saved(who, analysis_id, sent):
+            return self._show(who, analysis_id)
         try:
             saved = corrections.add(
-                services.db, analysis_id, correction_from(work, comment, labelled), who.username,
-                services.taxonomy, services.settings.review == "required",
-            )  # fmt: skip
+                services.db, analysis_id, sent, who.username, services.taxonomy, services.settings.review == "required"
+            )
         except Conflict as error:
             newest = (error.details or {}).get("newest")
             if newest is None:
                 raise
-            if _says_the_same(newest, correction_from(work, comment, labelled), who):  # a double click
+            if _says_the_same(Correction.model_validate(newest), sent, who):  # a double click
                 return self._show(who, analysis_id, discard_draft=True)
             return {
                 self.conflict: panels.conflict(newest),
@@ -258,6 +260,18 @@ class Verdict:
             }
         words = panels.said(f"Revision {saved.revision} saved: {panels.fate(saved)}")
         return self._show(who, analysis_id, discard_draft=True) | {self.said: words}
+
+    def _just_saved(self, who: Identity, analysis_id: str, sent: CorrectionIn) -> bool:
+        """Whether this is the second click of a double click that came after the answer to the first."""
+        newest = next(reversed(corrections.list(self.services.db, analysis_id)), None)
+        return (
+            newest is not None
+            and newest.revision == sent.base_revision
+            and datetime.now(UTC) - newest.created_at < DOUBLE_CLICK
+            and sent.comment in (None, newest.comment)  # the answer has emptied both fields
+            and sent.labelled_classes in (None, newest.labelled_classes)
+            and _says_the_same(newest, sent, who)
+        )
 
     def save_on_top(self, who: Identity, work: Any, comment: str | None, labelled: Any, seen: Any) -> dict[Any, Any]:
         """After a conflict: the person's edits as a revision on top of the one the conflict named."""
@@ -295,9 +309,8 @@ class Verdict:
         return judge
 
 
-def _says_the_same(newest: dict[str, Any], sent: CorrectionIn, who: Identity) -> bool:
+def _says_the_same(saved: Correction, sent: CorrectionIn, who: Identity) -> bool:
     """Whether a person's own newest revision holds what they have just sent again."""
-    saved = Correction.model_validate(newest)
     items = [(item.label, item.count) for item in saved.items]
     boxes = sorted((box.label, box.xyxy) for box in saved.boxes)
     return (
