@@ -123,33 +123,41 @@ class Maker:
             if made is not None:
                 return made
         for _ in range(ATTEMPTS):
-            made = self._with(self._simulated_clear(), SIMULATED, threat)
+            bag = simulate_scan(self.chance.getrandbits(32), self.taxonomy, items=ITEMS, threat_rate=0)
+            if any(self.taxonomy.resolve(label).status is not Status.ALLOWED for label, _ in bag.boxes):
+                continue
+            made = self._with(bag.image, SIMULATED, threat, bag.style)
             if made is not None:
                 return made
         raise BadInput("No threat could be laid into a clear scan.")
 
-    def _with(self, bag: Image.Image | None, host: str, threat: bool) -> tuple[Image.Image, Truth] | None:
+    def _with(
+        self, bag: Image.Image | None, host: str, threat: bool, style: str | None = None
+    ) -> tuple[Image.Image, Truth] | None:
         if bag is None:
             return None
         if not threat:
             return bag, Truth(host=host)
-        for cutting, source in self._threats(host):
+        for cutting, source in self._threats(host, style):
             done = project(bag, cutting, self.chance)
             if done is not None:
                 return done.image, Truth(label=done.label, xyxy=done.xyxy, host=host, cut_from=source)
         return None
 
-    def _threats(self, host: str) -> Iterator[tuple[Threat, str]]:
-        """Cuts and where they are from; into a simulated bag goes nothing real, which would stand out."""
+    def _threats(self, host: str, style: str | None) -> Iterator[tuple[Threat, str]]:
+        """Cuts and where they are from; into a simulated bag goes nothing but what has its colours."""
         for source, label, xyxy in self._threat_boxes() if host != SIMULATED else ():
             image = self._open(source)
             found = cut(image, xyxy, label) if image is not None else None
             if found is not None:
                 yield found, source
-        for _ in range(ATTEMPTS):
-            found = self._simulated_threat()
-            if found is not None:
-                yield found, SIMULATED
+        for _ in range(5 * ATTEMPTS):
+            scan = simulate_scan(self.chance.getrandbits(32), self.taxonomy, items=(1, 1), threat_rate=1)
+            label, box = scan.boxes[0]
+            if style in (None, scan.style) and self.taxonomy.resolve(label).status is Status.PROHIBITED:
+                found = cut(scan.image, box, label)
+                if found is not None:
+                    yield found, SIMULATED
 
     def _threat_boxes(self) -> Sequence[tuple[str, str, XYXY]]:
         """Some boxes of threats; classes come as often as each other, however often they were labelled."""
@@ -173,16 +181,6 @@ class Maker:
             return None
         shade = self.chance.uniform(*SHADES)
         return ImageOps.mirror(image).point([min(255, round(255 * (value / 255) ** shade)) for value in range(256)] * 3)
-
-    def _simulated_clear(self) -> Image.Image | None:
-        scan = simulate_scan(self.chance.getrandbits(32), self.taxonomy, items=ITEMS, threat_rate=0)
-        harmless = all(self.taxonomy.resolve(label).status is Status.ALLOWED for label, _ in scan.boxes)
-        return scan.image if harmless else None
-
-    def _simulated_threat(self) -> Threat | None:
-        scan = simulate_scan(self.chance.getrandbits(32), self.taxonomy, items=(1, 1), threat_rate=1)
-        label, box = scan.boxes[0]
-        return cut(scan.image, box, label) if self.taxonomy.resolve(label).status is Status.PROHIBITED else None
 
     # --- what else would give it away -----------------------------------------------------------------------
 
