@@ -117,7 +117,7 @@ def _risk(analysis: Analysis) -> str:
 
 def _figure(told: Reported, boxes: Iterable[Box], source: str) -> str:
     width, height = told.analysis.scan.width, told.analysis.scan.height
-    size = max(width, height * 100 / 66) * 0.03  # about three millimetres on paper
+    size = max(width, height * 100 / 60) * 0.03  # about three millimetres on paper
     drawn = []
     for box in boxes:
         x0, y0, x1, y1 = box.xyxy
