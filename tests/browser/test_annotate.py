@@ -203,9 +203,14 @@ def test_a_conflict_is_merged_and_reviewed(scripted: Desk, scans: list[str], ent
     assert ben.locator("#annotate-viewer svg.scan").is_visible()
     ben.get_by_role("tab", name="Review").click()
     ben.wait_for_selector("#review-accept")
-    ben.wait_for_timeout(700)  # a key pressed sooner was meant for the correction before
-    ben.keyboard.press("a")
-    wait_for(ben, lambda: corrections.list(services.db, analysis_id)[1].status == "accepted")
+
+    def accepted() -> bool:
+        """Pressed again and again: a key within 600 ms of the list's coming anew was meant for another correction."""
+        ben.wait_for_timeout(700)
+        ben.keyboard.press("a")
+        return corrections.list(services.db, analysis_id)[1].status == "accepted"
+
+    wait_for(ben, accepted)
     ben.click("#review-refresh")
     ben.wait_for_selector("#review-versions .review-empty")
 

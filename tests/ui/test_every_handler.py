@@ -64,7 +64,7 @@ JSON = {"content-type": "application/json"}
 @pytest.fixture
 def served(services: Services) -> Iterator[Served]:
     whole = app.with_desk(services)
-    page = next(route.app for route in whole.routes if isinstance(route, Mount)).get_blocks()
+    page = next(route.app for route in whole.routes if isinstance(route, Mount)).app.get_blocks()
     cookies = {}
     for role in Role:
         auth.add_user(services.db, role.value, PASSWORD, role)
