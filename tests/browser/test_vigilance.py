@@ -21,7 +21,7 @@ def test_a_missed_threat_is_shown_at_once_and_counts_in_ones_own_figures(
 ) -> None:
     services = scripted.services
     monkeypatch.setattr(services.settings, "test_image_share", 0.5)  # one after every scan
-    monkeypatch.setattr("xray_app.test_images.THREAT_SHARE", 1.0)
+    monkeypatch.setattr("xray_app.vigilance.THREAT_SHARE", 1.0)
     page = open_desk(scripted.url, "ana")
     add(page, KNIFE, GUN)
     page.wait_for_function("document.querySelectorAll('#strip .tile').length === 4")

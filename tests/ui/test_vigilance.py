@@ -23,12 +23,12 @@ from xray_app.store import decisions, vigilance
 from xray_app.store.database import Database
 from xray_app.store.tables import TrialRow
 from xray_app.store.vigilance import Truth
-from xray_app.test_images import Maker
 from xray_app.types import Role
 from xray_app.ui.analyse import AnalyseTab
 from xray_app.ui.guard import Guard
 from xray_app.ui.insights import InsightsTab
 from xray_app.ui.vigilance_panels import result_banner
+from xray_app.vigilance import Maker
 
 pytestmark = pytest.mark.usefixtures("said")
 SAID_BY_MODELS = ("knife", "scissors", "plastic bottle", "HIGH")
@@ -49,7 +49,7 @@ def trials_in(db: Database, page: dict[Any, Any], tab: AnalyseTab) -> list[str]:
 @pytest.fixture
 def threats_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test image holds a threat."""
-    monkeypatch.setattr("xray_app.test_images.THREAT_SHARE", 1.0)
+    monkeypatch.setattr("xray_app.vigilance.THREAT_SHARE", 1.0)
 
 
 @pytest.mark.usefixtures("threats_alone")

@@ -11,8 +11,8 @@ from xray_app.scan import Limits
 from xray_app.settings import Settings
 from xray_app.store.database import Database
 from xray_app.taxonomy import Policy, Taxonomy
-from xray_app.test_images import Maker
 from xray_app.types import Run
+from xray_app.vigilance import Maker
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from xray_app.store.search import Filter
 from xray_app.store.tables import AnalysisRow, TrialRow
 from xray_app.store.vigilance import SIMULATED, Truth
 from xray_app.taxonomy import Taxonomy
-from xray_app.test_images import Maker
 from xray_app.types import Analysis, CorrectionBox, CorrectionIn, ItemCount, Status
+from xray_app.vigilance import Maker
 
 LIMITS = Limits(10_000_000, 10_000_000)
 
