@@ -51,7 +51,7 @@ def _dropped(x: Tensor, dropout: Any) -> tuple[Tensor, float]:
 
 
 def quicken_lora(model: Any) -> None:
-    """Makes the LoRA layers of a model that is trained under autocast compute by `linear` from now on."""
+    """Makes the LoRA layers of a model compute by `linear` from now on."""
     for layer in model.modules():
         if is_plain_lora(layer):
             layer.forward = _forward_of(layer)
@@ -62,9 +62,9 @@ def _forward_of(layer: Any) -> Any:
 
     def forward(x: Tensor, *args: Any, **options: Any) -> Tensor:
         device = x.device.type
-        if args or options or not is_plain_lora(layer) or not torch.is_autocast_enabled(device):
+        if args or options or not is_plain_lora(layer):
             out: Tensor = theirs(x, *args, **options)
             return out
-        return linear(x.to(torch.get_autocast_dtype(device)), layer)
+        return linear(x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x, layer)
 
     return forward
