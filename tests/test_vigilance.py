@@ -77,6 +77,13 @@ def test_without_any_scan_of_its_own_a_site_gets_simulated_ones(
     assert search.count(db, Filter()) == 0
 
 
+def test_a_run_of_bags_with_something_restricted_in_them_is_drawn_past(maker: Maker, db: Database, like: Scan) -> None:
+    unlucky = replace(maker, chance=random.Random(2629))  # the first seventeen hold a lighter or the like
+    truth = truth_of(db, unlucky.make(like, "ana"))
+    assert truth.host == SIMULATED
+    assert truth.label is None
+
+
 def test_threats_and_bags_come_from_accepted_corrections(
     maker: Maker, db: Database, taxonomy: Taxonomy, like: Scan
 ) -> None:
