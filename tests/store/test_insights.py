@@ -271,6 +271,7 @@ def test_drift_is_said_in_words_and_chance_is_not(
     few = {one.name: one.verdict for one in drift.read(db, today).features}
     assert few["metal (blue) share"] == "too few scans"
     with_looks(db, make_analysis, 2000, 40, NOON + timedelta(days=60), metal=0.4)
+    assert drift.read(db, DAY).recent_scans == 0, "the first scans are not compared with themselves"
     moved = drift.read(db, today)
     assert (moved.reference_scans, moved.reference_until, moved.recent_scans) == (60, DAY, 60)
     assert [one.name for one in moved.alarms] == ["metal (blue) share"]

@@ -12,10 +12,12 @@ from xray_app.api.services import Services
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, Conflict
 from xray_app.store import corrections, queue
+from xray_app.taxonomy import Taxonomy
 from xray_app.types import Analysis, CorrectionBox, CorrectionIn, ItemCount, Role
 from xray_app.ui.annotate import AnnotateTab
 from xray_app.ui.guard import Guard
 from xray_app.ui.review import ReviewTab
+from xray_app.ui.review_panels import _label_places
 
 NORA, BEN = Identity("nora", Role.ANNOTATOR), Identity("ben", Role.ANNOTATOR)
 KNIFE = CorrectionBox(id="b1", label="knife", xyxy=(10, 20, 110, 90))
@@ -23,6 +25,9 @@ MOVED = CorrectionBox(id="b1", label="dagger", xyxy=(10, 20, 110, 95))
 GUN = CorrectionBox(label="gun", xyxy=(200, 100, 260, 160))
 
 pytestmark = pytest.mark.usefixtures("said")
+
+
+NAMES = ("razor blade", "power bank", "scissors")
 
 
 @pytest.fixture
@@ -106,6 +111,18 @@ def test_a_deleted_box_is_still_seen_and_a_scope_is_said(
     assert 'class="removed" data-box' not in page[tab.versions], "who looked for guns alone did not delete the knife"
     assert "not looked for" in page[tab.versions]
     assert "Looked for gun only" in page[tab.facts]
+
+
+def test_no_label_stands_on_another(taxonomy: Taxonomy) -> None:
+    same = [taxonomy.box(f"b{n}", "model", label, (20.0, 120.0, 90.0, 180.0), 0.9) for n, label in enumerate(NAMES)]
+    near = taxonomy.box("b9", "model", "pressurised can", (60.0, 116.0, 160.0, 190.0), 0.9)
+    boxes = [(box, box.label) for box in (*same, near)]
+    places = _label_places(boxes, 400, 300)
+    for n, (one, (_, words)) in enumerate(zip(places, boxes, strict=True)):
+        for other in places[n + 1 :]:
+            beside = other.left >= one.left + one.size * 0.55 * len(words) or other.left + 30 <= one.left
+            assert beside or abs(one.baseline - other.baseline) >= one.size
+        assert one.size <= one.baseline < 300
 
 
 def test_accepting_brings_up_the_next(tab: ReviewTab, services: Services, stored: MakeAnalysis) -> None:

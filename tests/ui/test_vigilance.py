@@ -92,6 +92,21 @@ def test_a_test_image_joins_the_queue_unmarked_and_is_told_once_it_is_answered(
         tab.verdict.save_correction(analyst, hit[tab.viewer], None, None)
 
 
+def test_who_went_wrong_by_the_desks_advice_is_told_so(
+    services: Services, analyst: Identity, upload: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xray_app.vigilance.THREAT_SHARE", 0.0)
+    tab = desk(services, test_image_share=0.5)
+    page = add(tab, analyst, upload("bag-017.png"), upload("bag-018.png", shade=90))
+    first, second = trials_in(services.db, page, tab)
+    advised = tab.verdict.deciding("SEARCH")(analyst, tab.show(analyst, first)[tab.viewer], "")
+    assert "false alarm" in advised[tab.answered.words]
+    assert "The desk advised SEARCH too" in advised[tab.answered.words]
+    own = tab.verdict.deciding("REVIEW")(analyst, tab.show(analyst, second)[tab.viewer], "")
+    assert "false alarm" in own[tab.answered.words]
+    assert "advised" not in own[tab.answered.words]
+
+
 def test_nothing_comes_up_where_the_share_is_zero(services: Services, analyst: Identity, upload: Any) -> None:
     tab = desk(services)
     page = add(tab, analyst, upload("bag.png"))

@@ -77,11 +77,13 @@ class Drift:
 
 
 def read(db: Database, today: date, scanner: str | None = None) -> Drift:
-    """The last seven days against the reference."""
-    since = today - timedelta(days=RECENT_DAYS - 1)
-    parts = [(name, part) for _, name, _, part in figures.read(db, since, today) if scanner is None or name == scanner]
-    now = figures.total(part for _, part in parts)
+    """The last seven days, or as many of them as came after the reference, against the reference."""
     before, until = figures.first_days(db, scanner, REFERENCE_SCANS)
+    since = today - timedelta(days=RECENT_DAYS - 1)
+    if until is not None:
+        since = max(since, until + timedelta(days=1))  # scans compared with themselves are always stable
+    recent = figures.read(db, since, today) if since <= today else []
+    now = figures.total(part for _, name, _, part in recent if scanner is None or name == scanner)
     features = [_looks(name, before, now) for name in LOOKS]
     features.append(_compare("labels", before.labels, now.labels, before.scans, now.scans))
     return Drift(tuple(features), before.scans, until, now.scans, since)

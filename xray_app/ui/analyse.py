@@ -126,7 +126,7 @@ class AnalyseTab:
             self.history: panels.history(analysis, revisions, outcomes.list(db, analysis_id), every),
             **self.verdict.fresh(who, revisions, standing),
             **self.outcome.fresh(analysis, standing if sight.test is None else ()),
-            **self.answered.fresh(sight),
+            **self.answered.fresh(sight, analysis, standing),
         }
         if sight.hidden:
             page |= {

@@ -228,6 +228,13 @@ def _drift(moved: Drift) -> str:
         f"<td>{MARKS[one.verdict]} {one.verdict}</td><td>{escape(one.before)}</td><td>{escape(one.now)}</td></tr>"
         for one in moved.features
     )
+    if not moved.recent_scans:
+        words = (
+            f"Nothing to compare yet: what comes after the first {drift.REFERENCE_SCANS} scans is held against them."
+            if moved.reference_scans
+            else "No scans yet."
+        )
+        return f'<p class="nothing-yet">{words}</p>'
     until = f" (until {moved.reference_until})" if moved.reference_until else ""
     return (
         f'<table class="grid drift"><thead><tr><th></th><th></th><th>first {moved.reference_scans:,} scans{until}</th>'

@@ -41,15 +41,17 @@ class Answered:
         """The components a freshly shown analysis resets."""
         return [self.group, self.words]
 
-    def fresh(self, sight: Sight) -> dict[Any, Any]:
+    def fresh(self, sight: Sight, analysis: Analysis, standing: Sequence[Decision]) -> dict[Any, Any]:
         """Explains an answered test image whenever it is opened; nothing of any other scan."""
-        words = vigilance_panels.explained(sight.test, sight.blind) if sight.test is not None else ""
+        words = ""
+        if sight.test is not None:
+            words = vigilance_panels.explained(sight.test, sight.blind, analysis.risk.action, standing)
         return {self.group: gr.update(visible=bool(words)), self.words: words}
 
     def just(self, sight: Sight, analysis: Analysis, decision: Decision) -> dict[Any, Any]:
         """What a decision of this moment is told: hit or miss, or what the models say of a scan decided blind."""
         words = (
-            vigilance_panels.explained(sight.test, sight.blind)
+            vigilance_panels.explained(sight.test, sight.blind, analysis.risk.action, [decision])
             if sight.test is not None
             else vigilance_panels.compared(analysis, decision)
         )

@@ -64,10 +64,14 @@ def result_banner(test: Tested, decisions: Sequence[Decision]) -> str:
     )
 
 
-def explained(test: Tested, was_blind: bool) -> str:
-    """An answered test image, beside the way on."""
-    blind = " The models’ answer was hidden." if was_blind else ""
-    return f"<p><strong>Test image: {test.result}.</strong> It counts for nothing else.{blind}</p>"
+def explained(test: Tested, was_blind: bool, advice: str, decisions: Sequence[Decision]) -> str:
+    """An answered test image, beside the way on; whoever went wrong by the desk's own advice is told so."""
+    models = ""
+    if was_blind:
+        models = " The models’ answer was hidden."
+    elif test.result in ("miss", "false alarm") and decisions and decisions[-1].decision == advice:
+        models = f" The desk advised {escape(advice)} too: a test asks what you see, not what it says."
+    return f"<p><strong>Test image: {test.result}.</strong> It counts for nothing else.{models}</p>"
 
 
 def compared(analysis: Analysis, decision: Decision) -> str:
