@@ -1,4 +1,4 @@
-"""How quick search and insights are over many analyses.
+"""How quick search, the annotators' queue and insights are over many analyses.
 
     python -m tests.benchmarks.gallery [--rows 100000] [--tiny]
 
@@ -25,12 +25,13 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from xray_app.store import decisions, drift, figures, insights, search
+from xray_app.store import decisions, drift, figures, insights, queue, search
 from xray_app.store.database import Database
 from xray_app.store.fact_tables import FactsRow, LabelFactRow, LookRow, StaleDayRow
 from xray_app.store.insights import Asked
 from xray_app.store.search import Filter
-from xray_app.store.tables import AnalysisRow, CorrectionRow, DecisionRow, OutcomeRow, ScanRow
+from xray_app.store.tables import AnalysisRow, CorrectionRow, DecisionRow, OutcomeRow, QueueRow, ScanRow
+from xray_app.store.usefulness import reasons_of
 from xray_app.taxonomy import load_taxonomy
 from xray_app.types import (
     Agreement,
@@ -88,7 +89,7 @@ def fill(db: Database, rows: int, now: datetime) -> None:
         tables: dict[Any, list[dict[str, Any]]] = {
             table: []
             for table in (
-                ScanRow, AnalysisRow, LookRow, FactsRow, LabelFactRow, DecisionRow, CorrectionRow, OutcomeRow,
+                ScanRow, AnalysisRow, LookRow, FactsRow, LabelFactRow, DecisionRow, CorrectionRow, OutcomeRow, QueueRow,
             )
         }  # fmt: skip
         for number in range(start, min(start + CHUNK, rows)):
@@ -177,6 +178,13 @@ def add(
                 "by_detector": label in detector, "by_person": corrected, "by_search": outcome == "found",
             }
         )  # fmt: skip
+    reasons = reasons_of(analysis)
+    tables[QueueRow].append(
+        {
+            "analysis_id": key, "waiting": not corrected, "score": sum(points for points, _ in reasons.values()),
+            "reasons": json.dumps(reasons), "rare_label": None,
+        }
+    )  # fmt: skip
     if decided:
         tables[DecisionRow].append(
             {
@@ -211,8 +219,9 @@ def add(
 
 
 def measure(db: Database, now: datetime, repeats: int) -> dict[str, float]:
-    """Milliseconds of pages, insights and saved decisions: by the clock, and of this process's own work."""
+    """Milliseconds of pages, the annotators' queue, insights and saved decisions: by the clock, and of own work."""
     gallery = [timed(ask) for _ in range(repeats) for ask in pages(db, now)]
+    listed = [timed(ask) for _ in range(repeats) for ask in queue_pages(db)]
     today = now.date()
     save, shown = [], []
     newest = [one.analysis.id for one in search.page(db, Filter(), 50)[0]]
@@ -221,7 +230,7 @@ def measure(db: Database, now: datetime, repeats: int) -> dict[str, float]:
         asked = Asked(first=today - timedelta(days=(7, 30, 90)[number % 3] - 1), last=today)
         shown.append(timed(lambda asked=asked: everything(db, asked)))
     times: dict[str, float] = {}
-    for name, taken in (("gallery", gallery), ("insights", shown), ("save", save)):
+    for name, taken in (("gallery", gallery), ("queue", listed), ("insights", shown), ("save", save)):
         for clock, values in (("", [wall for wall, _ in taken]), ("cpu_", [own for _, own in taken])):
             times[f"{name}_{clock}p50_ms"] = round(median(values), 1)
             times[f"{name}_{clock}p95_ms"] = round(sorted(values)[int(0.95 * (len(values) - 1))], 1)
@@ -244,6 +253,15 @@ def pages(db: Database, now: datetime) -> Iterator[Callable[[], object]]:
     for _ in range(20):
         _, after = search.page(db, Filter(), after=after)
         yield lambda after=after: search.page(db, Filter(risk="LOW"), after=after)
+
+
+def queue_pages(db: Database) -> Iterator[Callable[[], object]]:
+    """What an annotator asks for: pages of the queue and how it stands, and the next scan to work on."""
+    after: str | None = None
+    for number in range(20):
+        yield lambda after=after: (queue.page(db, after=after), queue.standing(db))
+        yield lambda number=number: queue.take_next(db, f"annotator {number}")
+        _, after = queue.page(db, after=after)
 
 
 def everything(db: Database, asked: Asked) -> None:
