@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -79,11 +79,17 @@ class Result:
     failed: str | None = None
 
     def write(self, folder: Path) -> None:
-        """Whole or not at all: a result that is there is never measured again."""
+        """Whole or not at all: a result that is there is never measured again.
+
+        Bags are numbered in the order of the scans: figures may be passed on where nothing else of the scans may.
+        """
+        numbers: dict[str, str] = {}
+        for scan in (*self.val, *self.clear):
+            numbers.setdefault(scan.bag_id, str(len(numbers)))
         told = {
             "cell": self.cell.model_dump(),
-            "val": [_as_json(one) for one in self.val],
-            "clear": [_as_json(one) for one in self.clear],
+            "val": [_as_json(one, numbers) for one in self.val],
+            "clear": [_as_json(one, numbers) for one in self.clear],
             "seconds_per_scan": self.seconds_per_scan,
             "facts": self.facts and self.facts.model_dump(),
             "map50": asdict(self.map50),
@@ -109,9 +115,10 @@ class Result:
         return cls(**told)
 
 
-def _as_json(scan: ScanOutcome) -> dict[str, Any]:
-    counts = {"true": dict(scan.true), "said": dict(scan.said), "confidence": dict(scan.confidence)}
-    return {"bag_id": scan.bag_id, **counts}
+def _as_json(scan: ScanOutcome, numbers: Mapping[str, str]) -> dict[str, Any]:
+    confidence = {label: round(value, 4) for label, value in scan.confidence.items()}
+    counts = {"true": dict(scan.true), "said": dict(scan.said), "confidence": confidence}
+    return {"bag_id": numbers[scan.bag_id], **counts}
 
 
 def run_cell(
