@@ -117,6 +117,11 @@ def test_the_experiment_trains_measures_and_goes_on_where_it_was_stopped(
     monkeypatch.setattr("training.experiment.trial.finetune", nothing_is_trained_twice)
     monkeypatch.setattr("training.experiment.trial.train_detector", nothing_is_trained_twice)
     assert experiment(scans, recipe, out, settings, taxonomy(), only=some, **asked).read_text() == table
+    other = recipe.model_copy(update={"replay": 5.0, "replay_minimum": 7, "epochs": 30})
+    assert experiment(scans, other, out, settings, taxonomy(), only=some, **asked).read_text() == table
+    rate = recipe.model_copy(update={"learning_rate": 1e-5})
+    with pytest.raises(BadDataset, match="another recipe"):
+        experiment(scans, rate, out, settings, taxonomy(), only=some, **asked)
     with pytest.raises(BadDataset, match="another detector_recipe, epochs"):
         experiment(scans, recipe, out, settings, taxonomy(), only=some, detector=DETECTOR, epochs=2, detector_epochs=1)
 

@@ -37,6 +37,8 @@ EPOCHS = 12
 DETECTOR_EPOCHS = 40
 """A pass of the bundled detector takes a third of the time of one of the bundled VLM."""
 PATIENCE = 4
+NOT_ASKED = {"epochs", "replay", "replay_minimum"}
+"""Settings of a recipe that an experiment overrides or leaves out: another value of theirs changes nothing in it."""
 Told = Callable[[str, float, dict[str, float]], None]
 """Told a cell's name, the share done and the newest figures."""
 
@@ -134,7 +136,7 @@ def _same(
         "clear_sha256": samples_sha256(scans.clear),
         "vlm_sha256": base_sha256(settings.vlm),
         "detector_sha256": file_sha256(detector_file(settings)),
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": recipe.model_dump(mode="json", exclude=NOT_ASKED),
         "detector_recipe": detector.model_dump(mode="json"),
         "epochs": list(epochs),
     }
