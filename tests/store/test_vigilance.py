@@ -208,8 +208,21 @@ def test_the_first_decision_of_a_blind_scan_stays_and_a_later_one_is_marked(db: 
     decisions.add_for_bag(db, hidden.id, "SEARCH", 3.0, None, "anna")
     told = [(one.decision, one.blind, one.revised) for one in decisions.standing(db, hidden.id)]
     assert told == [("CLEAR", True, False), ("SEARCH", False, True)]
-    assert vigilance_figures.read(db, ASKED).blind == (BlindCount("anna", 1, 1, 0, 0, 1),)
+    assert vigilance_figures.read(db, ASKED).blind == (BlindCount("anna", 1, 1, 0, 0, 1, 0, 0),)
     assert vigilance_figures.read(db, ASKED, "ben").blind == ()
+
+
+def test_hand_searches_say_how_often_the_eye_alone_was_right(db: Database, enter: Enter, taxonomy: Taxonomy) -> None:
+    for shade, decision, found in ((1, "SEARCH", 1), (2, "SEARCH", 0), (3, "SEARCH", None), (4, "CLEAR", None)):
+        hidden = enter(shade, blind=True)
+        decisions.add_for_bag(db, hidden.id, decision, 3.0, None, "anna")
+        if found is not None:
+            outcomes.add(db, hidden.id, [ItemCount(label="knife", count=1)] * found, None, "anna", taxonomy)
+    known = vigilance_figures.read(db, ASKED)
+    assert known.blind == (BlindCount("anna", 4, 1, 0, 3, 0, 2, 1),)
+    (row,) = vigilance_figures.blind(known).rows
+    assert row[9:11] == (2, 1)
+    assert row[11] == pytest.approx(0.5)
 
 
 def test_a_decision_of_a_scan_that_was_never_blind_is_not_marked(db: Database, stored: MakeAnalysis) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy.orm import aliased
 
 from xray_app.store.database import Database
 from xray_app.store.decisions import has_mark
+from xray_app.store.fact_tables import FactsRow
 from xray_app.store.insights import Asked, Table, TableCell, Z, rate
 from xray_app.store.search import BASE
 from xray_app.store.tables import AnalysisRow, DecisionRow, TrialRow
@@ -47,7 +48,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class BlindCount:
-    """One person's decisions about blind bags of the traffic; `revised`: made anew once the models were shown."""
+    """One person's decisions about blind bags of the traffic.
+
+    Attributes:
+        analyst: who decided.
+        decisions: how many, and of these `clear`, `review` and `search`.
+        revised: made anew once the models were shown.
+        searched, found: of the bags sent to search: a hand search is on record, and found something.
+    """
 
     analyst: str
     decisions: int
@@ -55,6 +63,8 @@ class BlindCount:
     review: int
     search: int
     revised: int
+    searched: int
+    found: int
 
 
 @dataclass(frozen=True)
@@ -84,9 +94,15 @@ def read(db: Database, asked: Asked, analyst: str | None = None) -> Vigilance:
     later = aliased(DecisionRow)
     revised = select(later.id).where(later.analysis_id == DecisionRow.analysis_id, has_mark("revised", later)).exists()
     words = [func.sum(case((DecisionRow.decision == word, 1), else_=0)) for word in ("CLEAR", "REVIEW", "SEARCH")]
+    sent = DecisionRow.decision == "SEARCH"
+    searches = [
+        func.sum(case((sent & FactsRow.outcome.in_(outcomes), 1), else_=0))
+        for outcomes in (("found", "nothing"), ("found",))
+    ]
     blind = (
-        select(DecisionRow.author, func.count(), *words, func.sum(case((revised, 1), else_=0)))
+        select(DecisionRow.author, func.count(), *words, func.sum(case((revised, 1), else_=0)), *searches)
         .join(AnalysisRow, AnalysisRow.id == DecisionRow.analysis_id)
+        .outerjoin(FactsRow, FactsRow.id == DecisionRow.analysis_id)
         .where(has_mark("blind"), ~is_trial(DecisionRow.analysis_id), *within)
         .group_by(DecisionRow.author)
         .order_by(DecisionRow.author)
@@ -144,12 +160,19 @@ def by_class(found: Vigilance) -> Table:
 
 
 def blind(found: Vigilance) -> Table:
-    """Decisions about real bags made before the models were shown, and the share made anew after that."""
+    """Decisions about real bags made before the models were shown: the share made anew after that, and how often a
+    hand search bore out the eye alone."""
     rows = tuple(
-        (one.analyst, one.decisions, one.clear, one.review, one.search, one.revised, *rate(one.revised, one.decisions))
+        (
+            one.analyst, one.decisions, one.clear, one.review, one.search, one.revised,
+            *rate(one.revised, one.decisions), one.searched, one.found, *rate(one.found, one.searched),
+        )
         for one in found.blind
-    )
-    columns = ("analyst", "blind decisions", "CLEAR", "REVIEW", "SEARCH", "decided anew", "rate", "low", "high")
+    )  # fmt: skip
+    columns = (
+        "analyst", "blind decisions", "CLEAR", "REVIEW", "SEARCH", "decided anew", "rate", "low", "high",
+        "searched by hand", "something found", "found rate", "found from", "found to",
+    )  # fmt: skip
     return Table("vigilance-blind", columns, rows)
 
 

@@ -27,8 +27,8 @@ NOTE = (
 )
 CLASS_NOTE = "d′ of a class is against the false alarms of all of that person’s clear test images."
 BLIND_NOTE = (
-    "Real bags that were decided before the models’ answer was shown, and the share decided anew once it was. "
-    "The first decision stays on record."
+    "Real bags that were decided before the models’ answer was shown, and the share decided anew once it was; of "
+    "those sent to search, in how many the hand search found something. The first decision stays on record."
 )
 _WORDS: dict[Result, tuple[str, str, str]] = {
     "hit": ("HIT", "good", "This was a test image. You found the threat"),
@@ -155,15 +155,14 @@ def _blind(table: Table, settings: Settings) -> str:
             if settings.blind_share
             else "No bags are blind. Set XRAY_BLIND_SHARE, to 0.05 say, to learn what people see without the models."
         )
-    anew = [
-        (f"{row['analyst']}: decided anew", row["decided anew"], row["blind decisions"], _interval(row))
-        for row in rows[:MOST_SHOWN]
-    ]
-    return charts.intervals(anew, "blind decisions made anew")
-
-
-def _interval(row: dict[str, Any]) -> charts.Point:
-    return (row["rate"], row["low"], row["high"])
+    lines: list[tuple[str, int, int, charts.Point]] = []
+    for row in rows[: MOST_SHOWN // 2]:
+        name, anew = row["analyst"], (row["rate"], row["low"], row["high"])
+        lines.append((f"{name}: decided anew", row["decided anew"], row["blind decisions"], anew))
+        if row["searched by hand"]:
+            told = (row["found rate"], row["found from"], row["found to"])
+            lines.append((f"{name}: searched, found", row["something found"], row["searched by hand"], told))
+    return charts.intervals(lines, "blind decisions")
 
 
 def _nothing(words: str) -> str:
