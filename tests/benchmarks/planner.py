@@ -38,10 +38,13 @@ def main() -> None:
     methods: tuple[Method, ...] = ("lora",) if tiny else get_args(Method)
     with tempfile.TemporaryDirectory(prefix="planner-") as name:
         folder = Path(name)
-        write_dataset(folder / "scans", 60 if tiny else 320, SEED, taxonomy, 0.5, (0, 8), 1)
+        write_dataset(folder / "scans", 60 if tiny else 240, SEED, taxonomy, 0.5, (0, 8), 1)
         samples = list(read_yolo(folder / "scans", taxonomy).splits["train"])
         write_jsonl(samples, folder / "train.jsonl")
-        found = {method: ratios(samples, recipe, method, folder, 2 if tiny else 4) for method in methods}
+        found = {}
+        for method in methods:
+            found[method] = ratios(samples, recipe, method, folder, 2 if tiny else 3)
+            print(f"{method}: {found[method]}", flush=True)
     result = {
         name: round(max((one[name] for one in found.values()), key=lambda ratio: max(ratio, 1 / ratio)), 3)
         for name in ("time_ratio", "memory_ratio")
