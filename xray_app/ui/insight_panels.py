@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from html import escape
 from typing import Any
 from urllib.parse import urlencode
@@ -229,11 +230,9 @@ def _drift(moved: Drift) -> str:
         for one in moved.features
     )
     if not moved.recent_scans:
-        words = (
-            f"Nothing to compare yet: what comes after the first {drift.REFERENCE_SCANS} scans is held against them."
-            if moved.reference_scans
-            else "No scans yet."
-        )
+        words = f"Nothing to compare yet: what comes after the first {drift.REFERENCE_SCANS} scans is held to them."
+        if moved.reference_until and moved.recent_from > moved.reference_until + timedelta(days=1):
+            words = f"Nothing to compare: no scans since {moved.recent_from}."
         return f'<p class="nothing-yet">{words}</p>'
     until = f" (until {moved.reference_until})" if moved.reference_until else ""
     return (
