@@ -21,6 +21,8 @@ from sqlalchemy.schema import CreateSchema, DropSchema
 # Before any library looks: a test that would download something fails instead.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+if "PYTEST_XDIST_WORKER" in os.environ:  # threads of several workers would only wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from xray_app import auth
 from xray_app.store import analyses
