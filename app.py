@@ -13,7 +13,7 @@ import tempfile
 
 # Before Gradio is imported: nothing that happens at this desk is reported to anybody.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-# After each event it would sum up all that went before, for a page that the door keeps shut: 15 ms of every key pressed.
+# Else it sums up all events after each one, for a page that the door keeps shut: 15 ms of every key pressed.
 os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**12)
 # It warns, when imported, of a kernel that only 4-bit models on CPUs would miss.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -93,9 +93,13 @@ def with_desk(services: Services) -> FastAPI:
         # The door let the request in, so somebody is signed in; every handler asks again who.
         return str(request.state.identity.username)
 
+    page = desk.build_desk(services)
+    # Gradio asks whether a file that an event names was uploaded only of a page it launched itself. Mounted, it would
+    # copy any file of this machine to where a browser can fetch it.
+    page.has_launched = True
     served = gr.mount_gradio_app(
         app,
-        desk.build_desk(services),
+        page,
         path="/desk",
         auth_dependency=username,
         allowed_paths=[],

@@ -57,7 +57,9 @@ def test_signed_in_the_desk_is_there_and_the_api_beside_it(client: TestClient) -
 def test_files_of_the_machine_stay_where_they_are(client: TestClient, services: Services) -> None:
     client.post("/signin", data={"username": "ann", "password": PASSWORD})
     for path in (services.db.data_dir / "xray.db", Path("/etc/passwd"), Path(desk_app.__file__)):
-        assert client.get(f"/desk/gradio_api/file={path}").status_code == 403
+        assert client.get(f"/desk/gradio_api/file={path}").status_code == 404
+        assert client.get(f"/desk/gradio_api/file/{path}").status_code == 404
+        assert client.get(f"/desk/file={path}").status_code == 404
     client.cookies.clear()
 
 

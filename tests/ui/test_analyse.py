@@ -92,6 +92,14 @@ def test_a_path_outside_the_upload_folder_is_refused(tab: AnalyseTab, analyst: I
     assert secret.exists()
 
 
+def test_the_upload_folder_itself_is_no_upload(tab: AnalyseTab, analyst: Identity, upload: Any) -> None:
+    other = Path(upload("another person's.png"))
+    for path in (other.parent.parent, other.parent):
+        with pytest.raises(BadInput):
+            add(tab, analyst, str(path))
+    assert other.exists()
+
+
 def test_the_queue_is_ones_own_with_what_waits_first(tab: AnalyseTab, analyst: Identity, upload: Any) -> None:
     add(tab, Identity("somebody else", Role.ANALYST), upload("theirs.png", shade=10))
     first = add(tab, analyst, upload("one.png"), upload("two.png", shade=90))[tab.viewer]

@@ -9,11 +9,13 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
 from fastapi.testclient import TestClient
+from gradio.utils import get_upload_folder
 from starlette.routing import Mount
 
 import app
@@ -136,6 +138,19 @@ def test_no_made_up_value_is_a_fault_of_the_desk(
             reasons = {repr(record.exc_info[1])[:200] for record in caplog.records if record.exc_info}
             faults.append((one.fn.__name__, odd, reasons))
     assert faults == []
+
+
+def test_no_event_reaches_a_file_of_the_machine(served: Served, services: Services) -> None:
+    """Gradio takes any value that looks like a file for one, whatever the component, before a handler is asked."""
+    uploads = Path(get_upload_folder())
+    secret = services.db.data_dir / "secret.txt"
+    secret.write_text("of nobody's business")
+    asked = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}
+    calls = [(number, [asked] * len(one.inputs)) for number, one in served.handlers.items() if one.inputs]
+    assert len(calls) > 40
+    refused = [words for words in served.ask(Role.ANALYST, calls) if "Cannot move" in words]
+    assert len(refused) > 40
+    assert [path for path in uploads.rglob("*") if path.is_file() and path.read_bytes() == secret.read_bytes()] == []
 
 
 def addresses(routes: Sequence[Any], before: str = "") -> Iterator[tuple[str, str]]:

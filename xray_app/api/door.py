@@ -37,8 +37,10 @@ FILES_PER_UPLOAD = 8
 
 UPLOADS = frozenset({"/v1/analyze", "/v1/detect"})
 DESK_UPLOAD = "/desk/gradio_api/upload"
-# Parts of Gradio that this desk has no use for: a proxy, an editor of its own code, a monitor.
+# Parts of Gradio that this desk has no use for: its own way to files, a proxy, an editor of its code, a monitor.
 CLOSED = (
+    "/desk/gradio_api/file",
+    "/desk/gradio_api/stream/",
     "/desk/gradio_api/proxy=",
     "/desk/gradio_api/vibe-",
     "/desk/gradio_api/undo-vibe",

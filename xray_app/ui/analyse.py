@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -269,18 +269,19 @@ def _name(text: str | None) -> str | None:
 
 
 def _uploaded(path: str) -> Path:
-    """A path Gradio handed over, which must lie in its upload folder.
+    """A path Gradio handed over, which must lie where its uploads do: in a folder of its own in the upload folder.
 
     Raises:
         BadInput: it lies elsewhere.
     """
     file = Path(path).resolve()
-    if not file.is_relative_to(Path(get_upload_folder()).resolve()):
+    if file.parent.parent != Path(get_upload_folder()).resolve():
         raise BadInput("This file was not uploaded here.")
     return file
 
 
 def _discard(file: Path) -> None:
-    # Gradio puts every upload into a folder of its own; the scan lives on in the store alone.
-    if file.parent != Path(get_upload_folder()).resolve():
-        shutil.rmtree(file.parent, ignore_errors=True)
+    """Removes an upload and its folder: the scan lives on in the store alone."""
+    with suppress(OSError):
+        file.unlink(missing_ok=True)
+        file.parent.rmdir()
