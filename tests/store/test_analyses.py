@@ -69,6 +69,18 @@ def test_a_row_that_fails_takes_a_new_file_with_it(db: Database, stored: MakeAna
     assert len(_files(db)) == 1
 
 
+def test_of_several_views_all_are_kept_or_none(db: Database, stored: MakeAnalysis, make_analysis: MakeAnalysis) -> None:
+    first = stored(shade=1)
+    views = [
+        analyses.NewView(make_analysis(scan=scan_facts(png(2))), png(2), "image/png"),
+        analyses.NewView(make_analysis(scan=scan_facts(png(3)), id=first.id), png(3), "image/png"),
+    ]
+    with pytest.raises(Conflict):
+        analyses.save_views(db, views, "anna")
+    assert len(_files(db)) == 1
+    assert [one.id for one in analyses.page(db)[0]] == [first.id]
+
+
 def test_a_file_cut_short_outside_is_written_anew(db: Database, stored: MakeAnalysis) -> None:
     analysis = stored()
     path, _ = scans.scan_path(db, analysis.scan.id)

@@ -173,11 +173,11 @@ def test_history_cannot_be_changed(
 def test_a_scan_is_not_lost_when_the_same_bytes_fail_elsewhere(db: Database, make_analysis: MakeAnalysis) -> None:
     content = png(5)
     facts = scan_facts(content)
-    with pytest.raises(RuntimeError), scans.saving(db, facts, content, "image/png"):
+    with pytest.raises(RuntimeError), scans.saving(db, scans.NewScan(facts, content, "image/png")):
         raise RuntimeError("the row that goes with it fails")
     assert not list((db.data_dir / "scans").rglob("*.png"))
     scans.save_scan(db, facts, content, "image/png")
-    with pytest.raises(RuntimeError), scans.saving(db, facts, content, "image/png"):
+    with pytest.raises(RuntimeError), scans.saving(db, scans.NewScan(facts, content, "image/png")):
         raise RuntimeError("again, but the scan was there before")
     assert scans.scan_path(db, facts.id)[0].read_bytes() == content
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import gradio as gr
 import pytest
@@ -81,7 +83,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def upload(tmp_path: Path) -> Any:
+def upload() -> Iterator[Any]:
     """Puts a file where Gradio puts an uploaded one; returns its path."""
     made: list[Path] = []
 
@@ -90,11 +92,13 @@ def upload(tmp_path: Path) -> Any:
             file = io.BytesIO()
             Image.new("RGB", (200, 100), (shade, 180, 90)).save(file, "PNG")
             content = file.getvalue()
-        folder = Path(get_upload_folder()) / f"desk-test-{tmp_path.name}-{len(made)}"
+        folder = Path(get_upload_folder()) / f"desk-test-{uuid4().hex}"
         folder.mkdir(parents=True)
         path = folder / name
         path.write_bytes(content)
-        made.append(path)
+        made.append(folder)
         return str(path)
 
-    return put
+    yield put
+    for folder in made:
+        shutil.rmtree(folder, ignore_errors=True)

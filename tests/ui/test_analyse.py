@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+import numpy as np
 import pytest
 
+from tests.test_dicom import make, ramp
 from tests.ui.scripted import ScriptedDetector, ScriptedVlm
 from xray_app.api.services import Services
 from xray_app.auth import Identity
-from xray_app.errors import BadInput, Conflict, Forbidden, NotFound, UnknownLabel
+from xray_app.errors import BadInput, Busy, Conflict, Forbidden, NotFound, UnknownLabel
+from xray_app.scan import Scan
 from xray_app.store import analyses, corrections, decisions, outcomes
-from xray_app.types import Role
+from xray_app.types import Analysis, Role
 from xray_app.ui.analyse import AnalyseTab
 from xray_app.ui.guard import Guard
 from xray_app.ui.outcome import found_items
@@ -82,6 +85,23 @@ def test_files_sent_again_after_a_silence_are_not_analysed_twice(
     send(20)  # what somebody else sent is theirs
     send(90, resent=False)  # and who adds a scan anew has it analysed anew
     assert len(analyses.page(services.db, 10)[0]) == 5
+
+
+def test_of_a_file_of_two_views_none_waits_without_the_other(
+    tab: AnalyseTab, analyst: Identity, services: Services, upload: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views = upload("bag.dcs", make(np.stack([ramp(1000), ramp(1000)[:, ::-1]])))
+    plain, calls = services.analyser.analyse, iter((0, 1))
+
+    def busy(scan: Scan) -> Analysis:
+        if next(calls):
+            raise Busy("64 scans wait already.")
+        return plain(scan)
+
+    monkeypatch.setattr(services.analyser, "analyse", busy)
+    page = add(tab, analyst, views)
+    assert [one["name"] for one in page[tab.intake]["refused"]] == ["bag.dcs"]
+    assert analyses.page(services.db, 10)[0] == []
 
 
 def test_a_path_outside_the_upload_folder_is_refused(tab: AnalyseTab, analyst: Identity, tmp_path: Path) -> None:

@@ -83,9 +83,8 @@ def analyze(
     """
     scans_read = upload.read(desk)
     analysed = [(scan, desk.analyser.analyse(scan)) for scan in scans_read]
-    for scan, analysis in analysed:
-        look = look_of(scan.image)
-        analyses.save_with_scan(desk.db, analysis.scan, scan.content, scan.media_type, analysis, who.username, look)
+    views = [analyses.NewView(made, scan.content, scan.media_type, look_of(scan.image)) for scan, made in analysed]
+    analyses.save_views(desk.db, views, who.username)
     afterwards.add_task(desk.test_images.maybe, scans_read[0], who.username)
     return max((analysis for _, analysis in analysed), key=lambda one: _gravity(one.risk))
 

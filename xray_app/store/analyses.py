@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -30,6 +32,55 @@ def save(db: Database, analysis: Analysis, created_by: str) -> Analysis:
     return analysis
 
 
+@dataclass(frozen=True)
+class NewView:
+    """An analysis and its scan, to be kept.
+
+    Attributes:
+        analysis: of this scan.
+        content, media_type: the scan.
+        look: how the scan looks; made when first asked for if None.
+    """
+
+    analysis: Analysis
+    content: bytes
+    media_type: str
+    look: Look | None = None
+
+
+def save_views(
+    db: Database,
+    views: Sequence[NewView],
+    created_by: str,
+    *,
+    blind: bool = False,
+    truth: vigilance.Truth | None = None,
+) -> list[Analysis]:
+    """Keep scans and their analyses, all or none: of one file's views nobody sees a part.
+
+    Args:
+        db: the store.
+        views: what to keep.
+        created_by: whose queue they join.
+        blind: whether the prediction stays hidden until somebody decides; a bag's later views follow its first.
+        truth: of a test image; None: a real scan.
+
+    Raises:
+        StorageFailed: disk full or read-only; nothing is left behind.
+        Conflict: an analysis with this id is there already.
+    """
+    with scans.saving(db, *(scans.NewScan(one.analysis.scan, one.content, one.media_type) for one in views)) as session:
+        for one in views:
+            _add(session, one.analysis, created_by, blind, truth)
+            if one.look is not None:
+                facts.add_look(session, one.analysis.scan.id, one.look)
+    for one in views:
+        if one.look is not None:
+            with suppress(StorageFailed):  # the analysis is stored; its thumbnail can be made again
+                thumbnails.write(db, one.analysis.scan.id, one.look)
+    return [one.analysis for one in views]
+
+
 def save_with_scan(
     db: Database,
     scan_facts: ScanFacts,
@@ -42,31 +93,15 @@ def save_with_scan(
     blind: bool = False,
     truth: vigilance.Truth | None = None,
 ) -> Analysis:
-    """Keep a scan and its analysis, both or neither; a look not given is made when first asked for.
-
-    Args:
-        db: the store.
-        scan_facts, content, media_type: the scan.
-        analysis: of this scan.
-        created_by: whose queue it joins.
-        look: how the scan looks.
-        blind: whether the prediction stays hidden until somebody decides; a bag's later views follow its first.
-        truth: of a test image; None: a real scan.
+    """As `save_views`, of one.
 
     Raises:
-        StorageFailed: disk full or read-only; nothing is left behind.
-        Conflict: an analysis with this id is there already.
+        BadInput: the analysis is of another scan.
+        StorageFailed, Conflict: as `save_views`.
     """
     if analysis.scan != scan_facts:
         raise BadInput("The analysis is of another scan.")
-    with scans.saving(db, scan_facts, content, media_type) as session:
-        _add(session, analysis, created_by, blind, truth)
-        if look is not None:
-            facts.add_look(session, scan_facts.id, look)
-    if look is not None:
-        with suppress(StorageFailed):  # the analysis is stored; its thumbnail can be made again
-            thumbnails.write(db, scan_facts.id, look)
-    return analysis
+    return save_views(db, [NewView(analysis, content, media_type, look)], created_by, blind=blind, truth=truth)[0]
 
 
 def get(db: Database, analysis_id: str) -> Analysis:

@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,50 +29,69 @@ EXTENSIONS = {
 }
 
 
+@dataclass(frozen=True)
+class NewScan:
+    """The bytes of a scan, to be kept."""
+
+    facts: ScanFacts
+    content: bytes
+    media_type: str
+
+
 def save_scan(db: Database, scan_facts: ScanFacts, content: bytes, media_type: str) -> ScanFacts:
     """Keep the bytes of a scan; the same bytes a second time change nothing.
 
     Raises:
         StorageFailed: disk full or read-only; no file and no row is left behind.
     """
-    with saving(db, scan_facts, content, media_type):
+    with saving(db, NewScan(scan_facts, content, media_type)):
         pass
     return scan_facts
 
 
 @contextmanager
-def saving(db: Database, facts: ScanFacts, content: bytes, media_type: str) -> Iterator[Session]:
-    """A write transaction in which the scan is stored, for the rows that go with it.
+def saving(db: Database, *new: NewScan) -> Iterator[Session]:
+    """A write transaction in which scans are stored, for the rows that go with them; all or none.
 
     Raises:
         StorageFailed: disk full or read-only; no file and no row is left behind.
     """
-    if not SHA256.fullmatch(facts.sha256) or facts.id != facts.sha256:
-        raise BadInput("A scan's id is the SHA-256 of its bytes.")
-    path = _path(db, facts.sha256, media_type)
-    written = _write_file(db, path, content)  # before the transaction: nobody waits for our disk
+    paths = {}
+    for scan in new:
+        if not SHA256.fullmatch(scan.facts.sha256) or scan.facts.id != scan.facts.sha256:
+            raise BadInput("A scan's id is the SHA-256 of its bytes.")
+        paths[scan.facts.id] = _path(db, scan.facts.sha256, scan.media_type)
+    written = []
     try:
+        for scan in new:  # before the transaction: nobody waits for our disk
+            if _write_file(db, paths[scan.facts.id], scan.content):
+                written.append(scan.facts.id)
         with db.write() as session:
-            row = session.get(ScanRow, facts.id)
-            if row is None:
-                session.add(
-                    ScanRow(
-                        id=facts.id,
-                        media_type=media_type,
-                        width=facts.width,
-                        height=facts.height,
-                        size=len(content),
-                        created_at=datetime.now(UTC),
-                    )
-                )
-                session.flush()
-            # Another upload of the same bytes may have failed meanwhile and taken its file with it.
-            _write_file(db, path, content)
+            for scan in new:
+                _add_row(session, scan)
+                # Another upload of the same bytes may have failed meanwhile and taken its file with it.
+                _write_file(db, paths[scan.facts.id], scan.content)
             yield session
     except BaseException:
-        if written:
-            _remove_unless_stored(db, facts.id, path)
+        for scan_id in written:
+            _remove_unless_stored(db, scan_id, paths[scan_id])
         raise
+
+
+def _add_row(session: Session, scan: NewScan) -> None:
+    if session.get(ScanRow, scan.facts.id) is not None:
+        return
+    session.add(
+        ScanRow(
+            id=scan.facts.id,
+            media_type=scan.media_type,
+            width=scan.facts.width,
+            height=scan.facts.height,
+            size=len(scan.content),
+            created_at=datetime.now(UTC),
+        )
+    )
+    session.flush()
 
 
 def scan_path(db: Database, scan_id: str) -> tuple[Path, str]:

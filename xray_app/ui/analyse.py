@@ -239,7 +239,17 @@ class AnalyseTab:
         except OSError as error:
             raise BadScan("the upload is gone; add it again.") from error
         scans = read_scans(content, file.name, limits, **told)
-        found = [self._stored(who, scan, resent) for scan in scans]
+        found, new = [], []
+        for scan in scans:
+            before = self._came_before(who, scan) if resent else None
+            analysis = before or self.services.analyser.analyse(scan)
+            # The first sending may still have been read when this one came.
+            before = before or (self._came_before(who, scan) if resent else None)
+            found.append(before or analysis)
+            if before is None:
+                new.append(analyses.NewView(analysis, scan.content, scan.media_type, look_of(scan.image)))
+        if new:
+            analyses.save_views(self.services.db, new, who.username, blind=self.services.test_images.draw_blind())
         return found[0], scans[0]
 
     def _came_before(self, who: Identity, scan: Scan) -> Analysis | None:
@@ -251,17 +261,6 @@ class AnalyseTab:
             if (facts.sha256, facts.bag_id, facts.view, facts.scanner_id) == sent:
                 return one.analysis
         return None
-
-    def _stored(self, who: Identity, scan: Scan, resent: bool) -> Analysis:
-        if resent and (before := self._came_before(who, scan)):
-            return before
-        analysis = self.services.analyser.analyse(scan)
-        if resent and (before := self._came_before(who, scan)):
-            return before  # the first sending was still being read when this one came
-        return analyses.save_with_scan(
-            self.services.db, analysis.scan, scan.content, scan.media_type, analysis, who.username, look_of(scan.image),
-            blind=self.services.test_images.draw_blind(),
-        )  # fmt: skip
 
 
 def _name(text: str | None) -> str | None:
