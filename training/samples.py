@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,8 +21,11 @@ from xray_app import report, scan
 from xray_app.errors import BadDataset
 from xray_app.store import corrections, scans
 from xray_app.store.database import Database
+from xray_app.store.held_out import held_out_scans
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import XYXY, Analysis, Correction, Split, Value
+
+logger = logging.getLogger(__name__)
 
 LOCAL_LIMITS = scan.Limits(max_bytes=1 << 30, max_pixels=200_000_000)
 """Files of a data set were chosen by whoever trains, so only nonsense is refused."""
@@ -231,9 +235,9 @@ def asked_for_everything(sample: Sample, analysis: Analysis, taxonomy: Taxonomy)
 
 
 def from_corrections(db: Database, taxonomy: Taxonomy) -> dict[Split, list[Sample]]:
-    """The newest accepted correction of every scan as samples, by split."""
+    """The newest accepted correction of every scan as samples, by split; no picture is in both."""
     by_split: dict[Split, list[Sample]] = {"train": [], "holdout": []}
-    for analysis, correction in _latest(db):
+    for analysis, correction in usable(db):
         image, _ = scans.scan_path(db, analysis.scan.id)
         by_split[correction.split].append(from_correction(analysis, correction, image, taxonomy))
     return by_split
@@ -243,7 +247,7 @@ def training_samples(db: Database, taxonomy: Taxonomy) -> list[Sample]:
     """What the corrections of the train split teach: each as it was made, and a scoped one asked for
     everything too."""
     samples = []
-    for analysis, correction in _latest(db):
+    for analysis, correction in usable(db):
         if correction.split == "train":
             image, _ = scans.scan_path(db, analysis.scan.id)
             sample = from_correction(analysis, correction, image, taxonomy)
@@ -253,15 +257,24 @@ def training_samples(db: Database, taxonomy: Taxonomy) -> list[Sample]:
     return samples
 
 
-def _latest(db: Database) -> list[tuple[Analysis, Correction]]:
+def usable(db: Database) -> list[tuple[Analysis, Correction]]:
     """One accepted correction a scan of a bag, in an order that does not depend on time.
 
     A scan that was analysed and corrected more than once would otherwise weigh double, and two people's
-    answers could contradict each other: the later one counts.
+    answers could contradict each other: the later one counts. A picture that is held out in one bag is not
+    trained on in another.
     """
     latest: dict[str, tuple[Analysis, Correction]] = {}
     for analysis, correction in corrections.accepted(db):
         key = f"{analysis.scan.bag_id}/{analysis.scan.id}"
         if key not in latest or latest[key][1].created_at <= correction.created_at:
             latest[key] = (analysis, correction)
-    return [latest[key] for key in sorted(latest)]
+    held_out = held_out_scans(db)
+    kept = [
+        (analysis, correction)
+        for _, (analysis, correction) in sorted(latest.items())
+        if correction.split == "holdout" or analysis.scan.id not in held_out
+    ]
+    if dropped := len(latest) - len(kept):
+        logger.info("%d corrected scans do not train: the same pictures are held out in other bags", dropped)
+    return kept

@@ -323,6 +323,19 @@ def test_a_scan_analysed_and_corrected_twice_trains_once_with_the_latest_word(
     assert sample.counts(taxonomy) == {"scissors": 1}
 
 
+def test_a_picture_that_is_held_out_in_one_bag_does_not_train_in_another(
+    db: Database, stored: MakeAnalysis, taxonomy: Taxonomy, caplog: pytest.LogCaptureFixture
+) -> None:
+    for shade, bag in ((1, "bag 2"), (2, "bag 3"), (2, "bag 5")):  # bag 5 is of the hold-out
+        correct(db, taxonomy, stored(shade=shade, bag_id=bag).id, {"knife": 1})
+    with caplog.at_level("INFO"):
+        by_split = from_corrections(db, taxonomy)
+    assert [sample.bag_id for sample in by_split["train"]] == ["bag 2"]
+    assert [sample.bag_id for sample in by_split["holdout"]] == ["bag 5"]
+    assert "1 corrected scans do not train" in caplog.text
+    assert [sample.bag_id for sample in training_samples(db, taxonomy)] == ["bag 2"]
+
+
 def test_a_snapshot_stays_when_its_sources_go_and_any_change_changes_its_hash(
     yolo: YoloFolder, taxonomy: Taxonomy, tmp_path: Path
 ) -> None:
