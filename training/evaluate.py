@@ -131,6 +131,7 @@ def fused(vlm: Sequence[ScanOutcome], detector: Sequence[ScanOutcome]) -> tuple[
                 one.true,
                 {label: max(one.said.get(label, 0), other.said.get(label, 0)) for label in labels},
                 {label: max(one.confidence.get(label, 0.0), other.confidence.get(label, 0.0)) for label in labels},
+                one.labelled_classes,
             )
         )
     return tuple(both)

@@ -34,7 +34,7 @@ SIMULATED_SEED = 770_001
 SIMULATED_BAGS = 300
 SIMULATED_ITEMS = (0, 6)
 THREAT_RATE = 0.5
-MEASURED_AS = 1
+MEASURED_AS = 2
 """Raised when the way of measuring changes, so that kept figures of the old way are not compared."""
 PROBE = 32
 """Scans whose answers are compared with the base model's."""

@@ -65,6 +65,16 @@ def test_what_nobody_looked_for_is_neither_right_nor_wrong(taxonomy: Taxonomy) -
     assert found.false_alarm_rate().value == 0
 
 
+def test_a_bag_in_which_nobody_looked_for_threats_is_not_a_clear_one(taxonomy: Taxonomy) -> None:
+    unsought = [outcome({"laptop": 1}, {"knife": 1}, bag=f"{n}", looked_for=("laptop",)) for n in range(9)]
+    alarm = outcome({}, {"knife": 1}, bag="alarm", looked_for=("knife", "laptop"))
+    for outcomes in ([*unsought, alarm], fused([*unsought, alarm], [*unsought, alarm])):
+        found = of(taxonomy, *outcomes)
+        assert found.clear.sum() == 1
+        assert found.false_alarm_rate().value == 1
+        assert found.metric_set().n == 10
+
+
 def test_a_bag_is_flagged_by_any_view_at_the_policys_threshold(taxonomy: Taxonomy) -> None:
     threshold = taxonomy.policy().prohibited_threshold
     found = of(

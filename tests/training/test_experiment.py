@@ -176,6 +176,7 @@ def test_a_failed_cell_is_named_with_its_reason_and_left_out_of_the_table() -> N
 
 def test_a_result_comes_back_as_it_was_written_but_for_the_names_of_bags(tmp_path: Path) -> None:
     one = result("detector-seed0", "detector", [True, False], 0.5)
+    one = replace(one, val=(one.val[0], replace(one.val[1], labelled_classes=("knife", "gun"))))
     one.write(tmp_path)
     val = tuple(replace(scan, bag_id=number) for scan, number in zip(one.val, "01", strict=True))
     clear = (replace(one.clear[0], bag_id="2"),)
