@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import logging
 import random
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,6 +17,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
 from transformers.loss.loss_utils import ForCausalLMLoss
 
+from training.checkpoints import newest_checkpoint
 from training.collate import Collator, answers_alone
 from training.lengths import WORTHWHILE, ByLength, padded_share, token_counts
 from training.lora_linear import quicken_lora
@@ -37,8 +35,6 @@ from xray_app.taxonomy import Taxonomy, load_taxonomy
 from xray_app.types import Method
 from xray_app.vlm.local import Dtype, LocalVlm, write_base
 from xray_app.vlm.pictures import lowered, set_picture_limits
-
-logger = logging.getLogger(__name__)
 
 OnProgress = Callable[[float, dict[str, float]], bool]
 """Told the fraction done and the newest figures; answers True when the run is to stop."""
@@ -239,7 +235,7 @@ def finetune(
         raise BadRecipe(f"Epochs must be above 0 and at most 1000, not {epochs}.")
     epochs = epochs or recipe.epochs
     asked = [recipe.model_dump(mode="json"), base, method, epochs, samples_sha256(samples)]
-    checkpoint = _checkpoint(out, resume, asked)
+    checkpoint = newest_checkpoint(out, resume, asked)
     recipe = recipe.model_copy(update={"learning_rate": recipe.rate(method)})
     taxonomy = taxonomy or load_taxonomy(Settings().taxonomy)
     projector = Projector.of(training, taxonomy) if recipe.threat_projection else None
@@ -276,37 +272,6 @@ def finetune(
     )
     facts.write(folder)
     return folder
-
-
-def _checkpoint(out: Path, resume: bool, facts: list[Any]) -> Path | None:
-    """The newest whole checkpoint to go on from; None is the start.
-
-    What a training is of is kept in `out`/training.json: going on with something else would end in weights that
-    no manifest describes. A checkpoint cut off while it was written (its state comes last) is dropped.
-
-    Raises:
-        BadRecipe: the checkpoints are of another training, or there are some and `resume` was not asked for.
-    """
-    folder, said = out / "checkpoints", out / "training.json"
-    sha256 = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    found = sorted(folder.glob("checkpoint-*"), key=lambda one: int(one.name.rpartition("-")[2]), reverse=True)
-    if found and not resume:
-        raise BadRecipe(f"{folder} holds checkpoints already. Go on from them with --resume, or use another --out.")
-    if found and said.is_file() and json.loads(said.read_text())["sha256"] != sha256:
-        raise BadRecipe(
-            f"The checkpoints in {folder} are of another training: samples, recipe, method or epochs differ. "
-            "Resume with the same, or use another --out."
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    said.write_text(json.dumps({"sha256": sha256}) + "\n")
-    for checkpoint in found:
-        try:
-            json.loads((checkpoint / "trainer_state.json").read_text())
-            return checkpoint
-        except (OSError, ValueError):
-            logger.warning("%s was cut off while it was written and is dropped", checkpoint)
-            shutil.rmtree(checkpoint)
-    return None
 
 
 def _has_bf16() -> bool:

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from tests.tiny import picture, save_tiny_vlm, taxonomy
 from training import finetune as finetuning
+from training.__main__ import app
 from training.finetune import STOPPING_LEAST, Stopped, finetune, split_for_stopping
 from training.recipe import Recipe, load_recipe
 from training.samples import Sample, read_jsonl, write_jsonl
@@ -293,6 +295,31 @@ def test_going_on_with_something_else_or_by_accident_is_refused(
     with pytest.raises(BadRecipe, match="holds checkpoints already"):
         finetune(data, recipe, "lora", tmp_path / "out", base=str(base))
     assert checkpoint.exists()
+
+
+def test_neither_a_restart_nor_other_samples_touch_a_killed_trainings_snapshot(
+    data: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[Path] = []
+    monkeypatch.setattr(finetuning, "finetune", lambda frozen, *_, **__: trained.append(frozen) or frozen)
+    file, out = tmp_path / "mine.yaml", tmp_path / "out"
+    file.write_text(f"base: {base}\nreplay: 0\n")
+
+    def run(*more: str) -> BaseException | None:
+        asked = ["finetune", "--data", str(data), "--recipe", str(file), "--out", str(out), *more]
+        return CliRunner().invoke(app, asked).exception
+
+    assert run() is None
+    (out / "checkpoints" / "checkpoint-3").mkdir(parents=True)
+    frozen = (out / "snapshot" / "train.jsonl").read_bytes()
+    assert run("--resume") is None
+    write_jsonl(read_jsonl(data / "train.jsonl")[:5], data / "train.jsonl")
+    assert isinstance(run(), BadRecipe)
+    refused = run("--resume")
+    assert isinstance(refused, BadDataset)
+    assert "made from other samples" in refused.message
+    assert (out / "snapshot" / "train.jsonl").read_bytes() == frozen
+    assert len(trained) == 2
 
 
 def test_nothing_to_train_on_is_said(tmp_path: Path, recipe: Recipe) -> None:

@@ -22,7 +22,7 @@ from training.samples import (
     unscoped,
     write_jsonl,
 )
-from training.snapshot import random_scope, replay, snapshot, with_replay
+from training.snapshot import random_scope, replay, samples_sha256, snapshot, with_replay
 from training.yolo import prepare, read_yolo
 from xray_app.errors import BadDataset, UnknownLabel
 from xray_app.report import INSTRUCTION
@@ -376,11 +376,11 @@ def test_replay_beside_a_data_set_is_as_many_as_the_recipe_says(
     for ratio, least, replayed in ((1.5, 0, 3), (0.0, 0, 0), (0.5, 2, 2)):
         recipe = Recipe(name="x", base="x", replay=ratio, replay_minimum=least)
         out = tmp_path / f"{ratio}"
-        sha256 = with_replay(tmp_path / "data" / "train.jsonl", recipe, out, taxonomy)
+        with_replay(tmp_path / "data" / "train.jsonl", recipe, out, taxonomy)
         frozen = read_jsonl(out / "train.jsonl")
         assert [one.bag_id for one in frozen[:2]] == ["a", "b"]
         assert sum(one.bag_id.startswith("replay_") for one in frozen) == len(frozen) - 2 == replayed
-        assert json.loads((out / "snapshot.json").read_text())["sha256"] == sha256
+        assert json.loads((out / "snapshot.json").read_text())["sha256"] == samples_sha256(frozen)
 
 
 def test_random_scopes_hold_present_and_absent_classes_and_sometimes_none(taxonomy: Taxonomy) -> None:
