@@ -13,6 +13,7 @@ pytest.importorskip("cv2", reason="LibreYOLO needs OpenCV, which needs libGL", e
 
 import torch
 
+from training import finetune_detector as finetuning
 from training.detection_metrics import map50, scored
 from training.detector_frames import Frames, placed
 from training.detector_network import DetectorNetwork, _without_unlabelled
@@ -145,6 +146,57 @@ def test_a_stopped_run_resumed_is_the_run_never_stopped(data: Path, taxonomy: Ta
     finetune_detector(data, tmp_path / "halves", taxonomy, weights=None, recipe=QUICK, resume=True)
     states = [torch.load(tmp_path / out / "detector.pt", weights_only=True)["model"] for out in ("whole", "halves")]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_what_a_finished_training_left_is_neither_repeated_nor_taken_for_another(
+    trained: Path, data: Path, taxonomy: Taxonomy, tmp_path: Path
+) -> None:
+    samples = list(read_yolo(data, taxonomy).splits["train"])
+    out = tmp_path / "out"
+
+    def train(train: list[Sample], resume: bool = True, stop: bool = False) -> bool:
+        """Whether a step was trained."""
+        seen: list[float] = []
+
+        def step(done: float, row: dict[str, float]) -> bool:
+            seen.append(done)
+            return stop
+
+        train_detector(train, [], out, taxonomy, recipe=QUICK, resume=resume, on_progress=step)
+        return bool(seen)
+
+    assert train(samples)
+    finished = contents(out)
+    assert not train(samples)
+    assert contents(out) == finished
+    with pytest.raises(BadModel, match="another training, which has finished"):
+        train(samples[:8])
+    assert train(samples, resume=False, stop=True), "from the start, and stopped within the first epoch"
+    assert contents(out)["detector.onnx"] != finished["detector.onnx"], "not the model of the training before"
+    with pytest.raises(BadModel, match="another training"):
+        train(samples[1:])  # as many steps, other scans
+    assert train(samples)
+    assert contents(out)["detector.pt"] == finished["detector.pt"]
+
+
+def test_a_detectors_training_that_patience_ended_does_not_go_on_after_a_kill(
+    data: Path, taxonomy: Taxonomy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = list(read_yolo(data, taxonomy).splits["train"])
+    scores = iter([(0.9, 0.9), (0.5, 0.5)])
+    monkeypatch.setattr(finetuning, "validate", lambda *_: next(scores))
+    monkeypatch.setattr(finetuning, "CHECKPOINT_SECONDS", -1.0)
+    recipe = QUICK.model_copy(update={"epochs": 3, "patience": 1})
+
+    def train() -> Path:
+        return train_detector(samples[:8], samples[8:], tmp_path, taxonomy, recipe=recipe, resume=True)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(finetuning.TrainingFacts, "write", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train()
+    best = (tmp_path / "detector.onnx").read_bytes()
+    assert train().read_bytes() == best, "no third score is asked for"
 
 
 def test_another_recipe_does_not_resume(data: Path, taxonomy: Taxonomy, tmp_path: Path) -> None:
