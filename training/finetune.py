@@ -14,7 +14,7 @@ import torch
 from peft import LoraConfig, TaskType, get_peft_model, prepare_model_for_kbit_training
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.loss.loss_utils import ForCausalLMLoss
 
 from training.checkpoints import newest_checkpoint
@@ -109,11 +109,26 @@ class FullTrainer(Trainer):
         order: gives the samples of each epoch; None is at random.
         cache: of vision features, where batches are of `RowCollator`.
         score: how good the model is on what is kept for stopping; joins each evaluation's figures.
+        patience: ends the training; None goes on to the last epoch.
     """
 
     order: ByLength | None = None
     cache: VisionCache | None = None
     score: Callable[[], float] | None = None
+    patience: _Patience | None = None
+
+    def go_on(self, checkpoint: Path | None) -> None:
+        """Trains on from a checkpoint, None being the start. Where patience had ended the training by then, the
+        library would train another epoch: its best checkpoint is taken instead."""
+        if checkpoint is not None and self.patience is not None:
+            state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+            best = checkpoint.with_name(Path(state.best_model_checkpoint or "").name)  # the folder may have been moved
+            if self.patience.is_over(state) and best.is_dir():
+                state.best_model_checkpoint = str(best)
+                self.state = state
+                self._load_best_model()
+                return
+        self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 
     def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Any:
         return self.order or super()._get_train_sampler(train_dataset)
@@ -157,9 +172,12 @@ class _Patience(TrainerCallback):
         self.sign = 1 if greater else -1
         self.patience = patience
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def is_over(self, state: Any) -> bool:
         seen = [self.sign * row[self.metric] for row in state.log_history if self.metric in row]
-        if len(seen) - 1 - seen.index(max(seen)) >= self.patience:
+        return bool(seen) and len(seen) - 1 - seen.index(max(seen)) >= self.patience
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.is_over(state):
             control.should_training_stop = True
 
 
@@ -255,7 +273,7 @@ def finetune(
     _quicken(trainer, vlm, recipe, method)
     report = _Report(on_progress)
     trainer.add_callback(report)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    trainer.go_on(checkpoint)
     if report.stopped:
         raise Stopped
     folder = out / "adapter"
@@ -324,16 +342,18 @@ def _trainer(
         disable_tqdm=True,
         report_to="none",
     )
-    patience = [_Patience(metric, by_score, recipe.patience)] if recipe.patience and stopping is not None else []
-    return FullTrainer(
+    trainer = FullTrainer(
         model=model,
         args=arguments,
         train_dataset=training,
         eval_dataset=stopping,
         data_collator=Collator(vlm.processor, recipe.max_tokens),
         compute_loss_func=token_loss,
-        callbacks=patience,
     )
+    if recipe.patience and stopping is not None:
+        trainer.patience = _Patience(metric, by_score, recipe.patience)
+        trainer.add_callback(trainer.patience)
+    return trainer
 
 
 def _quicken(trainer: FullTrainer, vlm: LocalVlm, recipe: Recipe, method: Method) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from xray_app.settings import ROOT
 from xray_app.types import Method
 from xray_app.vlm.local import LocalVlm
 
+KEPT_FOR_STOPPING = next(f"b{n}" for n in range(99) if sha256(f"stopping\0b{n}".encode()).digest()[0] % 10 == 0)
 QUICK = {"batch": 4, "epochs": 3, "turns": False, "lora_rank": 4, "lora_dropout": 0.0}
 
 
@@ -139,6 +141,30 @@ def test_a_stopped_run_resumes_to_the_same_end(
     assert losses(rest)[-1] == pytest.approx(losses(whole)[-1], rel=0.02)
 
 
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_training_that_patience_ended_does_not_go_on_after_a_kill(
+    data: Path, base: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Method
+) -> None:
+    samples = read_jsonl(data / "train.jsonl")
+    samples.append(samples[0].model_copy(update={"bag_id": KEPT_FOR_STOPPING}))
+    write_jsonl(samples, data / "train.jsonl")
+    monkeypatch.setattr(finetuning, "STOPPING_LEAST", 1)
+    scores = iter([0.5, 0.4])
+    patient = recipe.model_copy(update={"patience": 1})
+
+    def train(resume: bool) -> dict[str, torch.Tensor]:
+        folder = finetune(
+            data, patient, method, tmp_path / "out",
+            base=str(base), epochs=5, resume=resume, score=lambda vlm, kept: next(scores),
+        )  # fmt: skip
+        return load_file(next(folder.glob("*.safetensors")))
+
+    ended = train(resume=False)
+    shutil.rmtree(tmp_path / "out" / "adapter")  # as if the kill had come while it was saved
+    resumed = train(resume=True)  # no third score is asked for
+    assert all(torch.equal(ended[key], resumed[key]) for key in ended)
+
+
 def test_qlora_trains_on_a_cpu(data: Path, base: Path, recipe: Recipe, tmp_path: Path) -> None:
     folder = finetune(data, recipe, "qlora", tmp_path / "out", base=str(base), epochs=0.5)
     assert json.loads((folder / "adapter_config.json").read_text())["r"] == 4
@@ -191,8 +217,7 @@ def test_the_best_checkpoint_by_the_stopping_samples_is_kept_and_not_the_last(
     data: Path, base: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = read_jsonl(data / "train.jsonl")
-    keep = next(f"b{n}" for n in range(99) if sha256(f"stopping\0b{n}".encode()).digest()[0] % 10 == 0)
-    samples.append(samples[0].model_copy(update={"bag_id": keep}))
+    samples.append(samples[0].model_copy(update={"bag_id": KEPT_FOR_STOPPING}))
     write_jsonl(samples, data / "train.jsonl")
     monkeypatch.setattr(finetuning, "STOPPING_LEAST", 1)
     of_epoch = iter((0.9, 0.5, 0.7))
