@@ -80,7 +80,11 @@ def simulated_holdout(
     folder = data_dir / "holdout" / hashlib.sha256("\n".join(map(str, facts)).encode()).hexdigest()[:32]
     if not (folder / "data.yaml").is_file():
         part = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.part")
-        write_dataset(part, count, seed, taxonomy, THREAT_RATE, SIMULATED_ITEMS, workers)
+        try:
+            write_dataset(part, count, seed, taxonomy, THREAT_RATE, SIMULATED_ITEMS, workers)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
         try:
             part.rename(folder)
         except OSError:  # somebody else finished the same one first

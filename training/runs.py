@@ -13,6 +13,7 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -47,6 +48,13 @@ _launched: dict[str, subprocess.Popen[bytes]] = {}
 
 def run_folder(settings: Settings, run_id: str) -> Path:
     return settings.data_dir.resolve() / "runs" / run_id
+
+
+def tidy(settings: Settings, run_id: str) -> None:
+    """Keeps log, loss curve and snapshot of a run that has ended, however it did; nothing ever goes on from the
+    rest, and what is worth it is registered by now."""
+    for name in ("replay", "checkpoints", "adapter", "detector", "candidate"):
+        shutil.rmtree(run_folder(settings, run_id) / name, ignore_errors=True)
 
 
 def boot_id() -> str:
@@ -213,6 +221,7 @@ def _give_up(db: Database, settings: Settings, run_id: str, why: str) -> None:
     if tail := log_tail(settings, run_id):
         error += f" Last lines of its log: {tail}"
     runs.finish(db, run_id, "failed", error=error)
+    tidy(settings, run_id)
     logger.warning("run %s given up: %s", run_id, why)
 
 

@@ -228,13 +228,29 @@ def test_an_adapter_that_does_not_load_is_registered_and_refused(
 
 @pytest.mark.usefixtures("corrected")
 def test_a_full_disk_is_said(db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object, **__: object) -> Path:
+    def full(_: Path, __: object, ___: str, out: Path, **____: object) -> Path:
+        (out / "checkpoints").mkdir()
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(pipeline, "finetune", full)
     run = queue(db)
     assert pipeline.run_pipeline(db, settings, run.id) == 1
     assert "is full. Make room" in str(runs.get(db, run.id).error)
+    kept = {path.name for path in life.run_folder(settings, run.id).iterdir()}
+    assert kept == {"snapshot"}, "a failed run gives its disk back"
+
+
+def test_a_hold_out_that_could_not_be_written_leaves_nothing_behind(
+    taxonomy: Taxonomy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(part: Path, *_: object) -> None:
+        (part / "images").mkdir(parents=True)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(held, "write_dataset", full)
+    with pytest.raises(OSError, match="No space left"):
+        held.simulated_holdout(tmp_path, taxonomy, 4)
+    assert list((tmp_path / "holdout").iterdir()) == []
 
 
 @pytest.mark.usefixtures("corrected")

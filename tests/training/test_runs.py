@@ -91,7 +91,7 @@ def test_a_killed_run_is_given_up_with_the_end_of_its_log(
     child.kill()
     child.wait()
     folder = life.run_folder(settings, run.id)
-    folder.mkdir(parents=True)
+    (folder / "checkpoints" / "checkpoint-3").mkdir(parents=True)
     (folder / "log.txt").write_text("step 1\nstep 2 of 40\n")
     assert life.reconcile(db, settings) == [run.id]
     ended = runs.get(db, run.id)
@@ -100,6 +100,7 @@ def test_a_killed_run_is_given_up_with_the_end_of_its_log(
     assert "killed or crashed" in ended.error
     assert "No adapter was changed" in ended.error
     assert "step 2 of 40" in ended.error
+    assert [path.name for path in folder.iterdir()] == ["log.txt"], "it gives its disk back"
     assert life.reconcile(db, settings) == []
 
 
