@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +24,7 @@ from training.samples import Sample, SampleBox, make_sample
 from training.yolo import prepare, read_yolo
 from xray_app.detector.base import Detection
 from xray_app.detector.onnx import OnnxDetector
-from xray_app.errors import BadDataset, BadModel, UnknownLabel
+from xray_app.errors import BadDataset, BadModel, StorageFailed, UnknownLabel
 from xray_app.taxonomy import Taxonomy, load_taxonomy
 
 LABELS = ("gun", "laptop")
@@ -221,6 +223,19 @@ def test_boxes_follow_the_mirrored_picture(data: Path, taxonomy: Taxonomy, tmp_p
                 inside = image[:, max(0, int(cy - h / 2 + 3)), int(cx)]
                 assert inside.min() < 150
     assert len(list(tmp_path.glob("frames-*.npy"))) == 1
+
+
+def test_pixels_the_disk_has_no_room_for_are_refused_before_they_are_written(
+    data: Path, taxonomy: Taxonomy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int, start: int, length: int) -> None:
+        assert (start, length) == (0, 128 + 13 * 64 * 64 * 3)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StorageFailed, match="no room for"):
+        Frames(read_yolo(data, taxonomy).splits["train"], LABELS, 64, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_nobody_looked_for_is_not_taught_as_absent() -> None:
