@@ -195,7 +195,9 @@ def test_report_json_has_the_contracts_keys(samples: list[Sample], taxonomy: Tax
     silent = ScriptedVlm(lambda *_: report_of(taxonomy))
     vlm = evaluate_vlm(silent, samples, taxonomy)
     detector = evaluate_detector(ScriptedDetector(Detection("knife", 0.9, (2, 2, 12, 12))), samples, taxonomy)
-    result = report(samples, taxonomy, taxonomy.policy(), vlm, detector, lambda: detector_map(samples, detector))
+    result = report(
+        samples, taxonomy, taxonomy.policy(), vlm, detector, lambda: detector_map(samples, detector, taxonomy)
+    )
     assert result["n"] == 5
     rates = {
         "vlm": {
@@ -239,7 +241,20 @@ def test_boxes_out_of_scope_do_not_cost_the_detector(tmp_path: Path, taxonomy: T
     found = DetectorEvaluated(
         (), 0.0, ((Detection("gun", 0.99, (2, 2, 12, 12)), Detection("knife", 0.5, (2, 2, 12, 12))),)
     )
-    assert detector_map([sample], found)[0].value == pytest.approx(1.0)
+    assert detector_map([sample], found, taxonomy)[0].value == pytest.approx(1.0)
+
+
+def test_a_right_box_of_an_item_listed_without_one_does_not_cost_the_detector(
+    tmp_path: Path, taxonomy: Taxonomy
+) -> None:
+    drawn = SampleBox(label="gun", xyxy=(2, 2, 12, 12))
+    sample = make_sample(tmp_path / "a.png", (30, 20), {"knife": 1, "gun": 1}, [drawn], None, "a", taxonomy)
+    other = make_sample(
+        tmp_path / "b.png", (30, 20), {"knife": 1}, [SampleBox(label="knife", xyxy=(2, 2, 9, 9))], None, "b", taxonomy
+    )
+    seen = [Detection("knife", 0.99, (15, 2, 25, 12)), Detection("gun", 0.9, (2, 2, 12, 12))]
+    found = DetectorEvaluated((), 0.0, (tuple(seen), (Detection("knife", 0.5, (2, 2, 9, 9)),)))
+    assert detector_map([sample, other], found, taxonomy)[0].value == pytest.approx(1.0)
 
 
 def test_the_comparison_is_a_table_with_a_row_a_model(make_table: MakeTable) -> None:
