@@ -24,7 +24,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from xray_app.errors import DeskError
 from xray_app.settings import ROOT, Settings
 from xray_app.store import runs
 from xray_app.store.database import Database
@@ -150,8 +149,8 @@ def _await_end(process: subprocess.Popen[bytes], db: Database, settings: Setting
         if mine:
             _give_up(db, settings, run_id, f"its process ended with status {status}")
         launch_next(db, settings)
-    except DeskError as error:
-        logger.warning("run %s: %s", run_id, error)
+    except Exception:
+        logger.exception("run %s has ended; the watch looks after it", run_id)
 
 
 def launch_next(db: Database, settings: Settings) -> Run | None:
@@ -178,8 +177,8 @@ def keep_watch(
         while not ended.wait(every):
             try:
                 reconcile(db, settings)
-            except DeskError as error:
-                logger.warning("looking after runs: %s", error)
+            except Exception:  # this thread is the only one that notices a dead run
+                logger.exception("looking after runs")
 
     thread = threading.Thread(target=watch, name="runs", daemon=True)
     thread.start()
@@ -274,5 +273,5 @@ class Heartbeat:
             try:
                 if runs.heartbeat(self._db, self._run_id, self.progress, LEASE_SECONDS):
                     self.stop_requested = True
-            except DeskError as error:  # a busy or full disk may recover before the lease runs out
-                logger.warning("heartbeat: %s", error)
+            except Exception:  # a busy or full disk may recover before the lease runs out
+                logger.exception("heartbeat")
