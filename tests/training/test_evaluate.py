@@ -17,6 +17,7 @@ from training.detection_intervals import map_rates
 from training.evaluate import (
     DetectorEvaluated,
     Evaluated,
+    as_items,
     evaluate_detector,
     evaluate_vlm,
     fused,
@@ -158,6 +159,11 @@ def samples(tmp_path: Path, taxonomy: Taxonomy) -> list[Sample]:
     return made
 
 
+def as_items_at(confidence: float, boxes: list[Detection], taxonomy: Taxonomy) -> tuple[ScanOutcome, ...]:
+    sample = make_sample(Path("a.png"), (30, 20), {"knife": 1}, (), None, "bag", taxonomy)
+    return as_items([sample], [boxes], taxonomy, confidence)
+
+
 class ScriptedDetector:
     name, sha256 = "scripted", "d" * 64
 
@@ -231,6 +237,13 @@ def test_fusion_takes_the_larger_count_and_confidence() -> None:
     (both,) = fused([outcome({"knife": 2}, {"knife": 1}, 0.3)], [outcome({"knife": 2}, {"knife": 2, "gun": 1}, 0.6)])
     assert dict(both.said) == {"knife": 2, "gun": 1}
     assert dict(both.confidence) == {"knife": 0.6, "gun": 0.6}
+
+
+def test_fusion_keeps_an_alarm_of_the_detector_that_is_no_item_yet(taxonomy: Taxonomy) -> None:
+    seen = as_items_at(0.8, [Detection("knife", 0.7, (2, 2, 12, 12))], taxonomy)
+    both = of(taxonomy, *fused([outcome({"knife": 1}, {})], seen))
+    assert both.threat_bag_recall().value == 1
+    assert both.said.sum() == 0
 
 
 def test_boxes_out_of_scope_do_not_cost_the_detector(tmp_path: Path, taxonomy: Taxonomy) -> None:
