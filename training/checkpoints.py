@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from training.noted import note, noted
 from xray_app.errors import BadRecipe
 
 logger = logging.getLogger(__name__)
@@ -41,19 +42,21 @@ def newest_checkpoint(out: Path, resume: bool, facts: list[Any]) -> Path | None:
 
     Raises:
         BadRecipe: the checkpoints are of another training, or there are some and `resume` was not asked for.
+        BadDataset: of which training they are cannot be read.
     """
-    folder, noted = out / "checkpoints", out / NOTED
+    folder = out / "checkpoints"
     sha256 = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     if not resume:
         refuse_checkpoints(out)
     found = sorted(folder.glob("checkpoint-*"), key=lambda one: int(one.name.rpartition("-")[2]), reverse=True)
-    if found and noted.is_file() and json.loads(noted.read_text())["sha256"] != sha256:
+    before = noted(out / NOTED) if found else None
+    if before is not None and before.get("sha256") != sha256:
         raise BadRecipe(
             f"The checkpoints in {folder} are of another training: samples, recipe, method or epochs differ. "
             "Resume with the same, or use another --out."
         )
     out.mkdir(parents=True, exist_ok=True)
-    noted.write_text(json.dumps({"sha256": sha256}) + "\n")
+    note(out / NOTED, {"sha256": sha256})
     for checkpoint in found:
         try:
             json.loads((checkpoint / "trainer_state.json").read_text())

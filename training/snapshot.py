@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from training.noted import note, noted
 from training.recipe import Recipe
 from training.samples import Sample, SampleBox, file_sha256, make_sample, read_jsonl, write_jsonl
 from training.simulate.scene import simulate_scan
@@ -71,7 +72,7 @@ def snapshot(samples: Sequence[Sample], out: Path, source_sha256: str | None = N
     write_jsonl(frozen, out / "train.jsonl")
     whole = _whole(hashes)
     source = {} if source_sha256 is None else {"source_sha256": source_sha256}
-    (out / NOTED).write_text(json.dumps({"sha256": whole, **source, "samples": hashes}, indent=1) + "\n")
+    note(out / NOTED, {"sha256": whole, **source, "samples": hashes})
     return whole
 
 
@@ -127,8 +128,9 @@ def with_replay(data: Path, recipe: Recipe, out: Path, taxonomy: Taxonomy, resum
     """
     samples = read_jsonl(data)
     source = samples_sha256(samples)
-    if resume and (out / NOTED).is_file():
-        if json.loads((out / NOTED).read_text()).get("source_sha256", source) != source:
+    before = noted(out / NOTED) if resume else None
+    if before is not None:
+        if before.get("source_sha256", source) != source:
             raise BadDataset(f"{out} was made from other samples than {data}. Resume with those, or use another --out.")
         return
     with tempfile.TemporaryDirectory() as folder:

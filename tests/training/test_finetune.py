@@ -319,6 +319,9 @@ def test_going_on_with_something_else_or_by_accident_is_refused(
         finetune(data, recipe, "lora", tmp_path / "out", base=str(base), resume=True)
     with pytest.raises(BadRecipe, match="holds checkpoints already"):
         finetune(data, recipe, "lora", tmp_path / "out", base=str(base))
+    (tmp_path / "out" / "training.json").write_text("")  # as a full disk once left it
+    with pytest.raises(BadDataset, match=r"training\.json cannot be read"):
+        finetune(data, recipe, "lora", tmp_path / "out", base=str(base), resume=True)
     assert checkpoint.exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from tests.conftest import MakeAnalysis
 from tests.training.conftest import YoloFolder
 from training.__main__ import app
+from training.noted import note, noted
 from training.recipe import Recipe
 from training.samples import (
     Sample,
@@ -391,6 +393,28 @@ def test_random_scopes_hold_present_and_absent_classes_and_sometimes_none(taxono
     assert any(not {"knife", "laptop"} & set(scope) for scope in scopes)
     assert any({"knife", "laptop"} <= set(scope) for scope in scopes)
     assert all(set(scope) - {"knife", "laptop"} for scope in scopes)
+
+
+def test_what_was_noted_is_written_whole_and_only_where_it_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "experiment.json"
+    assert noted(file) is None
+    note(file, {"epochs": [12, 40]})
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_text", full)
+    note(file, {"epochs": [12, 40]})
+    with pytest.raises(OSError, match="No space left"):
+        note(file, {"epochs": [3, 4]})
+    assert noted(file) == {"epochs": [12, 40]}
+    monkeypatch.undo()
+    file.write_text("[]")
+    with pytest.raises(BadDataset, match=r"experiment\.json does not hold"):
+        noted(file)
 
 
 def test_unscoped_asks_for_everything_but_is_scored_in_scope(taxonomy: Taxonomy, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ Every cell is kept once it is measured and skipped from then on, so that the com
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections import Counter
@@ -19,6 +18,7 @@ from training.experiment.cells import Cell, cells
 from training.experiment.table import curve, written
 from training.experiment.trial import Result, Scans, run_cell
 from training.finetune_detector import DetectorRecipe
+from training.noted import note, noted
 from training.recipe import Recipe
 from training.samples import LOCAL_LIMITS, Sample, file_sha256, make_sample
 from training.snapshot import samples_sha256
@@ -140,12 +140,11 @@ def _same(
         "detector_recipe": detector.model_dump(mode="json"),
         "epochs": list(epochs),
     }
-    noted = out / "experiment.json"
-    if noted.is_file():
-        before = json.loads(noted.read_text())
-        if changed := [name for name, value in facts.items() if before.get(name) != value]:
-            raise BadDataset(f"{out} holds an experiment with another {', '.join(changed)}. Use another --out.")
-    noted.write_text(json.dumps(facts, indent=1) + "\n")
+    before = noted(out / "experiment.json")
+    if before is None:
+        note(out / "experiment.json", facts)
+    elif changed := [name for name, value in facts.items() if before.get(name) != value]:
+        raise BadDataset(f"{out} holds an experiment with another {', '.join(changed)}. Use another --out.")
 
 
 def _write(out: Path, planned: Sequence[Cell], train: Sequence[Sample], taxonomy: Taxonomy) -> Path:
