@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.tiny import save_tiny_vlm, taxonomy
+from tests.tiny import picture, save_tiny_vlm, taxonomy
 from training import finetune as finetuning
 from training.experiment.cells import MOST_EPOCHS, SEEDS, Cell, cells, first
 from training.experiment.run import experiment, read_scans
@@ -50,6 +50,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def clear(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six pictures of another belt."""
+    folder = tmp_path_factory.mktemp("clear")
+    for number in range(6):
+        picture(30 * number).save(folder / f"belt {number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
 def detector(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     scans = read_scans(data, None, taxonomy())
     out = tmp_path_factory.mktemp("detector")
@@ -80,11 +89,11 @@ def test_a_smaller_pick_of_scans_lies_within_a_larger_one(data: Path) -> None:
 
 
 def test_the_experiment_trains_measures_and_goes_on_where_it_was_stopped(
-    data: Path, detector: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, clear: Path, detector: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finetuning, "STOPPING_LEAST", 1)
     settings = Settings(detector=str(detector))
-    scans = read_scans(data, data / "images" / "val", taxonomy())
+    scans = read_scans(data, clear, taxonomy())
     assert len(scans.clear) == 6
     assert all(not sample.boxes for sample in scans.clear)
     out = tmp_path / "out"
@@ -134,6 +143,23 @@ def test_a_data_set_without_a_val_part_is_refused(data: Path, tmp_path: Path) ->
     (alone / "data.yaml").write_text(yaml.safe_dump(described))
     with pytest.raises(BadDataset, match="no train and val"):
         read_scans(alone, None, taxonomy())
+
+
+def test_clear_scans_that_are_none_are_refused_with_what_to_do(data: Path, clear: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    nested = tmp_path / "nested"
+    shutil.copytree(clear, nested / "belt 1")
+    learned = tmp_path / "learned"
+    shutil.copytree(clear, learned)
+    shutil.copy(next((data / "images" / "train").iterdir()), learned / "z.jpg")
+    for folder, said in {
+        tmp_path / "nowhere": "there is no such folder",
+        tmp_path / "empty": "holds no pictures",
+        nested: r"belt 1: is a folder\. Put the clear scans into .*nested itself",
+        learned: r"z\.jpg is the same picture as .*images/train",
+    }.items():
+        with pytest.raises(BadDataset, match=said):
+            read_scans(data, folder, taxonomy())
 
 
 def result(name: str, method: str, right: Sequence[bool], map50: float | None = None) -> Result:
