@@ -44,17 +44,17 @@ def evaluate_models(
 
     Args:
         samples: labelled scans.
-        settings: name models and policy.
+        settings: name the models.
         taxonomy: names the classes.
         adapter: a PEFT folder.
         calibration: scans to calibrate the threat score on; None takes half of the bags of `samples`, and
             reports the score on the other half. Every other figure is of all `samples`.
-        recall: share of threat bags its threshold is to find; None is the policy's.
+        recall: share of threat bags its threshold is to find; None is the default profile's.
 
     Raises:
         BadInput: neither model, a recall that cannot be, or calibration scans that are among `samples`.
     """
-    policy = taxonomy.policy(settings.policy)
+    policy = taxonomy.policy()  # the default profile, at whatever desk: reports are compared with each other
     wanted = policy.recall if recall is None else recall
     if not 0 < wanted < 1:
         raise BadInput(f"The recall to aim at lies between 0 and 1, not at {wanted:g}.")
@@ -153,7 +153,7 @@ def comparison(
         BadModel: one of them does not load; the rows before it have been given by then.
     """
     settings = Settings()
-    policy = taxonomy.policy(settings.policy)
+    policy = taxonomy.policy()
     read: list[tuple[Row, Evaluated]] = []
     for place, name in enumerate(name for name in vlms if name != "none"):
         model = load_vlm(settings.model_copy(update={"vlm": name}))

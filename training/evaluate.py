@@ -160,7 +160,8 @@ def report(
         detector: from `evaluate_detector`.
         detector_map: gives mAP50 and mAP50-95; only called when there is a detector.
     """
-    out: dict[str, Any] = {"n": len(samples)}
+    flagging = {"profile": policy.name, "prohibited_threshold": policy.prohibited_threshold}
+    out: dict[str, Any] = {"n": len(samples), "policy": flagging}
     if detector is not None:
         shown = BagTable.of(detector.outcomes, taxonomy, policy)
         out["detector"] = {**item_rates(shown), "seconds_per_scan": detector.seconds_per_scan}
