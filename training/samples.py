@@ -18,7 +18,7 @@ from PIL import Image
 from pydantic import Field, ValidationError
 
 from xray_app import report, scan
-from xray_app.errors import BadDataset
+from xray_app.errors import BadDataset, NotFound
 from xray_app.store import corrections, scans
 from xray_app.store.database import Database
 from xray_app.store.held_out import held_out_scans
@@ -238,8 +238,7 @@ def from_corrections(db: Database, taxonomy: Taxonomy) -> dict[Split, list[Sampl
     """The newest accepted correction of every scan as samples, by split; no picture is in both."""
     by_split: dict[Split, list[Sample]] = {"train": [], "holdout": []}
     for analysis, correction in usable(db):
-        image, _ = scans.scan_path(db, analysis.scan.id)
-        by_split[correction.split].append(from_correction(analysis, correction, image, taxonomy))
+        by_split[correction.split].append(from_correction(analysis, correction, _picture(db, analysis), taxonomy))
     return by_split
 
 
@@ -249,12 +248,22 @@ def training_samples(db: Database, taxonomy: Taxonomy) -> list[Sample]:
     samples = []
     for analysis, correction in usable(db):
         if correction.split == "train":
-            image, _ = scans.scan_path(db, analysis.scan.id)
-            sample = from_correction(analysis, correction, image, taxonomy)
+            sample = from_correction(analysis, correction, _picture(db, analysis), taxonomy)
             samples.append(sample)
             if sample.labelled_classes is not None:
                 samples.append(asked_for_everything(sample, analysis, taxonomy))
     return samples
+
+
+def _picture(db: Database, analysis: Analysis) -> Path:
+    try:
+        return scans.scan_path(db, analysis.scan.id)[0]
+    except NotFound as error:
+        seen = analysis.scan
+        raise BadDataset(
+            f"The file of {seen.filename} (bag {seen.bag_id}, scan {seen.id}) is missing from {db.data_dir / 'scans'}. "
+            "Upload the same picture again, or put it back from a backup; then start the run again."
+        ) from error
 
 
 def usable(db: Database) -> list[tuple[Analysis, Correction]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 from tests.conftest import MakeAnalysis
 from tests.tiny import save_tiny_vlm
@@ -18,6 +19,8 @@ from tests.training.test_samples import correct
 from training import holdout as held
 from training import pipeline
 from training import runs as life
+from training.__main__ import app
+from training.commands import registering
 from training.finetune import Stopped, wrap
 from training.recipe import load_recipe
 from training.registry import promote, read_manifest
@@ -254,11 +257,16 @@ def test_a_hold_out_that_could_not_be_written_leaves_nothing_behind(
 
 
 @pytest.mark.usefixtures("corrected")
-def test_only_one_run_works_at_a_time(db: Database, settings: Settings) -> None:
+def test_only_one_run_works_at_a_time(db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     run = queue(db)
+    checkpoint = life.run_folder(settings, run.id) / "checkpoints" / "checkpoint-3"
+    checkpoint.mkdir(parents=True)
+    monkeypatch.setattr(pipeline, "be_modest", lambda: None)
+    monkeypatch.setattr(registering, "Settings", lambda: settings)
     with life.only_run(settings):
-        assert pipeline.run_pipeline(db, settings, run.id) == life.WAITS
+        assert CliRunner().invoke(app, ["run-pipeline", run.id]).exit_code == life.WAITS
     assert runs.get(db, run.id).status == "queued"
+    assert checkpoint.exists(), "a run that waits may be the very one at work"
 
 
 def test_full_fine_tuning_is_sent_to_the_command_line(db: Database, settings: Settings) -> None:

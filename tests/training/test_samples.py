@@ -28,7 +28,7 @@ from training.snapshot import random_scope, replay, samples_sha256, snapshot, wi
 from training.yolo import prepare, read_yolo
 from xray_app.errors import BadDataset, UnknownLabel
 from xray_app.report import INSTRUCTION
-from xray_app.store import corrections
+from xray_app.store import corrections, scans
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import CorrectionBox, CorrectionIn, ItemCount
@@ -323,6 +323,17 @@ def test_a_scan_analysed_and_corrected_twice_trains_once_with_the_latest_word(
     by_split = from_corrections(db, taxonomy)
     (sample,) = by_split["train"] + by_split["holdout"]
     assert sample.counts(taxonomy) == {"scissors": 1}
+
+
+def test_a_scan_whose_file_is_gone_is_named(db: Database, stored: MakeAnalysis, taxonomy: Taxonomy) -> None:
+    analysis = stored(shade=1, bag_id="bag 2")
+    correct(db, taxonomy, analysis.id, {"knife": 1})
+    scans.scan_path(db, analysis.scan.id)[0].unlink()
+    for gather in (from_corrections, training_samples):
+        with pytest.raises(
+            BadDataset, match=rf"The file of scan\.png \(bag bag 2, scan {analysis.scan.id}\) is missing"
+        ):
+            gather(db, taxonomy)
 
 
 def test_a_picture_that_is_held_out_in_one_bag_does_not_train_in_another(

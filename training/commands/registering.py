@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, cast, get_args
@@ -116,5 +115,4 @@ def run_pipeline(run_id: str) -> None:
 
     settings = Settings()
     be_modest()
-    shutil.rmtree(settings.data_dir / "runs" / run_id / "checkpoints", ignore_errors=True)
     raise typer.Exit(work(open_database(settings), settings, run_id))
