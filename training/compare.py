@@ -9,6 +9,7 @@ from typing import Any
 
 from training.detection_intervals import map_rates
 from training.detection_metrics import scored
+from training.detector_frames import placed
 from training.evaluate import DetectorEvaluated, Evaluated, evaluate_detector, evaluate_vlm, fused, rates, report
 from training.outcomes import BagTable, Rate, paired_difference, ratio
 from training.samples import Sample
@@ -43,17 +44,17 @@ def evaluate_models(
 
     Args:
         samples: labelled scans.
-        settings: name models and policy.
+        settings: name the models.
         taxonomy: names the classes.
         adapter: a PEFT folder.
         calibration: scans to calibrate the threat score on; None takes half of the bags of `samples`, and
             reports the score on the other half. Every other figure is of all `samples`.
-        recall: share of threat bags its threshold is to find; None is the policy's.
+        recall: share of threat bags its threshold is to find; None is the default profile's.
 
     Raises:
         BadInput: neither model, a recall that cannot be, or calibration scans that are among `samples`.
     """
-    policy = taxonomy.policy(settings.policy)
+    policy = taxonomy.policy()  # the default profile, at whatever desk: reports are compared with each other
     wanted = policy.recall if recall is None else recall
     if not 0 < wanted < 1:
         raise BadInput(f"The recall to aim at lies between 0 and 1, not at {wanted:g}.")
@@ -82,18 +83,19 @@ def evaluate_models(
         seconds["detector"] = found.seconds_per_scan
     if not names:
         raise BadInput("There is nothing to measure: neither a VLM nor a detector was named.")
-    result = report(samples, taxonomy, policy, vlm, found, lambda: detector_map(samples, found))
+    result = report(samples, taxonomy, policy, vlm, found, lambda: detector_map(samples, found, taxonomy))
     if evidence:
         kept_back, reported = by_bags(everything, evidence, kept_bags, taxonomy)
         result["threat_score"] = {**threat_scores(kept_back, reported, wanted), "seconds_per_scan": seconds}
     return {**result, "models": names, "taxonomy_sha256": taxonomy.sha256}
 
 
-def detector_map(samples: Sequence[Sample], found: DetectorEvaluated | None) -> tuple[Rate, Rate]:
-    """mAP50 and mAP50-95 over the labelled classes of each scan."""
+def detector_map(samples: Sequence[Sample], found: DetectorEvaluated | None, taxonomy: Taxonomy) -> tuple[Rate, Rate]:
+    """mAP50 and mAP50-95 over the labelled classes of each scan, but for those with an item whose place is not
+    known: nobody can say which of their boxes are right."""
     if found is None:
         return Rate(None, None), Rate(None, None)
-    predictions, truths = scored(samples, found.detections)
+    predictions, truths = scored(placed(samples, taxonomy), found.detections)
     return map_rates(predictions, truths, [sample.bag_id for sample in samples])
 
 
@@ -151,7 +153,7 @@ def comparison(
         BadModel: one of them does not load; the rows before it have been given by then.
     """
     settings = Settings()
-    policy = taxonomy.policy(settings.policy)
+    policy = taxonomy.policy()
     read: list[tuple[Row, Evaluated]] = []
     for place, name in enumerate(name for name in vlms if name != "none"):
         model = load_vlm(settings.model_copy(update={"vlm": name}))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import logging
 import math
+import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +20,10 @@ from numpy.typing import NDArray
 
 from training.samples import Sample
 from xray_app.detector.boxes import letterbox
-from xray_app.errors import BadDataset
+from xray_app.errors import BadDataset, StorageFailed
 from xray_app.taxonomy import Taxonomy
+
+logger = logging.getLogger(__name__)
 
 
 def placed(samples: Sequence[Sample], taxonomy: Taxonomy) -> list[Sample]:
@@ -145,15 +150,40 @@ def _pixels(samples: Sequence[Sample], size: int, folder: Path) -> NDArray[np.ui
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         part = path.with_suffix(".part")
-        pixels = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(samples), size, size, 3))
+        try:
+            pixels = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(samples), size, size, 3))
+            _allocate(part)
 
-        def fill(row: int) -> None:
-            pixels[row] = letterbox(samples[row].open(), size).pixels
+            def fill(row: int) -> None:
+                pixels[row] = letterbox(samples[row].open(), size).pixels
 
-        with ThreadPoolExecutor(2) as pool:
-            list(pool.map(fill, range(len(samples))))
-        pixels.flush()
-        del pixels
-        part.rename(path)
+            with ThreadPoolExecutor(2) as pool:
+                list(pool.map(fill, range(len(samples))))
+            pixels.flush()
+            part.rename(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
     mapped: NDArray[np.uint8] = np.load(path, mmap_mode="r")
     return mapped
+
+
+def _allocate(path: Path) -> None:
+    """Takes the room of a sparse file now: a page for which the disk has none later on kills the process.
+
+    Raises:
+        StorageFailed: there is not enough.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    size = path.stat().st_size
+    try:
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageFailed(
+                f"The scans' pixels take {size / 1e9:.1f} GB, which {path.parent} has no room for "
+                f"({error.strerror}). Make room and start again."
+            ) from error
+        logger.warning("%s: no room can be reserved there (%s)", path.parent, error)

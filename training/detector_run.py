@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -107,8 +106,6 @@ def run_on_detector(
             }
         ),
     )
-    for name in ("replay", "detector", "candidate"):
-        shutil.rmtree(folder / name, ignore_errors=True)
     return adapter_id
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from training.confusion import Confusion
 from training.outcomes import BagTable, Rate, ScanOutcome, reliability
@@ -22,6 +22,7 @@ DETECTOR_FLOOR = 0.01
 DETECTOR_ITEM_CONFIDENCE = 0.25
 """From here on a box counts as an item said; what the desk shows of boxes without a threat."""
 
+Number = TypeVar("Number", int, float)
 Progress = Callable[[int, int], None]
 """Told (scans done, scans in all) after every batch; raises to stop."""
 
@@ -121,19 +122,24 @@ def as_items(
 
 
 def fused(vlm: Sequence[ScanOutcome], detector: Sequence[ScanOutcome]) -> tuple[ScanOutcome, ...]:
-    """Either model's word: the larger count and the larger confidence of each label."""
-    both = []
-    for one, other in zip(vlm, detector, strict=True):
-        labels = {*one.said, *other.said}
-        both.append(
-            ScanOutcome(
-                one.bag_id,
-                one.true,
-                {label: max(one.said.get(label, 0), other.said.get(label, 0)) for label in labels},
-                {label: max(one.confidence.get(label, 0.0), other.confidence.get(label, 0.0)) for label in labels},
-            )
+    """Either model's word: the larger count and the larger confidence of each label.
+
+    What a detector is too unsure of to call an item may still be sure enough to flag the bag.
+    """
+
+    def larger(one: Mapping[str, Number], other: Mapping[str, Number]) -> dict[str, Number]:
+        return {label: max(seen[label] for seen in (one, other) if label in seen) for label in {*one, *other}}
+
+    return tuple(
+        ScanOutcome(
+            one.bag_id,
+            one.true,
+            larger(one.said, other.said),
+            larger(one.confidence, other.confidence),
+            one.labelled_classes,
         )
-    return tuple(both)
+        for one, other in zip(vlm, detector, strict=True)
+    )
 
 
 def report(
@@ -154,7 +160,8 @@ def report(
         detector: from `evaluate_detector`.
         detector_map: gives mAP50 and mAP50-95; only called when there is a detector.
     """
-    out: dict[str, Any] = {"n": len(samples)}
+    flagging = {"profile": policy.name, "prohibited_threshold": policy.prohibited_threshold}
+    out: dict[str, Any] = {"n": len(samples), "policy": flagging}
     if detector is not None:
         shown = BagTable.of(detector.outcomes, taxonomy, policy)
         out["detector"] = {**item_rates(shown), "seconds_per_scan": detector.seconds_per_scan}

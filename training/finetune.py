@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import logging
 import random
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,9 +14,10 @@ import torch
 from peft import LoraConfig, TaskType, get_peft_model, prepare_model_for_kbit_training
 from torch import Tensor
 from torch.utils.data import Dataset
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.loss.loss_utils import ForCausalLMLoss
 
+from training.checkpoints import newest_checkpoint
 from training.collate import Collator, answers_alone
 from training.lengths import WORTHWHILE, ByLength, padded_share, token_counts
 from training.lora_linear import quicken_lora
@@ -37,8 +35,6 @@ from xray_app.taxonomy import Taxonomy, load_taxonomy
 from xray_app.types import Method
 from xray_app.vlm.local import Dtype, LocalVlm, write_base
 from xray_app.vlm.pictures import lowered, set_picture_limits
-
-logger = logging.getLogger(__name__)
 
 OnProgress = Callable[[float, dict[str, float]], bool]
 """Told the fraction done and the newest figures; answers True when the run is to stop."""
@@ -113,11 +109,26 @@ class FullTrainer(Trainer):
         order: gives the samples of each epoch; None is at random.
         cache: of vision features, where batches are of `RowCollator`.
         score: how good the model is on what is kept for stopping; joins each evaluation's figures.
+        patience: ends the training; None goes on to the last epoch.
     """
 
     order: ByLength | None = None
     cache: VisionCache | None = None
     score: Callable[[], float] | None = None
+    patience: _Patience | None = None
+
+    def go_on(self, checkpoint: Path | None) -> None:
+        """Trains on from a checkpoint, None being the start. Where patience had ended the training by then, the
+        library would train another epoch: its best checkpoint is taken instead."""
+        if checkpoint is not None and self.patience is not None:
+            state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+            best = checkpoint.with_name(Path(state.best_model_checkpoint or "").name)  # the folder may have been moved
+            if self.patience.is_over(state) and best.is_dir():
+                state.best_model_checkpoint = str(best)
+                self.state = state
+                self._load_best_model()
+                return
+        self.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
 
     def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Any:
         return self.order or super()._get_train_sampler(train_dataset)
@@ -161,9 +172,12 @@ class _Patience(TrainerCallback):
         self.sign = 1 if greater else -1
         self.patience = patience
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def is_over(self, state: Any) -> bool:
         seen = [self.sign * row[self.metric] for row in state.log_history if self.metric in row]
-        if len(seen) - 1 - seen.index(max(seen)) >= self.patience:
+        return bool(seen) and len(seen) - 1 - seen.index(max(seen)) >= self.patience
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.is_over(state):
             control.should_training_stop = True
 
 
@@ -239,7 +253,7 @@ def finetune(
         raise BadRecipe(f"Epochs must be above 0 and at most 1000, not {epochs}.")
     epochs = epochs or recipe.epochs
     asked = [recipe.model_dump(mode="json"), base, method, epochs, samples_sha256(samples)]
-    checkpoint = _checkpoint(out, resume, asked)
+    checkpoint = newest_checkpoint(out, resume, asked)
     recipe = recipe.model_copy(update={"learning_rate": recipe.rate(method)})
     taxonomy = taxonomy or load_taxonomy(Settings().taxonomy)
     projector = Projector.of(training, taxonomy) if recipe.threat_projection else None
@@ -259,7 +273,7 @@ def finetune(
     _quicken(trainer, vlm, recipe, method)
     report = _Report(on_progress)
     trainer.add_callback(report)
-    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
+    trainer.go_on(checkpoint)
     if report.stopped:
         raise Stopped
     folder = out / "adapter"
@@ -276,37 +290,6 @@ def finetune(
     )
     facts.write(folder)
     return folder
-
-
-def _checkpoint(out: Path, resume: bool, facts: list[Any]) -> Path | None:
-    """The newest whole checkpoint to go on from; None is the start.
-
-    What a training is of is kept in `out`/training.json: going on with something else would end in weights that
-    no manifest describes. A checkpoint cut off while it was written (its state comes last) is dropped.
-
-    Raises:
-        BadRecipe: the checkpoints are of another training, or there are some and `resume` was not asked for.
-    """
-    folder, said = out / "checkpoints", out / "training.json"
-    sha256 = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    found = sorted(folder.glob("checkpoint-*"), key=lambda one: int(one.name.rpartition("-")[2]), reverse=True)
-    if found and not resume:
-        raise BadRecipe(f"{folder} holds checkpoints already. Go on from them with --resume, or use another --out.")
-    if found and said.is_file() and json.loads(said.read_text())["sha256"] != sha256:
-        raise BadRecipe(
-            f"The checkpoints in {folder} are of another training: samples, recipe, method or epochs differ. "
-            "Resume with the same, or use another --out."
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    said.write_text(json.dumps({"sha256": sha256}) + "\n")
-    for checkpoint in found:
-        try:
-            json.loads((checkpoint / "trainer_state.json").read_text())
-            return checkpoint
-        except (OSError, ValueError):
-            logger.warning("%s was cut off while it was written and is dropped", checkpoint)
-            shutil.rmtree(checkpoint)
-    return None
 
 
 def _has_bf16() -> bool:
@@ -359,16 +342,18 @@ def _trainer(
         disable_tqdm=True,
         report_to="none",
     )
-    patience = [_Patience(metric, by_score, recipe.patience)] if recipe.patience and stopping is not None else []
-    return FullTrainer(
+    trainer = FullTrainer(
         model=model,
         args=arguments,
         train_dataset=training,
         eval_dataset=stopping,
         data_collator=Collator(vlm.processor, recipe.max_tokens),
         compute_loss_func=token_loss,
-        callbacks=patience,
     )
+    if recipe.patience and stopping is not None:
+        trainer.patience = _Patience(metric, by_score, recipe.patience)
+        trainer.add_callback(trainer.patience)
+    return trainer
 
 
 def _quicken(trainer: FullTrainer, vlm: LocalVlm, recipe: Recipe, method: Method) -> None:

@@ -8,6 +8,7 @@ side). What comes out is a LibreYOLO model all the same (`detector.pt`), and the
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -23,7 +24,9 @@ from pydantic import Field
 from training.detection_metrics import map50, scored
 from training.detector_frames import Frames, placed
 from training.detector_network import DetectorNetwork
-from training.samples import Sample, read_jsonl, split_by_bag
+from training.noted import note, noted
+from training.samples import Sample, file_sha256, read_jsonl, split_by_bag
+from training.snapshot import samples_sha256
 from training.training_facts import TrainingFacts
 from training.yolo import read_yolo
 from xray_app.detector.onnx import OnnxDetector
@@ -40,6 +43,7 @@ MOST_VALIDATED = 300
 VALIDATION_CONFIDENCE = 0.01
 CHECKPOINT_SECONDS = 120.0
 CLIPPED_NORM = 10.0
+ANOTHER = "Its recipe, classes, scans or first weights differ, or it is of an earlier version; use another --out."
 
 OnProgress = Callable[[float, dict[str, Any]], bool]
 """Told after every step the share done (0 to 1) and the step's loss and seconds; returns True to stop the training."""
@@ -111,7 +115,7 @@ def finetune_detector(
         taxonomy: gives canonical names to the data set's labels.
         weights: an ONNX file written by this function; None trains from scratch.
         recipe: FROM_BUNDLED with weights and FROM_SCRATCH without, where left out.
-        resume: go on from the checkpoint in `out`, if there is one.
+        resume: go on from the checkpoint in `out`, if there is one; a training that has finished is not repeated.
         skip_bad: leave unreadable scans out instead of refusing the data set.
         skip_unknown: leave out boxes of classes the taxonomy does not know instead of refusing the data set.
         name: what the desk calls the model; left out, the name of `out`.
@@ -123,7 +127,7 @@ def finetune_detector(
     Raises:
         BadDataset: the data set is wrong; the message names file and line.
         UnknownLabel: the taxonomy does not know a class, which is named.
-        BadModel: `weights` are not ours, or the training diverged.
+        BadModel: `weights` are not ours, `resume` is asked of another training, or the training diverged.
     """
     if (data / "train.jsonl").is_file():
         # A language model may be asked about one scan in two ways; its boxes are the same.
@@ -162,25 +166,35 @@ def train_detector(
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     labels = _labels([*train, *val], taxonomy)
+    started_from = file_sha256(weights) if weights else None
+    facts = [recipe.model_dump(mode="json"), labels, samples_sha256([*train, *val]), len(val), started_from]
+    of = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    best, onnx_path, checkpoint = out / "best.json", out / "detector.onnx", out / "checkpoint.pt"
+    if resume and onnx_path.exists() and (done := (noted(best) or {}).get("finished")):
+        if done != of:
+            raise BadModel(f"{out} holds another training, which has finished. {ANOTHER}")
+        _tidy(out)
+        return onnx_path
     network = DetectorNetwork.from_onnx(weights, labels) if weights else DetectorNetwork(labels, recipe.variant)
-    run = _Run(network, recipe, Frames(train, network.labels, max(recipe.sizes), out), out)
-    checkpoint = out / "checkpoint.pt"
+    run = _Run(network, recipe, Frames(train, network.labels, max(recipe.sizes), out), of)
     goes_on = resume and checkpoint.exists()
     if goes_on:
         run.load(checkpoint)
-    best, onnx_path = out / "best.json", out / "detector.onnx"
-    best_step, best_map = 0, -1.0
-    if resume and best.exists():
-        kept = json.loads(best.read_text())
-        best_step, best_map = kept["step"], kept["map50"]
+    else:
+        for earlier in (checkpoint, best):
+            earlier.unlink(missing_ok=True)
     serving_size = recipe.sizes[-1]
     logger.info(
         "%d scans to train on, %d to pick the best by, %d classes, %d steps of %d scans at %d pixels",
         len(train), len(val), len(network.labels), run.steps, run.batch, serving_size,
     )  # fmt: skip
+
+    def finished() -> bool:
+        waited = (run.step - run.best_step) / run.per_epoch
+        return run.step >= run.steps or bool(recipe.patience and val and waited >= recipe.patience)
+
     started = saved = time.monotonic()
-    finished = run.step >= run.steps
-    while not finished:
+    while not finished():
         row: dict[str, Any] = {"loss": run.advance()}
         if not math.isfinite(row["loss"]):
             raise BadModel(f"The training diverged at step {run.step}; try a lower learning rate.")
@@ -189,13 +203,11 @@ def train_detector(
             score, finer = validate(OnnxDetector.load(out / "last.onnx", taxonomy), val) if val else (0.0, 0.0)
             row |= {"epoch": run.step / run.per_epoch}
             row |= {"map50": score, "map50_95": finer} if val else {}
-            if score >= best_map or not val:
-                best_step, best_map = run.step, score
+            if score >= run.best_map or not val:
+                run.best_step, run.best_map = run.step, score
                 (out / "last.onnx").replace(onnx_path)
                 run.average.save_for_libreyolo(out / "detector.pt", serving_size)
-                best.write_text(json.dumps({"step": run.step, "map50": score, "map50_95": finer}))
-            waited = (run.step - best_step) / run.per_epoch
-            finished = run.step >= run.steps or bool(recipe.patience and val and waited >= recipe.patience)
+                note(best, {"step": run.step, "map50": score, "map50_95": finer})
         row = {"step": run.step, "seconds": time.monotonic() - started, **row}
         stop = bool(on_progress and on_progress(run.step / run.steps, row))
         if stop or time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -203,16 +215,20 @@ def train_detector(
             saved = time.monotonic()
         if stop:
             break
-    if not onnx_path.exists():  # stopped within the first epoch
+    if run.best_step == 0:  # stopped within the first epoch
         run.average.export(onnx_path, serving_size, name or out.name)
-    if finished:
-        for leftover in (checkpoint, out / "last.onnx", *out.glob("frames-*.npy")):
-            leftover.unlink(missing_ok=True)
     took = time.monotonic() - started
     passes = run.step / run.per_epoch
-    facts = TrainingFacts(method="detector", samples=len(train), epochs=passes, seconds=took, resumed=goes_on)
-    facts.write(out)
+    TrainingFacts(method="detector", samples=len(train), epochs=passes, seconds=took, resumed=goes_on).write(out)
+    if finished():
+        note(best, {**(noted(best) or {}), "finished": of})
+        _tidy(out)
     return onnx_path
+
+
+def _tidy(out: Path) -> None:
+    for leftover in (out / "checkpoint.pt", out / "last.onnx", *out.glob("frames-*.npy")):
+        leftover.unlink(missing_ok=True)
 
 
 def validate(detector: OnnxDetector, samples: Sequence[Sample]) -> tuple[float, float]:
@@ -222,16 +238,17 @@ def validate(detector: OnnxDetector, samples: Sequence[Sample]) -> tuple[float, 
 
 
 class _Run:
-    """One training in progress: everything a checkpoint holds."""
+    """One training in progress: everything a checkpoint holds. `of` is a hash of all that its weights follow from."""
 
-    def __init__(self, network: DetectorNetwork, recipe: DetectorRecipe, frames: Frames, out: Path) -> None:
-        self.network, self.recipe, self.frames = network, recipe, frames
+    def __init__(self, network: DetectorNetwork, recipe: DetectorRecipe, frames: Frames, of: str) -> None:
+        self.network, self.recipe, self.frames, self.of = network, recipe, frames, of
         self.average = network.averaged_copy()
         self.network.model.train()
         self.batch = min(recipe.batch, len(frames))
         self.per_epoch = max(1, len(frames) // self.batch)
         self.steps = max(1, round(recipe.epochs * self.per_epoch))
         self.step = 0
+        self.best_step, self.best_map = 0, -1.0
         self.shown = frames.shown(recipe.rare)
         # Two or more dimensions: a convolution's weights. Biases and normalisation are not decayed.
         weights = [p for p in network.model.parameters() if p.ndim > 1]
@@ -272,10 +289,10 @@ class _Run:
         part = path.with_name(path.name + ".part")
         torch.save(
             {
-                "recipe": self.recipe.model_dump(mode="json"),
-                "labels": self.network.labels,
+                "of": self.of,
                 "step": self.step,
-                "steps": self.steps,
+                "best_step": self.best_step,
+                "best_map": self.best_map,
                 "model": self.network.model.state_dict(),
                 "average": self.average.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
@@ -287,13 +304,12 @@ class _Run:
     def load(self, path: Path) -> None:
         """Goes on where `save` left off."""
         held = torch.load(path, weights_only=True)
-        same = (self.recipe.model_dump(mode="json"), self.network.labels, self.steps)
-        if (held["recipe"], tuple(held["labels"]), held["steps"]) != same:
-            raise BadModel(f"{path} is of another training (recipe, classes or scans differ); use another --out.")
+        if held.get("of") != self.of:
+            raise BadModel(f"{path} is of another training. {ANOTHER}")
         self.network.model.load_state_dict(held["model"])
         self.average.model.load_state_dict(held["average"])
         self.optimizer.load_state_dict(held["optimizer"])
-        self.step = held["step"]
+        self.step, self.best_step, self.best_map = held["step"], held["best_step"], held["best_map"]
 
 
 def _labels(samples: Sequence[Sample], taxonomy: Taxonomy) -> list[str]:

@@ -99,13 +99,14 @@ def _gate(checks: list[GateCheck]) -> Gate:
 
 
 def _site_checks(active: HoldoutResult, candidate: HoldoutResult, policy: Policy) -> Iterator[GateCheck]:
-    bags = len(candidate.site.bags)
+    bags = int(candidate.site.sought.sum())
     if bags < SITE_BAGS_NEEDED:
         yield GateCheck(
             name="site evidence",
             passed=True,
             detail=f"Not enough site evidence yet: {bags} held-out bag{'s' * (bags != 1)} of the "
-            f"{SITE_BAGS_NEEDED} needed. The simulated hold-out alone decided.",
+            f"{SITE_BAGS_NEEDED} needed, counting those in which threats were looked for. The simulated hold-out alone "
+            "decided.",
         )
         return
     yield from _holdout_checks("site", active.site, candidate.site, policy)
@@ -181,7 +182,7 @@ def _threat_recall(name: str, active: BagTable, candidate: BagTable, policy: Pol
 
 def _false_alarms(name: str, active: BagTable, candidate: BagTable, policy: Policy) -> GateCheck:
     title = f"{name}: false alarms"
-    clear = ~candidate.threat
+    clear = candidate.clear
     count = int(clear.sum())
     if count == 0:
         return GateCheck(name=title, passed=True, detail="Insufficient: no bag without a prohibited item is held out.")

@@ -34,7 +34,7 @@ SIMULATED_SEED = 770_001
 SIMULATED_BAGS = 300
 SIMULATED_ITEMS = (0, 6)
 THREAT_RATE = 0.5
-MEASURED_AS = 1
+MEASURED_AS = 2
 """Raised when the way of measuring changes, so that kept figures of the old way are not compared."""
 PROBE = 32
 """Scans whose answers are compared with the base model's."""
@@ -80,7 +80,11 @@ def simulated_holdout(
     folder = data_dir / "holdout" / hashlib.sha256("\n".join(map(str, facts)).encode()).hexdigest()[:32]
     if not (folder / "data.yaml").is_file():
         part = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.part")
-        write_dataset(part, count, seed, taxonomy, THREAT_RATE, SIMULATED_ITEMS, workers)
+        try:
+            write_dataset(part, count, seed, taxonomy, THREAT_RATE, SIMULATED_ITEMS, workers)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
         try:
             part.rename(folder)
         except OSError:  # somebody else finished the same one first

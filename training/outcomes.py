@@ -39,12 +39,14 @@ class ScanOutcome:
         true: items by canonical label.
         said: items by canonical label.
         confidence: 0..1 of at least every label said; a detector also has those too unsure to count as said.
+        labelled_classes: canonical names somebody looked for; None means all.
     """
 
     bag_id: str
     true: Mapping[str, int]
     said: Mapping[str, int]
     confidence: Mapping[str, float]
+    labelled_classes: tuple[str, ...] | None = None
 
     @classmethod
     def scoped(
@@ -58,7 +60,7 @@ class ScanOutcome:
         """An outcome without the labels nobody looked for: they are neither right nor wrong."""
         scope = None if labelled_classes is None else tuple(labelled_classes)
         sure = {label: value for label, value in confidence.items() if scope is None or label in scope}
-        return cls(bag_id, in_scope(true, scope), in_scope(said, scope), sure)
+        return cls(bag_id, in_scope(true, scope), in_scope(said, scope), sure, scope)
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ class BagTable:
         exact: (B,) views whose list is entirely right.
         top1: (B,) views with items of which the answer's surest label is among the true ones.
         top1_of: (B,) views with items.
+        sought: (B,) somebody looked for a prohibited class in some view: only then can the bag be called clear.
         threat: (B,) the bag holds a prohibited item.
         flagged: (B,) some view was answered with a prohibited item at or above the policy's threshold.
         true: (B, L) items there.
@@ -94,6 +97,7 @@ class BagTable:
     exact: Ints
     top1: Ints
     top1_of: Ints
+    sought: Bools
     threat: Bools
     flagged: Bools
     true: Ints
@@ -116,15 +120,19 @@ class BagTable:
         def zeros(*shape: int) -> Ints:
             return np.zeros((count, *shape), dtype=np.int64)
 
+        def unset() -> Bools:
+            return np.zeros(count, dtype=np.bool_)
+
         table = cls(
             bags, labels, zeros(), zeros(), zeros(), zeros(),
-            np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.bool_),
+            unset(), unset(), unset(),
             zeros(len(labels)), zeros(len(labels)), zeros(len(labels)), np.zeros((count, BINS, 3)),
         )  # fmt: skip
         for row, bag in enumerate(bags):
             for view in views[bag]:
                 table.scans[row] += 1
                 table.exact[row] += dict(view.true) == dict(view.said)
+                table.sought[row] |= view.labelled_classes is None or not prohibited.isdisjoint(view.labelled_classes)
                 if view.true:
                     table.top1_of[row] += 1
                     surest = max(view.said, key=lambda label: view.confidence[label], default=None)
@@ -143,6 +151,11 @@ class BagTable:
                     table.flagged[row] |= label in prohibited and confidence >= policy.prohibited_threshold
         return table
 
+    @property
+    def clear(self) -> Bools:
+        """(B,) no prohibited item is there, and somebody looked."""
+        return self.sought & ~self.threat
+
     def item_precision(self) -> Rate:
         return ratio(self.hit.sum(1), self.said.sum(1))
 
@@ -151,7 +164,7 @@ class BagTable:
 
     def parts(self) -> dict[str, Parts]:
         """Of the rates two models are compared by: numerator and denominator, for a paired difference."""
-        threat, clear, flagged = (part.astype(np.int64) for part in (self.threat, ~self.threat, self.flagged))
+        threat, clear, flagged = (part.astype(np.int64) for part in (self.threat, self.clear, self.flagged))
         return {
             "top1": (self.top1, self.top1_of),
             "item_f1": (2 * self.hit.sum(1), self.said.sum(1) + self.true.sum(1)),
@@ -225,6 +238,7 @@ class BagTable:
             exact=ints("exact"),
             top1=ints("top1"),
             top1_of=ints("top1_of"),
+            sought=bools("sought"),
             threat=bools("threat"),
             flagged=bools("flagged"),
             true=ints("true", classes),

@@ -9,7 +9,6 @@ import errno
 import json
 import logging
 import os
-import shutil
 import signal
 import uuid
 from collections.abc import Callable
@@ -34,6 +33,7 @@ from training.runs import (
     launch_next,
     only_run,
     run_folder,
+    tidy,
 )
 from training.samples import Sample, from_corrections, training_samples, unscoped
 from training.snapshot import replay, snapshot
@@ -105,6 +105,8 @@ def _work(db: Database, settings: Settings, run: Run) -> int:
     except Exception as problem:
         logger.exception("run %s", run.id)
         error = f"{type(problem).__name__}: {problem}. The run's log.txt has the details."
+    finally:
+        tidy(settings, run.id)
     if error is not None:
         logger.error("run %s failed: %s", run.id, error)
         runs.finish(db, run.id, "failed", error=error)
@@ -171,7 +173,6 @@ def _train(db: Database, settings: Settings, run: Run, told: Told) -> None:
         ),
     )
     runs.update(db, run.id, adapter_id=adapter_id)
-    _tidy(folder)
 
 
 def _freeze(db: Database, run: Run, folder: Path, counts: SampleCounts, recipe: Recipe, taxonomy: Taxonomy) -> str:
@@ -182,12 +183,6 @@ def _freeze(db: Database, run: Run, folder: Path, counts: SampleCounts, recipe: 
     sha256 = snapshot([*training_samples(db, taxonomy), *replayed], folder / "snapshot")
     runs.update(db, run.id, samples=counts.model_copy(update={"replay": len(replayed)}))
     return sha256
-
-
-def _tidy(folder: Path) -> None:
-    """Keeps log, loss curve and snapshot; the rest is in the snapshot or registered by now."""
-    for name in ("replay", "checkpoints", "adapter"):
-        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _writing_progress(folder: Path, told: Told) -> Callable[[float, dict[str, float]], bool]:

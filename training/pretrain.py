@@ -11,7 +11,7 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from transformers import TrainerCallback, TrainingArguments
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 from training.bundled_vlm import IMAGE_PAD, MERGE, PATCH, build_model, build_processor
+from training.checkpoints import newest_checkpoint
 from training.collate import Collator
 from training.finetune import FullTrainer
 from training.muon import MuonAdamW
@@ -187,12 +188,18 @@ def pretrain(
         data: folders written by `simulate`.
         out: checkpoints, log and the finished model go here.
         start: a model folder of the same shape whose weights to begin with; without it they are random.
-        resume: goes on from the newest checkpoint in `out`.
+        resume: goes on from the newest whole checkpoint in `out`, from the start where there is none; `config` may
+            ask for more steps than before.
 
     Returns:
         The folder of the finished model, loadable by `AutoModelForImageTextToText`.
+
+    Raises:
+        BadDataset: a folder is not what `simulate` writes.
+        BadRecipe: there are checkpoints and `resume` was not asked for, or they are of another training.
     """
     config = config or PretrainConfig()
+    checkpoint = newest_checkpoint(out, resume, _facts(data, config, start))
     processor = build_processor(taxonomy, config.pixels)
     scans = SimulatedScans(data, processor, taxonomy)
     logger.info("%d simulated scans in memory", len(scans))
@@ -235,9 +242,15 @@ def pretrain(
         optimizers=(MuonAdamW(model, config.learning_rate, config.weight_decay, HEADS), None),
         callbacks=[_LogToFile(out / "log.jsonl")],
     )
-    out.mkdir(parents=True, exist_ok=True)
-    trainer.train(resume_from_checkpoint=resume or None)
+    trainer.train(resume_from_checkpoint=None if checkpoint is None else str(checkpoint))
     return save(model, processor, out / "model")
+
+
+def _facts(data: Sequence[Path], config: PretrainConfig, start: Path | None) -> list[Any]:
+    """What the weights follow from. Scans go by name and size: to hash many thousands would take minutes."""
+    scans = [[(file.name, file.stat().st_size) for file in sorted(folder.glob("*/train/*"))] for folder in data]
+    same = {name: value for name, value in asdict(config).items() if name not in ("steps", "save_every", "compiled")}
+    return [scans, same, None if start is None else str(start)]
 
 
 def _head(width: int, outputs: int, bias: float = 0.0) -> nn.Module:

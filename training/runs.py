@@ -13,6 +13,7 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -23,7 +24,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from xray_app.errors import DeskError
 from xray_app.settings import ROOT, Settings
 from xray_app.store import runs
 from xray_app.store.database import Database
@@ -47,6 +47,13 @@ _launched: dict[str, subprocess.Popen[bytes]] = {}
 
 def run_folder(settings: Settings, run_id: str) -> Path:
     return settings.data_dir.resolve() / "runs" / run_id
+
+
+def tidy(settings: Settings, run_id: str) -> None:
+    """Keeps log, loss curve and snapshot of a run that has ended, however it did; nothing ever goes on from the
+    rest, and what is worth it is registered by now."""
+    for name in ("replay", "checkpoints", "adapter", "detector", "candidate"):
+        shutil.rmtree(run_folder(settings, run_id) / name, ignore_errors=True)
 
 
 def boot_id() -> str:
@@ -142,8 +149,8 @@ def _await_end(process: subprocess.Popen[bytes], db: Database, settings: Setting
         if mine:
             _give_up(db, settings, run_id, f"its process ended with status {status}")
         launch_next(db, settings)
-    except DeskError as error:
-        logger.warning("run %s: %s", run_id, error)
+    except Exception:
+        logger.exception("run %s has ended; the watch looks after it", run_id)
 
 
 def launch_next(db: Database, settings: Settings) -> Run | None:
@@ -170,8 +177,8 @@ def keep_watch(
         while not ended.wait(every):
             try:
                 reconcile(db, settings)
-            except DeskError as error:
-                logger.warning("looking after runs: %s", error)
+            except Exception:  # this thread is the only one that notices a dead run
+                logger.exception("looking after runs")
 
     thread = threading.Thread(target=watch, name="runs", daemon=True)
     thread.start()
@@ -213,6 +220,7 @@ def _give_up(db: Database, settings: Settings, run_id: str, why: str) -> None:
     if tail := log_tail(settings, run_id):
         error += f" Last lines of its log: {tail}"
     runs.finish(db, run_id, "failed", error=error)
+    tidy(settings, run_id)
     logger.warning("run %s given up: %s", run_id, why)
 
 
@@ -265,5 +273,5 @@ class Heartbeat:
             try:
                 if runs.heartbeat(self._db, self._run_id, self.progress, LEASE_SECONDS):
                     self.stop_requested = True
-            except DeskError as error:  # a busy or full disk may recover before the lease runs out
-                logger.warning("heartbeat: %s", error)
+            except Exception:  # a busy or full disk may recover before the lease runs out
+                logger.exception("heartbeat")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,11 +18,14 @@ from PIL import Image
 from pydantic import Field, ValidationError
 
 from xray_app import report, scan
-from xray_app.errors import BadDataset
+from xray_app.errors import BadDataset, NotFound
 from xray_app.store import corrections, scans
 from xray_app.store.database import Database
+from xray_app.store.held_out import held_out_scans
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import XYXY, Analysis, Correction, Split, Value
+
+logger = logging.getLogger(__name__)
 
 LOCAL_LIMITS = scan.Limits(max_bytes=1 << 30, max_pixels=200_000_000)
 """Files of a data set were chosen by whoever trains, so only nonsense is refused."""
@@ -231,11 +235,10 @@ def asked_for_everything(sample: Sample, analysis: Analysis, taxonomy: Taxonomy)
 
 
 def from_corrections(db: Database, taxonomy: Taxonomy) -> dict[Split, list[Sample]]:
-    """The newest accepted correction of every scan as samples, by split."""
+    """The newest accepted correction of every scan as samples, by split; no picture is in both."""
     by_split: dict[Split, list[Sample]] = {"train": [], "holdout": []}
-    for analysis, correction in _latest(db):
-        image, _ = scans.scan_path(db, analysis.scan.id)
-        by_split[correction.split].append(from_correction(analysis, correction, image, taxonomy))
+    for analysis, correction in usable(db):
+        by_split[correction.split].append(from_correction(analysis, correction, _picture(db, analysis), taxonomy))
     return by_split
 
 
@@ -243,25 +246,44 @@ def training_samples(db: Database, taxonomy: Taxonomy) -> list[Sample]:
     """What the corrections of the train split teach: each as it was made, and a scoped one asked for
     everything too."""
     samples = []
-    for analysis, correction in _latest(db):
+    for analysis, correction in usable(db):
         if correction.split == "train":
-            image, _ = scans.scan_path(db, analysis.scan.id)
-            sample = from_correction(analysis, correction, image, taxonomy)
+            sample = from_correction(analysis, correction, _picture(db, analysis), taxonomy)
             samples.append(sample)
             if sample.labelled_classes is not None:
                 samples.append(asked_for_everything(sample, analysis, taxonomy))
     return samples
 
 
-def _latest(db: Database) -> list[tuple[Analysis, Correction]]:
+def _picture(db: Database, analysis: Analysis) -> Path:
+    try:
+        return scans.scan_path(db, analysis.scan.id)[0]
+    except NotFound as error:
+        seen = analysis.scan
+        raise BadDataset(
+            f"The file of {seen.filename} (bag {seen.bag_id}, scan {seen.id}) is missing from {db.data_dir / 'scans'}. "
+            "Upload the same picture again, or put it back from a backup; then start the run again."
+        ) from error
+
+
+def usable(db: Database) -> list[tuple[Analysis, Correction]]:
     """One accepted correction a scan of a bag, in an order that does not depend on time.
 
     A scan that was analysed and corrected more than once would otherwise weigh double, and two people's
-    answers could contradict each other: the later one counts.
+    answers could contradict each other: the later one counts. A picture that is held out in one bag is not
+    trained on in another.
     """
     latest: dict[str, tuple[Analysis, Correction]] = {}
     for analysis, correction in corrections.accepted(db):
         key = f"{analysis.scan.bag_id}/{analysis.scan.id}"
         if key not in latest or latest[key][1].created_at <= correction.created_at:
             latest[key] = (analysis, correction)
-    return [latest[key] for key in sorted(latest)]
+    held_out = held_out_scans(db)
+    kept = [
+        (analysis, correction)
+        for _, (analysis, correction) in sorted(latest.items())
+        if correction.split == "holdout" or analysis.scan.id not in held_out
+    ]
+    if dropped := len(latest) - len(kept):
+        logger.info("%d corrected scans do not train: the same pictures are held out in other bags", dropped)
+    return kept

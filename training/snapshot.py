@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from training.noted import note, noted
 from training.recipe import Recipe
 from training.samples import Sample, SampleBox, file_sha256, make_sample, read_jsonl, write_jsonl
 from training.simulate.scene import simulate_scan
@@ -21,6 +22,7 @@ from xray_app.taxonomy import Taxonomy
 REPLAY_SEED = 5_300_000_000
 """Far from the seeds of hold-out and bundled training data, so that replay repeats neither."""
 REPLAY_ITEMS = (0, 6)
+NOTED = "snapshot.json"
 SCOPE_SIZES = (2, 8)
 """Classes named by a random "Report only" instruction, both ends included."""
 
@@ -41,11 +43,16 @@ def _whole(hashes: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
-def snapshot(samples: Sequence[Sample], out: Path) -> str:
+def snapshot(samples: Sequence[Sample], out: Path, source_sha256: str | None = None) -> str:
     """Freezes samples as `out/train.jsonl` with their pictures beside it; returns the hash of the whole.
 
     Pictures are hard links where the file system allows, else copies: stored scans are never written to
     again. `out/snapshot.json` lists the hash of every sample, so that any difference can be named.
+
+    Args:
+        samples: what to freeze, in this order.
+        out: the snapshot's folder.
+        source_sha256: noted beside it, where only a part of the samples is somebody's own (see `with_replay`).
 
     Raises:
         BadDataset: a picture is missing.
@@ -64,7 +71,8 @@ def snapshot(samples: Sequence[Sample], out: Path) -> str:
         frozen.append(sample.model_copy(update={"image": target}))
     write_jsonl(frozen, out / "train.jsonl")
     whole = _whole(hashes)
-    (out / "snapshot.json").write_text(json.dumps({"sha256": whole, "samples": hashes}, indent=1) + "\n")
+    source = {} if source_sha256 is None else {"source_sha256": source_sha256}
+    note(out / NOTED, {"sha256": whole, **source, "samples": hashes})
     return whole
 
 
@@ -104,16 +112,29 @@ def replay(count: int, out: Path, taxonomy: Taxonomy, seed: int = REPLAY_SEED) -
     return samples
 
 
-def with_replay(data: Path, recipe: Recipe, out: Path, taxonomy: Taxonomy) -> str:
+def with_replay(data: Path, recipe: Recipe, out: Path, taxonomy: Taxonomy, resume: bool = False) -> None:
     """Freezes the samples of a `train.jsonl` and the recipe's replay in `out`, as a run of the desk does with
-    corrections; returns the hash of the whole.
+    corrections.
+
+    Args:
+        data: the file.
+        recipe: says how much is replayed.
+        out: the snapshot's folder.
+        taxonomy: its drawn classes are simulated.
+        resume: keep the snapshot that is there, which must be of these samples.
 
     Raises:
-        BadDataset: the file is missing or wrong, or a picture is.
+        BadDataset: the file is missing or wrong, or a picture is; or the snapshot is of other samples.
     """
     samples = read_jsonl(data)
+    source = samples_sha256(samples)
+    before = noted(out / NOTED) if resume else None
+    if before is not None:
+        if before.get("source_sha256", source) != source:
+            raise BadDataset(f"{out} was made from other samples than {data}. Resume with those, or use another --out.")
+        return
     with tempfile.TemporaryDirectory() as folder:
-        return snapshot([*samples, *replay(recipe.replayed(len(samples)), Path(folder), taxonomy)], out)
+        snapshot([*samples, *replay(recipe.replayed(len(samples)), Path(folder), taxonomy)], out, source)
 
 
 def random_scope(there: Sequence[str], taxonomy: Taxonomy, rng: random.Random) -> tuple[str, ...]:

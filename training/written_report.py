@@ -37,7 +37,9 @@ def write_report(report: Mapping[str, Any], out: Path) -> Path:
     lines = [
         "# Evaluation",
         "",
-        f"On {report['n']} labelled scans. In brackets: 95 % intervals, by bootstrap over bags.",
+        f"On {report['n']} labelled scans. In brackets: 95 % intervals, by bootstrap over bags. A bag is flagged by a "
+        f"prohibited item at a confidence of {report['policy']['prohibited_threshold']:.2f} or more (profile "
+        f"{report['policy']['profile']}).",
         "",
         *_rates(report),
         *_threat_score(report.get("threat_score"), out),

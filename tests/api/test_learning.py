@@ -16,7 +16,7 @@ from tests.api.conftest import PASSWORD, make_services, png
 from training import registry
 from xray_app import auth
 from xray_app.api.app import create_app
-from xray_app.api.learning import base_sha256
+from xray_app.api.learning import base_sha256, trainable
 from xray_app.api.services import Services
 from xray_app.store import runs
 from xray_app.store.revision import split_of
@@ -76,6 +76,23 @@ def test_a_run_needs_a_correction_that_may_be_trained_on(tmp_path: Path) -> None
     assert cancelled.status_code == 202
     again = client.post(f"/v1/training/runs/{run['id']}/cancel", headers=headers)
     assert again.status_code == 409
+    services.db.close()
+
+
+def test_a_picture_of_the_hold_out_is_nothing_to_train_on(tmp_path: Path) -> None:
+    services = make_services(tmp_path)
+    auth.add_user(services.db, "ann", PASSWORD, Role.ANALYST)
+    headers = {"Authorization": f"Bearer {auth.sign_in(services.db, 'ann', PASSWORD).token}"}
+    client, picture, counted = TestClient(create_app(services)), png(), []
+    for bag in ("bag 3", "bag 5"):
+        scan = {"file": ("bag.png", picture)}
+        analysis = client.post("/v1/analyze", files=scan, data={"bag_id": bag}, headers=headers).json()
+        path = f"/v1/analyses/{analysis['id']}/corrections"
+        answer = client.post(path, json={"items": [KNIFE], "boxes": []}, headers=headers)
+        assert answer.status_code == 201, answer.text
+        counted.append(trainable(services))
+    assert [split_of(bag) for bag in ("bag 3", "bag 5")] == ["train", "holdout"]
+    assert counted == [1, 0]
     services.db.close()
 
 

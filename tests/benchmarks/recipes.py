@@ -24,14 +24,13 @@ from training.experiment.cells import first
 from training.finetune import finetune
 from training.outcomes import BagTable
 from training.recipe import Recipe, load_recipe
-from training.samples import Sample, file_sha256, unscoped, write_jsonl
+from training.samples import Sample, unscoped, write_jsonl
 from training.simulate.dataset import write_dataset
-from training.snapshot import with_replay
+from training.snapshot import samples_sha256, with_replay
 from training.training_facts import training_facts
 from training.yolo import read_yolo
-from xray_app.settings import BUNDLED_VLM
 from xray_app.taxonomy import Taxonomy, load_taxonomy
-from xray_app.vlm.load import load_local
+from xray_app.vlm.load import base_sha256, load_local
 from xray_app.vlm.local import LocalVlm
 
 SIMULATED = 300
@@ -89,9 +88,10 @@ def kept(
     epochs: float,
     taxonomy: Taxonomy,
 ) -> dict[str, Any]:
-    """The row of a variant: measured once, then read. A row of other settings or another base is measured anew."""
-    asked = {"recipe": recipe.model_dump(mode="json"), "learned": len(learned), "epochs": epochs}
-    asked["base_sha256"] = file_sha256(BUNDLED_VLM / "model.safetensors")
+    """The row of a variant: measured once, then read. One of other settings, scans or another base is not."""
+    scans = {"learned": learned, "new": new, "simulated": simulated}
+    asked = {"recipe": recipe.model_dump(mode="json"), "epochs": epochs, "base_sha256": base_sha256(recipe.base)}
+    asked |= {f"{name}_sha256": samples_sha256(samples) for name, samples in scans.items()}
     found = target.with_name(f"{target.name}.json")  # names hold points
     if found.is_file() and (row := json.loads(found.read_text()))["of"] == asked:
         return dict(row)

@@ -49,7 +49,7 @@ def correct(db: Database, stored: MakeAnalysis, taxonomy: Taxonomy) -> Correct:
 
 @pytest.fixture
 def filled(correct: Correct, stored: MakeAnalysis) -> list[Correction]:
-    """Six corrected scans, two of them in the hold-out (bags 3 and 7), and a prediction."""
+    """Six corrected scans, two of them in the hold-out (bags 1 and 5), and a prediction."""
     made = [
         correct(1, {"knife": 1}, [("knife", (10, 20, 110, 90))], bag="bag 1"),
         correct(2, {"gun": 1, "phone": 2}, [("gun", (0, 0, 33.25, 44.5)), ("phone", (9, 2, 320, 240))], bag="bag 2"),

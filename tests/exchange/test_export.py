@@ -114,6 +114,14 @@ def test_supervision_reads_voc(filled: list[Correction], export: Export) -> None
     assert {path.stem for path in (folder / "Annotations").iterdir()} == {*listed["train"], *listed["val"]}
 
 
+def test_a_picture_of_the_hold_out_is_in_val_whatever_bag_it_lies_in(correct: Correct, export: Export) -> None:
+    for shade, bag in ((1, "bag 2"), (2, "bag 3"), (2, "bag 5")):  # bag 5 is of the hold-out
+        correct(shade, {"knife": 1}, [("knife", (10, 20, 110, 90))], bag=bag)
+    folder = export("jsonl")
+    read = {part: [one.bag_id for one in read_jsonl(folder / f"{part}.jsonl")] for part in ("train", "val")}
+    assert read == {"train": ["bag 2"], "val": ["bag 3", "bag 5"]}
+
+
 def test_jsonl_is_what_the_desk_trains_on(
     filled: list[Correction], export: Export, db: Database, taxonomy: Taxonomy
 ) -> None:

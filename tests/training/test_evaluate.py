@@ -17,6 +17,7 @@ from training.detection_intervals import map_rates
 from training.evaluate import (
     DetectorEvaluated,
     Evaluated,
+    as_items,
     evaluate_detector,
     evaluate_vlm,
     fused,
@@ -63,6 +64,16 @@ def test_what_nobody_looked_for_is_neither_right_nor_wrong(taxonomy: Taxonomy) -
     assert found.item_f1().value == 1
     assert found.exact_list().value == 1
     assert found.false_alarm_rate().value == 0
+
+
+def test_a_bag_in_which_nobody_looked_for_threats_is_not_a_clear_one(taxonomy: Taxonomy) -> None:
+    unsought = [outcome({"laptop": 1}, {"knife": 1}, bag=f"{n}", looked_for=("laptop",)) for n in range(9)]
+    alarm = outcome({}, {"knife": 1}, bag="alarm", looked_for=("knife", "laptop"))
+    for outcomes in ([*unsought, alarm], fused([*unsought, alarm], [*unsought, alarm])):
+        found = of(taxonomy, *outcomes)
+        assert found.clear.sum() == 1
+        assert found.false_alarm_rate().value == 1
+        assert found.metric_set().n == 10
 
 
 def test_a_bag_is_flagged_by_any_view_at_the_policys_threshold(taxonomy: Taxonomy) -> None:
@@ -148,6 +159,11 @@ def samples(tmp_path: Path, taxonomy: Taxonomy) -> list[Sample]:
     return made
 
 
+def as_items_at(confidence: float, boxes: list[Detection], taxonomy: Taxonomy) -> tuple[ScanOutcome, ...]:
+    sample = make_sample(Path("a.png"), (30, 20), {"knife": 1}, (), None, "bag", taxonomy)
+    return as_items([sample], [boxes], taxonomy, confidence)
+
+
 class ScriptedDetector:
     name, sha256 = "scripted", "d" * 64
 
@@ -185,7 +201,9 @@ def test_report_json_has_the_contracts_keys(samples: list[Sample], taxonomy: Tax
     silent = ScriptedVlm(lambda *_: report_of(taxonomy))
     vlm = evaluate_vlm(silent, samples, taxonomy)
     detector = evaluate_detector(ScriptedDetector(Detection("knife", 0.9, (2, 2, 12, 12))), samples, taxonomy)
-    result = report(samples, taxonomy, taxonomy.policy(), vlm, detector, lambda: detector_map(samples, detector))
+    result = report(
+        samples, taxonomy, taxonomy.policy(), vlm, detector, lambda: detector_map(samples, detector, taxonomy)
+    )
     assert result["n"] == 5
     rates = {
         "vlm": {
@@ -221,6 +239,13 @@ def test_fusion_takes_the_larger_count_and_confidence() -> None:
     assert dict(both.confidence) == {"knife": 0.6, "gun": 0.6}
 
 
+def test_fusion_keeps_an_alarm_of_the_detector_that_is_no_item_yet(taxonomy: Taxonomy) -> None:
+    seen = as_items_at(0.8, [Detection("knife", 0.7, (2, 2, 12, 12))], taxonomy)
+    both = of(taxonomy, *fused([outcome({"knife": 1}, {})], seen))
+    assert both.threat_bag_recall().value == 1
+    assert both.said.sum() == 0
+
+
 def test_boxes_out_of_scope_do_not_cost_the_detector(tmp_path: Path, taxonomy: Taxonomy) -> None:
     path = tmp_path / "a.png"
     Image.new("RGB", (30, 20)).save(path)
@@ -229,7 +254,20 @@ def test_boxes_out_of_scope_do_not_cost_the_detector(tmp_path: Path, taxonomy: T
     found = DetectorEvaluated(
         (), 0.0, ((Detection("gun", 0.99, (2, 2, 12, 12)), Detection("knife", 0.5, (2, 2, 12, 12))),)
     )
-    assert detector_map([sample], found)[0].value == pytest.approx(1.0)
+    assert detector_map([sample], found, taxonomy)[0].value == pytest.approx(1.0)
+
+
+def test_a_right_box_of_an_item_listed_without_one_does_not_cost_the_detector(
+    tmp_path: Path, taxonomy: Taxonomy
+) -> None:
+    drawn = SampleBox(label="gun", xyxy=(2, 2, 12, 12))
+    sample = make_sample(tmp_path / "a.png", (30, 20), {"knife": 1, "gun": 1}, [drawn], None, "a", taxonomy)
+    other = make_sample(
+        tmp_path / "b.png", (30, 20), {"knife": 1}, [SampleBox(label="knife", xyxy=(2, 2, 9, 9))], None, "b", taxonomy
+    )
+    seen = [Detection("knife", 0.99, (15, 2, 25, 12)), Detection("gun", 0.9, (2, 2, 12, 12))]
+    found = DetectorEvaluated((), 0.0, (tuple(seen), (Detection("knife", 0.5, (2, 2, 9, 9)),)))
+    assert detector_map([sample, other], found, taxonomy)[0].value == pytest.approx(1.0)
 
 
 def test_the_comparison_is_a_table_with_a_row_a_model(make_table: MakeTable) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.tiny import save_tiny_vlm, taxonomy
+from tests.tiny import picture, save_tiny_vlm, taxonomy
 from training import finetune as finetuning
 from training.experiment.cells import MOST_EPOCHS, SEEDS, Cell, cells, first
 from training.experiment.run import experiment, read_scans
@@ -50,6 +50,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def clear(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six pictures of another belt."""
+    folder = tmp_path_factory.mktemp("clear")
+    for number in range(6):
+        picture(30 * number).save(folder / f"belt {number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
 def detector(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     scans = read_scans(data, None, taxonomy())
     out = tmp_path_factory.mktemp("detector")
@@ -80,11 +89,11 @@ def test_a_smaller_pick_of_scans_lies_within_a_larger_one(data: Path) -> None:
 
 
 def test_the_experiment_trains_measures_and_goes_on_where_it_was_stopped(
-    data: Path, detector: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, clear: Path, detector: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finetuning, "STOPPING_LEAST", 1)
     settings = Settings(detector=str(detector))
-    scans = read_scans(data, data / "images" / "val", taxonomy())
+    scans = read_scans(data, clear, taxonomy())
     assert len(scans.clear) == 6
     assert all(not sample.boxes for sample in scans.clear)
     out = tmp_path / "out"
@@ -136,6 +145,23 @@ def test_a_data_set_without_a_val_part_is_refused(data: Path, tmp_path: Path) ->
         read_scans(alone, None, taxonomy())
 
 
+def test_clear_scans_that_are_none_are_refused_with_what_to_do(data: Path, clear: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    nested = tmp_path / "nested"
+    shutil.copytree(clear, nested / "belt 1")
+    learned = tmp_path / "learned"
+    shutil.copytree(clear, learned)
+    shutil.copy(next((data / "images" / "train").iterdir()), learned / "z.jpg")
+    for folder, said in {
+        tmp_path / "nowhere": "there is no such folder",
+        tmp_path / "empty": "holds no pictures",
+        nested: r"belt 1: is a folder\. Put the clear scans into .*nested itself",
+        learned: r"z\.jpg is the same picture as .*images/train",
+    }.items():
+        with pytest.raises(BadDataset, match=said):
+            read_scans(data, folder, taxonomy())
+
+
 def result(name: str, method: str, right: Sequence[bool], map50: float | None = None) -> Result:
     """Of bags that hold one knife each: found where `right`, else nothing said; one clear scan, never flagged."""
     kind = "detector" if name.startswith("detector") else "vlm"
@@ -176,6 +202,7 @@ def test_a_failed_cell_is_named_with_its_reason_and_left_out_of_the_table() -> N
 
 def test_a_result_comes_back_as_it_was_written_but_for_the_names_of_bags(tmp_path: Path) -> None:
     one = result("detector-seed0", "detector", [True, False], 0.5)
+    one = replace(one, val=(one.val[0], replace(one.val[1], labelled_classes=("knife", "gun"))))
     one.write(tmp_path)
     val = tuple(replace(scan, bag_id=number) for scan, number in zip(one.val, "01", strict=True))
     clear = (replace(one.clear[0], bag_id="2"),)

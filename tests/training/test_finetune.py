@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
 from tests.tiny import picture, save_tiny_vlm, taxonomy
 from training import finetune as finetuning
+from training.__main__ import app
 from training.finetune import STOPPING_LEAST, Stopped, finetune, split_for_stopping
 from training.recipe import Recipe, load_recipe
 from training.samples import Sample, read_jsonl, write_jsonl
@@ -25,6 +28,7 @@ from xray_app.settings import ROOT
 from xray_app.types import Method
 from xray_app.vlm.local import LocalVlm
 
+KEPT_FOR_STOPPING = next(f"b{n}" for n in range(99) if sha256(f"stopping\0b{n}".encode()).digest()[0] % 10 == 0)
 QUICK = {"batch": 4, "epochs": 3, "turns": False, "lora_rank": 4, "lora_dropout": 0.0}
 
 
@@ -137,6 +141,30 @@ def test_a_stopped_run_resumes_to_the_same_end(
     assert losses(rest)[-1] == pytest.approx(losses(whole)[-1], rel=0.02)
 
 
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_training_that_patience_ended_does_not_go_on_after_a_kill(
+    data: Path, base: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Method
+) -> None:
+    samples = read_jsonl(data / "train.jsonl")
+    samples.append(samples[0].model_copy(update={"bag_id": KEPT_FOR_STOPPING}))
+    write_jsonl(samples, data / "train.jsonl")
+    monkeypatch.setattr(finetuning, "STOPPING_LEAST", 1)
+    scores = iter([0.5, 0.4])
+    patient = recipe.model_copy(update={"patience": 1})
+
+    def train(resume: bool) -> dict[str, torch.Tensor]:
+        folder = finetune(
+            data, patient, method, tmp_path / "out",
+            base=str(base), epochs=5, resume=resume, score=lambda vlm, kept: next(scores),
+        )  # fmt: skip
+        return load_file(next(folder.glob("*.safetensors")))
+
+    ended = train(resume=False)
+    shutil.rmtree(tmp_path / "out" / "adapter")  # as if the kill had come while it was saved
+    resumed = train(resume=True)  # no third score is asked for
+    assert all(torch.equal(ended[key], resumed[key]) for key in ended)
+
+
 def test_qlora_trains_on_a_cpu(data: Path, base: Path, recipe: Recipe, tmp_path: Path) -> None:
     folder = finetune(data, recipe, "qlora", tmp_path / "out", base=str(base), epochs=0.5)
     assert json.loads((folder / "adapter_config.json").read_text())["r"] == 4
@@ -189,8 +217,7 @@ def test_the_best_checkpoint_by_the_stopping_samples_is_kept_and_not_the_last(
     data: Path, base: Path, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     samples = read_jsonl(data / "train.jsonl")
-    keep = next(f"b{n}" for n in range(99) if sha256(f"stopping\0b{n}".encode()).digest()[0] % 10 == 0)
-    samples.append(samples[0].model_copy(update={"bag_id": keep}))
+    samples.append(samples[0].model_copy(update={"bag_id": KEPT_FOR_STOPPING}))
     write_jsonl(samples, data / "train.jsonl")
     monkeypatch.setattr(finetuning, "STOPPING_LEAST", 1)
     of_epoch = iter((0.9, 0.5, 0.7))
@@ -292,7 +319,35 @@ def test_going_on_with_something_else_or_by_accident_is_refused(
         finetune(data, recipe, "lora", tmp_path / "out", base=str(base), resume=True)
     with pytest.raises(BadRecipe, match="holds checkpoints already"):
         finetune(data, recipe, "lora", tmp_path / "out", base=str(base))
+    (tmp_path / "out" / "training.json").write_text("")  # as a full disk once left it
+    with pytest.raises(BadDataset, match=r"training\.json cannot be read"):
+        finetune(data, recipe, "lora", tmp_path / "out", base=str(base), resume=True)
     assert checkpoint.exists()
+
+
+def test_neither_a_restart_nor_other_samples_touch_a_killed_trainings_snapshot(
+    data: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[Path] = []
+    monkeypatch.setattr(finetuning, "finetune", lambda frozen, *_, **__: trained.append(frozen) or frozen)
+    file, out = tmp_path / "mine.yaml", tmp_path / "out"
+    file.write_text(f"base: {base}\nreplay: 0\n")
+
+    def run(*more: str) -> BaseException | None:
+        asked = ["finetune", "--data", str(data), "--recipe", str(file), "--out", str(out), *more]
+        return CliRunner().invoke(app, asked).exception
+
+    assert run() is None
+    (out / "checkpoints" / "checkpoint-3").mkdir(parents=True)
+    frozen = (out / "snapshot" / "train.jsonl").read_bytes()
+    assert run("--resume") is None
+    write_jsonl(read_jsonl(data / "train.jsonl")[:5], data / "train.jsonl")
+    assert isinstance(run(), BadRecipe)
+    refused = run("--resume")
+    assert isinstance(refused, BadDataset)
+    assert "made from other samples" in refused.message
+    assert (out / "snapshot" / "train.jsonl").read_bytes() == frozen
+    assert len(trained) == 2
 
 
 def test_nothing_to_train_on_is_said(tmp_path: Path, recipe: Recipe) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ pytest.importorskip("cv2", reason="LibreYOLO needs OpenCV, which needs libGL", e
 
 import torch
 
+from training import finetune_detector as finetuning
 from training.detection_metrics import map50, scored
 from training.detector_frames import Frames, placed
 from training.detector_network import DetectorNetwork, _without_unlabelled
@@ -21,7 +24,7 @@ from training.samples import Sample, SampleBox, make_sample
 from training.yolo import prepare, read_yolo
 from xray_app.detector.base import Detection
 from xray_app.detector.onnx import OnnxDetector
-from xray_app.errors import BadDataset, BadModel, UnknownLabel
+from xray_app.errors import BadDataset, BadModel, StorageFailed, UnknownLabel
 from xray_app.taxonomy import Taxonomy, load_taxonomy
 
 LABELS = ("gun", "laptop")
@@ -147,6 +150,57 @@ def test_a_stopped_run_resumed_is_the_run_never_stopped(data: Path, taxonomy: Ta
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
+def test_what_a_finished_training_left_is_neither_repeated_nor_taken_for_another(
+    trained: Path, data: Path, taxonomy: Taxonomy, tmp_path: Path
+) -> None:
+    samples = list(read_yolo(data, taxonomy).splits["train"])
+    out = tmp_path / "out"
+
+    def train(train: list[Sample], resume: bool = True, stop: bool = False) -> bool:
+        """Whether a step was trained."""
+        seen: list[float] = []
+
+        def step(done: float, row: dict[str, float]) -> bool:
+            seen.append(done)
+            return stop
+
+        train_detector(train, [], out, taxonomy, recipe=QUICK, resume=resume, on_progress=step)
+        return bool(seen)
+
+    assert train(samples)
+    finished = contents(out)
+    assert not train(samples)
+    assert contents(out) == finished
+    with pytest.raises(BadModel, match="another training, which has finished"):
+        train(samples[:8])
+    assert train(samples, resume=False, stop=True), "from the start, and stopped within the first epoch"
+    assert contents(out)["detector.onnx"] != finished["detector.onnx"], "not the model of the training before"
+    with pytest.raises(BadModel, match="another training"):
+        train(samples[1:])  # as many steps, other scans
+    assert train(samples)
+    assert contents(out)["detector.pt"] == finished["detector.pt"]
+
+
+def test_a_detectors_training_that_patience_ended_does_not_go_on_after_a_kill(
+    data: Path, taxonomy: Taxonomy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = list(read_yolo(data, taxonomy).splits["train"])
+    scores = iter([(0.9, 0.9), (0.5, 0.5)])
+    monkeypatch.setattr(finetuning, "validate", lambda *_: next(scores))
+    monkeypatch.setattr(finetuning, "CHECKPOINT_SECONDS", -1.0)
+    recipe = QUICK.model_copy(update={"epochs": 3, "patience": 1})
+
+    def train() -> Path:
+        return train_detector(samples[:8], samples[8:], tmp_path, taxonomy, recipe=recipe, resume=True)
+
+    with monkeypatch.context() as killed:
+        killed.setattr(finetuning.TrainingFacts, "write", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train()
+    best = (tmp_path / "detector.onnx").read_bytes()
+    assert train().read_bytes() == best, "no third score is asked for"
+
+
 def test_another_recipe_does_not_resume(data: Path, taxonomy: Taxonomy, tmp_path: Path) -> None:
     finetune_detector(data, tmp_path, taxonomy, weights=None, recipe=QUICK, on_progress=lambda done, row: True)
     other = QUICK.model_copy(update={"learning_rate": 1e-2})
@@ -169,6 +223,19 @@ def test_boxes_follow_the_mirrored_picture(data: Path, taxonomy: Taxonomy, tmp_p
                 inside = image[:, max(0, int(cy - h / 2 + 3)), int(cx)]
                 assert inside.min() < 150
     assert len(list(tmp_path.glob("frames-*.npy"))) == 1
+
+
+def test_pixels_the_disk_has_no_room_for_are_refused_before_they_are_written(
+    data: Path, taxonomy: Taxonomy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int, start: int, length: int) -> None:
+        assert (start, length) == (0, 128 + 13 * 64 * 64 * 3)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StorageFailed, match="no room for"):
+        Frames(read_yolo(data, taxonomy).splits["train"], LABELS, 64, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_nobody_looked_for_is_not_taught_as_absent() -> None:

@@ -105,6 +105,19 @@ def test_the_site_decides_too_once_it_has_fifty_bags(taxonomy: Taxonomy, make_ta
     assert "site: threat recall" in failed(gate_of(taxonomy, good, good, (site, lost)))
 
 
+def test_bags_in_which_nobody_looked_for_threats_are_no_evidence_of_them(taxonomy: Taxonomy) -> None:
+    def bags(alarms: int) -> BagTable:
+        outcomes = [ScanOutcome.scoped(f"u{n}", ("laptop",), {"laptop": 1}, {}, {}) for n in range(60)]
+        outcomes += [ScanOutcome.scoped(f"c{n}", None, {}, {}, {"knife": 0.9} if n < alarms else {}) for n in range(40)]
+        return BagTable.of(outcomes, taxonomy, taxonomy.policy())
+
+    before, after = bags(0), bags(4)
+    gate = gate_of(taxonomy, before, after, (before, after))
+    assert failed(gate) == ["simulated: false alarms"]
+    assert "4 of 40 clear bags flagged" in detail(gate, "simulated: false alarms")
+    assert detail(gate, "site evidence").startswith("Not enough site evidence yet: 40 held-out bags of the 50 needed")
+
+
 def test_a_site_with_few_threat_bags_is_called_insufficient_but_a_plain_loss_is_refused(
     taxonomy: Taxonomy, make_table: MakeTable
 ) -> None:

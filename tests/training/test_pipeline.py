@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 from tests.conftest import MakeAnalysis
 from tests.tiny import save_tiny_vlm
@@ -18,6 +19,8 @@ from tests.training.test_samples import correct
 from training import holdout as held
 from training import pipeline
 from training import runs as life
+from training.__main__ import app
+from training.commands import registering
 from training.finetune import Stopped, wrap
 from training.recipe import load_recipe
 from training.registry import promote, read_manifest
@@ -228,21 +231,42 @@ def test_an_adapter_that_does_not_load_is_registered_and_refused(
 
 @pytest.mark.usefixtures("corrected")
 def test_a_full_disk_is_said(db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object, **__: object) -> Path:
+    def full(_: Path, __: object, ___: str, out: Path, **____: object) -> Path:
+        (out / "checkpoints").mkdir()
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(pipeline, "finetune", full)
     run = queue(db)
     assert pipeline.run_pipeline(db, settings, run.id) == 1
     assert "is full. Make room" in str(runs.get(db, run.id).error)
+    kept = {path.name for path in life.run_folder(settings, run.id).iterdir()}
+    assert kept == {"snapshot"}, "a failed run gives its disk back"
+
+
+def test_a_hold_out_that_could_not_be_written_leaves_nothing_behind(
+    taxonomy: Taxonomy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(part: Path, *_: object) -> None:
+        (part / "images").mkdir(parents=True)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(held, "write_dataset", full)
+    with pytest.raises(OSError, match="No space left"):
+        held.simulated_holdout(tmp_path, taxonomy, 4)
+    assert list((tmp_path / "holdout").iterdir()) == []
 
 
 @pytest.mark.usefixtures("corrected")
-def test_only_one_run_works_at_a_time(db: Database, settings: Settings) -> None:
+def test_only_one_run_works_at_a_time(db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     run = queue(db)
+    checkpoint = life.run_folder(settings, run.id) / "checkpoints" / "checkpoint-3"
+    checkpoint.mkdir(parents=True)
+    monkeypatch.setattr(pipeline, "be_modest", lambda: None)
+    monkeypatch.setattr(registering, "Settings", lambda: settings)
     with life.only_run(settings):
-        assert pipeline.run_pipeline(db, settings, run.id) == life.WAITS
+        assert CliRunner().invoke(app, ["run-pipeline", run.id]).exit_code == life.WAITS
     assert runs.get(db, run.id).status == "queued"
+    assert checkpoint.exists(), "a run that waits may be the very one at work"
 
 
 def test_full_fine_tuning_is_sent_to_the_command_line(db: Database, settings: Settings) -> None:

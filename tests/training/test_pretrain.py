@@ -16,6 +16,7 @@ from training.pretrain import HEADS, PretrainCollator, PretrainConfig, pretrain,
 from training.simulate import write_dataset
 from training.simulated_scans import Boxed, SimulatedScans, dense_target, flip
 from training.vision_tower import BatchedTower
+from xray_app.errors import BadRecipe
 from xray_app.report import instruction, parse_entries
 from xray_app.vlm.prompt import encode
 
@@ -135,6 +136,11 @@ def test_a_run_saves_a_plain_model_and_resumes_where_it_stopped(scans: Path, tmp
         return weights["model.visual.blocks.0.attn.qkv.weight"].float()
 
     stopped = run(tmp_path / "cut", 2)
+    with pytest.raises(BadRecipe, match="holds checkpoints already"):
+        run(tmp_path / "cut", 4)
+    killed = tmp_path / "cut" / "checkpoints" / "checkpoint-3"  # while it was written
+    killed.mkdir()
+    (killed / "trainer_state.json").write_text('{"global_step": 3, "log')
     resumed = run(tmp_path / "cut", 4, resume=True)
     undisturbed = run(tmp_path / "whole", 4)
     # Not equal to the bit: the loader draws one batch ahead, so the flips after the stop differ.

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from peft import get_peft_model_state_dict
+from PIL import Image
 from transformers import AutoModelForImageTextToText
 
+from tests.benchmarks import recipes
 from tests.tiny import save_tiny_vlm
 from training.finetune import wrap
 from training.recipe import VISION, available, load_recipe, recipe_of_base
+from training.samples import Sample, make_sample
 from xray_app.errors import BadRecipe
+from xray_app.taxonomy import Taxonomy
 
 
 @pytest.mark.parametrize("name", available())
@@ -80,3 +85,28 @@ def test_full_fine_tuning_takes_a_tenth_of_the_rate_unless_it_is_given() -> None
     assert recipe.rate("lora") == recipe.rate("qlora") == recipe.learning_rate
     assert recipe.rate("full") == pytest.approx(recipe.learning_rate / 10)
     assert recipe.model_copy(update={"full_learning_rate": 3e-5}).rate("full") == 3e-5
+
+
+def test_a_kept_row_of_the_benchmark_is_of_the_same_scans_and_base(
+    taxonomy: Taxonomy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans = []
+    for number in range(2):
+        Image.new("RGB", (4, 4), (number, 0, 0)).save(tmp_path / f"{number}.png")
+        scans.append(make_sample(tmp_path / f"{number}.png", (4, 4), {}, (), None, f"bag{number}", taxonomy))
+    measured: list[int] = []
+    hashes = {"bundled": "1", "other": "2"}
+    monkeypatch.setattr(recipes, "load_local", lambda _: None)
+    monkeypatch.setattr(recipes, "base_sha256", hashes.__getitem__)
+    monkeypatch.setattr(recipes, "f1", lambda _, samples, __: measured.append(len(samples)) or "0.5")
+
+    def row(new: Sequence[Sample], base: str = "bundled") -> int:
+        """How often something was measured for it."""
+        measured.clear()
+        recipe = load_recipe("bundled").model_copy(update={"base": base})
+        recipes.kept(tmp_path / "untuned", recipe, [], list(new), [], 0, taxonomy)
+        return len(measured)
+
+    assert [row(scans[:1]), row(scans[:1]), row(scans[1:]), row(scans[1:], "other")] == [3, 0, 3, 3]
+    hashes["other"] = "3"
+    assert row(scans[1:], "other") == 3

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from training import registry
+from training.__main__ import app
 from training.registry import Manifest, new_manifest
 from xray_app.errors import BadInput, BadModel, Conflict, NotFound
 from xray_app.store import adapters, audit
@@ -92,6 +94,36 @@ def test_promote_and_roll_back(db: Database, trained: Path) -> None:
     assert registry.rollback(db, "vlm-adapter", BASE, "root") is None
     assert registry.rollback(db, "vlm-adapter", BASE, "root") is None
     assert not adapters.get(db, "one").active
+
+
+@pytest.mark.parametrize(("more", "meant"), [((), "served"), (("--vlm", "other"), "other")])
+def test_the_command_line_means_the_served_base_model_and_says_so(
+    db: Database, trained: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...], meant: str
+) -> None:
+    bases = {"served": BASE, "other": "c" * 64}
+    for name, sha256 in bases.items():
+        add(db, trained, f"of-{name}", base=sha256)
+        registry.promote(db, f"of-{name}", "root")
+    monkeypatch.setenv("XRAY_VLM", "served")
+    monkeypatch.setattr("training.commands.registering.open_database", lambda _: db)
+    monkeypatch.setattr("xray_app.vlm.load.base_sha256", bases.__getitem__)
+    done = CliRunner().invoke(app, ["rollback", *more])
+    assert (done.stdout, done.stderr) == ("null\n", f"base model: {meant}\n")
+    assert [name for name in bases if not adapters.get(db, f"of-{name}").active] == [meant]
+
+
+def test_an_adapter_is_registered_for_the_served_base_model(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str, dtype: str) -> None:
+        raise BadModel(f"asked for {name}")
+
+    monkeypatch.setenv("XRAY_VLM", "openai:m@http://127.0.0.1:1/v1")
+    monkeypatch.setenv("XRAY_VLM_BASE", "org/base")
+    monkeypatch.setenv("XRAY_DATA_DIR", str(trained.parent / "data"))
+    monkeypatch.setattr("xray_app.vlm.load.load_local", load)
+    done = CliRunner().invoke(app, ["register", str(trained)])
+    assert isinstance(done.exception, BadModel)
+    assert done.exception.message == "asked for org/base"
+    assert done.stderr == "base model: org/base\n"
 
 
 def test_another_base_model_has_its_own_pointer(db: Database, trained: Path) -> None:

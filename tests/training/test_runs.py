@@ -91,7 +91,7 @@ def test_a_killed_run_is_given_up_with_the_end_of_its_log(
     child.kill()
     child.wait()
     folder = life.run_folder(settings, run.id)
-    folder.mkdir(parents=True)
+    (folder / "checkpoints" / "checkpoint-3").mkdir(parents=True)
     (folder / "log.txt").write_text("step 1\nstep 2 of 40\n")
     assert life.reconcile(db, settings) == [run.id]
     ended = runs.get(db, run.id)
@@ -100,6 +100,7 @@ def test_a_killed_run_is_given_up_with_the_end_of_its_log(
     assert "killed or crashed" in ended.error
     assert "No adapter was changed" in ended.error
     assert "step 2 of 40" in ended.error
+    assert [path.name for path in folder.iterdir()] == ["log.txt"], "it gives its disk back"
     assert life.reconcile(db, settings) == []
 
 
@@ -222,6 +223,38 @@ def test_the_watch_notices_a_run_that_outlived_its_server_and_dies_later(
     thread.join()
 
 
+def test_the_watch_outlives_whatever_goes_wrong(
+    db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    looked: list[int] = []
+
+    def unlucky(*_: object) -> list[str]:
+        looked.append(1)
+        if len(looked) == 2:
+            raise OSError(24, "Too many open files")
+        return []
+
+    monkeypatch.setattr(life, "reconcile", unlucky)
+    stop = threading.Event()
+    thread = life.keep_watch(db, settings, every=0.02, stop=stop)
+    wait_for(lambda: len(looked) > 3)
+    stop.set()
+    thread.join()
+    assert "Too many open files" in caplog.text
+
+
+def test_the_end_of_a_run_that_cannot_be_told_is_logged(
+    db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unlucky(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(life, "launch_next", unlucky)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    life._await_end(ended, db, settings, queue(db).id)
+    assert "Too many open files" in caplog.text
+
+
 def test_a_run_that_is_still_starting_is_not_launched_again(
     db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,14 +282,15 @@ def test_the_heart_beats_and_hears_of_a_wish_to_stop(db: Database) -> None:
         wait_for(lambda: heart.stop_requested)
 
 
-def test_a_full_disk_does_not_stop_the_heart(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("problem", [StorageFailed("The disk is full."), ValueError("a bug")])
+def test_trouble_does_not_stop_the_heart(db: Database, monkeypatch: pytest.MonkeyPatch, problem: Exception) -> None:
     run = queue(db)
     life.claim(db, run.id)
     beat, failures = runs.heartbeat, iter([True, True, False])
 
     def unlucky(*arguments: object) -> bool:
         if next(failures, False):
-            raise StorageFailed("The disk is full.")
+            raise problem
         return beat(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(runs, "heartbeat", unlucky)

@@ -1,16 +1,16 @@
-"""Labelled scans to samples: every bad line named, scopes kept, splits by bag, snapshots repeatable."""
+"""Corrections to samples, and back from a file: scopes kept, no picture in both splits, snapshots repeatable."""
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
 from tests.conftest import MakeAnalysis
 from tests.training.conftest import YoloFolder
-from training.__main__ import app
+from training.noted import note, noted
 from training.recipe import Recipe
 from training.samples import (
     Sample,
@@ -22,198 +22,16 @@ from training.samples import (
     unscoped,
     write_jsonl,
 )
-from training.snapshot import random_scope, replay, snapshot, with_replay
+from training.snapshot import random_scope, replay, samples_sha256, snapshot, with_replay
 from training.yolo import prepare, read_yolo
-from xray_app.errors import BadDataset, UnknownLabel
+from xray_app.errors import BadDataset
 from xray_app.report import INSTRUCTION
-from xray_app.store import corrections
+from xray_app.store import corrections, scans
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import CorrectionBox, CorrectionIn, ItemCount
 
 BOX = "0.5 0.5 0.5 0.5"
-
-
-def test_a_yolo_scan_becomes_pixels_canonical_names_and_a_scoped_answer(yolo: YoloFolder, taxonomy: Taxonomy) -> None:
-    yolo.add("train", {"bag7": f"1 {BOX}\n1 0.25 0.5 0.5 1.0\n0 {BOX}\n"}).names("zippooil", "SwissArmyKnife")
-    (sample,) = read_yolo(yolo.root, taxonomy).splits["train"]
-    assert sample.bag_id == "bag7"
-    assert (sample.width, sample.height) == (40, 20)
-    assert sample.labelled_classes == ("Swiss army knife", "lighter fuel")
-    assert sample.instruction == f"{INSTRUCTION} Report only: Swiss army knife, lighter fuel."
-    assert sample.response.startswith("Items detected: 2 Swiss army knives (threat), 1 lighter fuel (threat).")
-    assert [box.label for box in sample.boxes] == ["Swiss army knife", "Swiss army knife", "lighter fuel"]
-    assert sample.boxes[0].xyxy == pytest.approx((10, 5, 30, 15))
-    assert sample.counts(taxonomy) == {"Swiss army knife": 2, "lighter fuel": 1}
-
-
-def test_names_may_be_a_mapping_and_all_drawn_classes_make_a_full_instruction(
-    yolo: YoloFolder, taxonomy: Taxonomy
-) -> None:
-    yolo.add("train", {"a": ""})
-    names = "\n".join(f"  {i}: {item.name}" for i, item in enumerate(taxonomy.drawn))
-    (yolo.root / "data.yaml").write_text(f"train: images/train\nnames:\n{names}\n")
-    (sample,) = read_yolo(yolo.root, taxonomy).splits["train"]
-    assert sample.labelled_classes is None
-    assert sample.instruction == INSTRUCTION
-    assert sample.response == "Items detected: none. Security risk: LOW - no threats detected."
-
-
-@pytest.mark.parametrize(
-    ("row", "reason"),
-    [
-        (f"2 {BOX}", "class 2 is not in `names`"),
-        ("0 0.5 0.5 0.5", "needs five columns"),
-        ("0 0.1 0.1 0.2 0.1 0.2 0.2", "needs five columns"),
-        ("0 1.2 0.5 0.1 0.1", "coordinates must be between 0 and 1"),
-        ("0 nan 0.5 0.1 0.1", "coordinates must be between 0 and 1"),
-        ("0 0.5 -0.1 0.1 0.1", "coordinates must be between 0 and 1"),
-        ("0 0.5 0.5 0 0.1", "the box has no area"),
-        ("0 a 0.5 0.1 0.1", "not numbers"),
-        ("0 0.9 0.5 0.4 0.1", "the box reaches past the edge"),
-    ],
-)
-def test_a_bad_row_is_named_by_file_and_line(yolo: YoloFolder, taxonomy: Taxonomy, row: str, reason: str) -> None:
-    yolo.add("train", {"good": f"0 {BOX}", "bad": f"0 {BOX}\n{row}\n"}).names("knife", "scissors")
-    with pytest.raises(BadDataset) as caught:
-        read_yolo(yolo.root, taxonomy)
-    assert f"{yolo.root / 'labels/train/bad.txt'}:2: {reason}" in caught.value.message
-    data = read_yolo(yolo.root, taxonomy, skip_bad=True)
-    assert [sample.bag_id for sample in data.splits["train"]] == ["good"]
-    assert len(data.left_out) == 1
-    assert "bad.txt:2" in data.left_out[0]
-
-
-def test_missing_files_broken_pictures_and_leaks_are_each_reported(yolo: YoloFolder, taxonomy: Taxonomy) -> None:
-    yolo.add("train", {"a": "", "b": "", "c": "", "leak": ""}).add("val", {"v": ""}, start=3).names("knife")
-    (yolo.root / "labels/train/a.txt").unlink()
-    (yolo.root / "images/train/b.png").unlink()
-    (yolo.root / "images/train/c.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
-    with pytest.raises(BadDataset) as caught:
-        read_yolo(yolo.root, taxonomy)
-    message = caught.value.message
-    assert "4 problems" in message
-    assert "a.txt is missing" in message
-    assert "b.txt: its image is missing" in message
-    assert "c.png: not a readable picture" in message
-    assert "leak.png: the same picture is in val as v.png" in message
-    with pytest.raises(BadDataset, match="no usable training scans"):
-        read_yolo(yolo.root, taxonomy, skip_bad=True)
-
-
-def test_a_bag_in_both_splits_is_a_leak_and_the_training_copy_goes(yolo: YoloFolder, taxonomy: Taxonomy) -> None:
-    yolo.add("train", {"a": "", "b": ""}).add("val", {"a": ""}, start=9).names("knife")
-    with pytest.raises(BadDataset, match=r"images/train/a\.png: the bag a is in val too"):
-        read_yolo(yolo.root, taxonomy)
-    splits = read_yolo(yolo.root, taxonomy, skip_bad=True).splits
-    assert [sample.bag_id for sample in splits["train"]] == ["b"]
-    assert [sample.bag_id for sample in splits["val"]] == ["a"]
-
-
-def test_a_box_past_the_edge_by_rounding_alone_is_clipped(yolo: YoloFolder, taxonomy: Taxonomy) -> None:
-    yolo.add("train", {"a": "0 0.9 0.5 0.2001 0.5"}).names("knife")
-    (sample,) = read_yolo(yolo.root, taxonomy).splits["train"]
-    assert sample.boxes[0].xyxy[2] == 40
-
-
-def test_every_bad_row_of_a_file_is_reported_and_counted_by_kind(yolo: YoloFolder, taxonomy: Taxonomy) -> None:
-    rows = f"7 {BOX}\n0 {BOX}\n8 {BOX}\n0 0.5 1.5 0.1 0.1\n"
-    yolo.add("train", {"good": f"0 {BOX}", "bad": rows, "worse": f"9 {BOX}"}).names("knife")
-    with pytest.raises(BadDataset) as caught:
-        read_yolo(yolo.root, taxonomy)
-    labels = yolo.root / "labels/train"
-    assert [problem.split(": ")[0] for problem in (caught.value.details or {})["problems"]] == [
-        f"{labels}/bad.txt:1", f"{labels}/bad.txt:3", f"{labels}/bad.txt:4", f"{labels}/worse.txt:1",
-    ]  # fmt: skip
-    counted = "4 problems in 2 files: class outside names (3), coordinates outside 0 to 1 (1)"
-    assert counted in caught.value.message.splitlines()[-1]
-    data = read_yolo(yolo.root, taxonomy, skip_bad=True)
-    assert [sample.bag_id for sample in data.splits["train"]] == ["good"]
-    assert data.summary == counted
-
-
-def test_the_same_picture_twice_is_a_leak_waiting_unless_the_data_set_has_its_own_split(
-    yolo: YoloFolder, taxonomy: Taxonomy
-) -> None:
-    yolo.add("train", {"a": "", "b": ""}).names("knife")
-    yolo.image("train", "b", 0)  # as a
-    with pytest.raises(BadDataset, match=r"b\.png: the same picture as a\.png; without a val of its own"):
-        read_yolo(yolo.root, taxonomy)
-    yolo.add("val", {"v": ""}, start=9).names("knife")
-    assert len(read_yolo(yolo.root, taxonomy).splits["train"]) == 2
-
-
-def test_two_images_for_one_label_are_not_both_taken(yolo: YoloFolder, taxonomy: Taxonomy) -> None:
-    yolo.add("train", {"a": ""}).names("knife")
-    (yolo.root / "images/train/a.bmp").write_bytes((yolo.root / "images/train/a.png").read_bytes())
-    with pytest.raises(BadDataset, match=r"a\.png: shares its label file with a\.bmp"):
-        read_yolo(yolo.root, taxonomy)
-    data = read_yolo(yolo.root, taxonomy, skip_bad=True)
-    assert len(data.splits["train"]) == 1
-
-
-def test_prepare_lists_everything_writes_nothing_and_fails_or_goes_on_when_asked_to(
-    yolo: YoloFolder, taxonomy: Taxonomy, tmp_path: Path
-) -> None:
-    bad = {f"bad{i:02d}": f"5 {BOX}" for i in range(30)}
-    yolo.add("train", {"good": f"0 {BOX}", "fine": f"0 {BOX}", **bad}).names("knife")
-    asked = ["prepare", "--yolo", str(yolo.root), "--out", str(tmp_path / "out")]
-    refused = CliRunner().invoke(app, asked)
-    assert refused.exit_code == 1
-    lines = refused.stderr.splitlines()
-    assert len(lines) == 31
-    assert all("class 5 is not in `names`" in line for line in lines[:30])
-    assert lines[-1].startswith("30 problems in 30 files: class outside names (30). Put them right, or leave")
-    assert not (tmp_path / "out").exists()
-    done = CliRunner().invoke(app, [*asked, "--skip-bad"])
-    assert done.exit_code == 0
-    assert json.loads(done.stdout)["left_out"] == 30
-    assert sum(line.startswith("left out: ") for line in done.stderr.splitlines()) == 30
-    assert done.stderr.splitlines()[-1] == "left out for 30 problems in 30 files: class outside names (30)"
-    assert len(read_jsonl(tmp_path / "out" / "train.jsonl")) == 1
-
-
-def test_an_unknown_label_is_named_and_can_be_skipped(yolo: YoloFolder, taxonomy: Taxonomy) -> None:
-    yolo.add("train", {"a": f"0 {BOX}\n1 {BOX}\n"}).names("flux capacitor", "knife")
-    with pytest.raises(UnknownLabel, match="flux capacitor"):
-        read_yolo(yolo.root, taxonomy)
-    data = read_yolo(yolo.root, taxonomy, skip_unknown=True)
-    assert data.labelled_classes == ("knife",)
-    assert [box.label for box in data.splits["train"][0].boxes] == ["knife"]
-
-
-def test_data_yaml_itself_may_be_wrong(yolo: YoloFolder, taxonomy: Taxonomy, tmp_path: Path) -> None:
-    with pytest.raises(BadDataset, match=r"needs a data\.yaml"):
-        read_yolo(tmp_path, taxonomy)
-    yolo.add("train", {"a": ""}).names("knife")
-    config = yolo.root / "data.yaml"
-    for text, reason in [
-        ("names: [knife]", "`train` is missing"),
-        ("train: images/train", "`names` is missing"),
-        ("train: nowhere\nnames: [knife]", "which is no folder"),
-        ("train: [", "not valid YAML"),
-    ]:
-        config.write_text(text)
-        with pytest.raises(BadDataset, match=reason):
-            read_yolo(yolo.root, taxonomy)
-
-
-def test_prepare_keeps_an_own_split_and_else_splits_one_in_five_by_bag(
-    yolo: YoloFolder, taxonomy: Taxonomy, tmp_path: Path
-) -> None:
-    yolo.add("train", {f"t{i}": f"0 {BOX}" for i in range(20)}).names("knife")
-    done = prepare(yolo.root, tmp_path / "out", taxonomy)
-    assert (done.train, done.val) == (16, 4)
-    first = (tmp_path / "out" / "val.jsonl").read_text()
-    prepare(yolo.root, tmp_path / "out", taxonomy)
-    assert (tmp_path / "out" / "val.jsonl").read_text() == first
-    assert prepare(yolo.root, tmp_path / "other", taxonomy, seed=1).val == 4
-    assert {json.loads(line)["bag_id"] for line in first.splitlines()} != {
-        sample.bag_id for sample in read_jsonl(tmp_path / "other" / "val.jsonl")
-    }
-    yolo.add("val", {"v": ""}, start=30).names("knife")
-    done = prepare(yolo.root, tmp_path / "out", taxonomy)
-    assert (done.train, done.val) == (20, 1)
 
 
 def test_a_line_has_the_contracts_fields_and_reads_back(yolo: YoloFolder, taxonomy: Taxonomy, tmp_path: Path) -> None:
@@ -323,6 +141,30 @@ def test_a_scan_analysed_and_corrected_twice_trains_once_with_the_latest_word(
     assert sample.counts(taxonomy) == {"scissors": 1}
 
 
+def test_a_scan_whose_file_is_gone_is_named(db: Database, stored: MakeAnalysis, taxonomy: Taxonomy) -> None:
+    analysis = stored(shade=1, bag_id="bag 2")
+    correct(db, taxonomy, analysis.id, {"knife": 1})
+    scans.scan_path(db, analysis.scan.id)[0].unlink()
+    for gather in (from_corrections, training_samples):
+        with pytest.raises(
+            BadDataset, match=rf"The file of scan\.png \(bag bag 2, scan {analysis.scan.id}\) is missing"
+        ):
+            gather(db, taxonomy)
+
+
+def test_a_picture_that_is_held_out_in_one_bag_does_not_train_in_another(
+    db: Database, stored: MakeAnalysis, taxonomy: Taxonomy, caplog: pytest.LogCaptureFixture
+) -> None:
+    for shade, bag in ((1, "bag 2"), (2, "bag 3"), (2, "bag 5")):  # bag 5 is of the hold-out
+        correct(db, taxonomy, stored(shade=shade, bag_id=bag).id, {"knife": 1})
+    with caplog.at_level("INFO"):
+        by_split = from_corrections(db, taxonomy)
+    assert [sample.bag_id for sample in by_split["train"]] == ["bag 2"]
+    assert [sample.bag_id for sample in by_split["holdout"]] == ["bag 5"]
+    assert "1 corrected scans do not train" in caplog.text
+    assert [sample.bag_id for sample in training_samples(db, taxonomy)] == ["bag 2"]
+
+
 def test_a_snapshot_stays_when_its_sources_go_and_any_change_changes_its_hash(
     yolo: YoloFolder, taxonomy: Taxonomy, tmp_path: Path
 ) -> None:
@@ -363,11 +205,11 @@ def test_replay_beside_a_data_set_is_as_many_as_the_recipe_says(
     for ratio, least, replayed in ((1.5, 0, 3), (0.0, 0, 0), (0.5, 2, 2)):
         recipe = Recipe(name="x", base="x", replay=ratio, replay_minimum=least)
         out = tmp_path / f"{ratio}"
-        sha256 = with_replay(tmp_path / "data" / "train.jsonl", recipe, out, taxonomy)
+        with_replay(tmp_path / "data" / "train.jsonl", recipe, out, taxonomy)
         frozen = read_jsonl(out / "train.jsonl")
         assert [one.bag_id for one in frozen[:2]] == ["a", "b"]
         assert sum(one.bag_id.startswith("replay_") for one in frozen) == len(frozen) - 2 == replayed
-        assert json.loads((out / "snapshot.json").read_text())["sha256"] == sha256
+        assert json.loads((out / "snapshot.json").read_text())["sha256"] == samples_sha256(frozen)
 
 
 def test_random_scopes_hold_present_and_absent_classes_and_sometimes_none(taxonomy: Taxonomy) -> None:
@@ -378,6 +220,28 @@ def test_random_scopes_hold_present_and_absent_classes_and_sometimes_none(taxono
     assert any(not {"knife", "laptop"} & set(scope) for scope in scopes)
     assert any({"knife", "laptop"} <= set(scope) for scope in scopes)
     assert all(set(scope) - {"knife", "laptop"} for scope in scopes)
+
+
+def test_what_was_noted_is_written_whole_and_only_where_it_is_new(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "experiment.json"
+    assert noted(file) is None
+    note(file, {"epochs": [12, 40]})
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_text", full)
+    note(file, {"epochs": [12, 40]})
+    with pytest.raises(OSError, match="No space left"):
+        note(file, {"epochs": [3, 4]})
+    assert noted(file) == {"epochs": [12, 40]}
+    monkeypatch.undo()
+    file.write_text("[]")
+    with pytest.raises(BadDataset, match=r"experiment\.json does not hold"):
+        noted(file)
 
 
 def test_unscoped_asks_for_everything_but_is_scored_in_scope(taxonomy: Taxonomy, tmp_path: Path) -> None:

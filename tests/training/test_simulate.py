@@ -17,6 +17,7 @@ from training.simulate.items import DRAWINGS, draw_item
 from training.simulate.materials import MATERIALS, attenuation
 from training.simulate.scanner import STYLES, _palette
 from training.simulate.scene import choose_items
+from xray_app.errors import BadInput
 from xray_app.taxonomy import Taxonomy, load_taxonomy
 from xray_app.types import Status
 
@@ -135,9 +136,19 @@ def test_a_data_set_is_the_same_whatever_the_number_of_workers(taxonomy: Taxonom
         write_dataset(tmp_path / name, 16, 9, taxonomy, items=(0, 3), workers=workers)
     for kind, end in (("images", "jpg"), ("labels", "txt")):
         ones = sorted((tmp_path / "one" / kind / "train").glob(f"*.{end}"))
-        assert [p.name for p in ones] == [f"{i:06d}.{end}" for i in range(16)]
+        assert [p.name for p in ones] == [f"9-{i:06d}.{end}" for i in range(16)]
         for path in ones:
             assert path.read_bytes() == (tmp_path / "two" / kind / "train" / path.name).read_bytes()
+
+
+def test_two_sets_share_no_bag_and_are_not_written_into_one_folder(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    for seed in (1, 2):
+        write_dataset(tmp_path / f"{seed}", 2, seed, taxonomy, items=(0, 1), workers=1)
+    one, other = ({p.stem for p in (tmp_path / seed / "images" / "train").iterdir()} for seed in "12")
+    assert not one & other
+    with pytest.raises(BadInput, match="holds scans already"):
+        write_dataset(tmp_path / "1", 2, 3, taxonomy, items=(0, 1), workers=1)
+    assert {p.stem for p in (tmp_path / "1" / "images" / "train").iterdir()} == one
 
 
 def test_a_data_set_is_a_yolo_folder(taxonomy: Taxonomy, tmp_path: Path) -> None:

@@ -152,10 +152,15 @@ def test_no_bag_is_both_calibrated_on_and_reported(tmp_path: Path, taxonomy: Tax
 def test_evaluation_writes_the_score_and_a_page_with_pictures(tmp_path: Path, taxonomy: Taxonomy) -> None:
     samples = [sample(tmp_path, taxonomy, shade, f"bag {shade}") for shade in range(10, 22)]
     others = [sample(tmp_path, taxonomy, shade, f"bag {shade}") for shade in range(30, 40)]
-    settings = Settings(vlm=str(save_tiny_vlm(tmp_path / "vlm")), detector="bundled", data_dir=tmp_path / "data")
+    strict = {"vlm": str(save_tiny_vlm(tmp_path / "vlm")), "policy": "prison", "data_dir": tmp_path / "data"}
+    settings = Settings(**strict, detector="bundled")
     with pytest.raises(BadInput, match="between 0 and 1"):
         evaluate_models(samples, settings, taxonomy, recall=1.0)
     result = evaluate_models(samples, settings, taxonomy, calibration=others, recall=0.5)
+    default = taxonomy.policy()
+    assert default != taxonomy.policy("prison")
+    flagging = {"profile": default.name, "prohibited_threshold": default.prohibited_threshold}
+    assert result["policy"] == flagging, "the contract's, whatever the desk's own is"
     score = result["threat_score"]
     assert score["calibration"] == {"bags": 10, "threat_bags": 5}
     assert score["reported"] == {"bags": 12, "threat_bags": 6}
@@ -167,6 +172,7 @@ def test_evaluation_writes_the_score_and_a_page_with_pictures(tmp_path: Path, ta
     assert "curve" not in json.dumps(headline(result))
     page = write_report(result, tmp_path / "out.json").read_text()
     assert "to find 50% of the threat bags" in page
+    assert f"(profile {default.name})" in page
     pictures = sorted(tmp_path.glob("out-*.svg"))
     assert {path.name for path in pictures} >= {"out-trade-off.svg", "out-reliability.svg", "out-confusion-vlm.svg"}
     for path in pictures:

@@ -93,6 +93,7 @@ def finetune(
     resume: Resume = False,
 ) -> None:
     """Fine-tune a recipe's base model on train.jsonl and replayed simulated scans; val.jsonl is never opened."""
+    from training.checkpoints import refuse_checkpoints
     from training.finetune import finetune as train
     from training.recipe import load_recipe
     from training.snapshot import with_replay
@@ -105,9 +106,10 @@ def finetune(
     loaded, taxonomy, chosen = load_recipe(recipe), site_taxonomy(), method_named(method)
     if replay is not None:
         loaded = loaded.model_copy(update={"replay": replay, "replay_minimum": 0})
+    if not resume:
+        refuse_checkpoints(out)  # before the snapshot they were trained on is written over
     frozen = out / "snapshot"
-    if not (resume and (frozen / "snapshot.json").is_file()):
-        with_replay(data / "train.jsonl" if data.is_dir() else data, loaded, frozen, taxonomy)
+    with_replay(data / "train.jsonl" if data.is_dir() else data, loaded, frozen, taxonomy, resume)
     folder = train(frozen, loaded, chosen, out, taxonomy=taxonomy, epochs=epochs, resume=resume, on_progress=show)
     print_json(adapter=str(folder))
 

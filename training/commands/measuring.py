@@ -31,7 +31,7 @@ def evaluate(
         Path | None, typer.Option(help="Other labelled scans to calibrate the threat score on; else half of the bags.")
     ] = None,
     recall: Annotated[
-        float | None, typer.Option(help="Share of threat bags its threshold is to find; else the policy's.")
+        float | None, typer.Option(help="Share of threat bags its threshold is to find; else the default profile's.")
     ] = None,
 ) -> None:
     """Measure models on labelled scans, with intervals: report.json, and report.md with pictures beside it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
@@ -20,12 +20,13 @@ app = typer.Typer()
 
 
 Kind = Annotated[str, typer.Option(help="vlm-adapter or detector")]
+Base = Annotated[str | None, typer.Option("--vlm", help="The base model, as XRAY_VLM takes it; else the served one.")]
 
 
 @app.command()
 def register(
-    adapter: Annotated[Path, typer.Option(help="A PEFT folder trained elsewhere, or one with detector.onnx.")],
-    vlm: Annotated[str, typer.Option(help="Its base model, as XRAY_VLM takes it.")] = "bundled",
+    adapter: Annotated[Path, typer.Argument(help="A PEFT folder trained elsewhere, or one with detector.onnx.")],
+    vlm: Base = None,
     kind: Kind = "vlm-adapter",
 ) -> None:
     """Send an adapter or a detector trained elsewhere through the gate and record it."""
@@ -37,9 +38,10 @@ def register(
     from training.samples import from_corrections
     from xray_app.vlm.load import load_local
 
-    settings = Settings().model_copy(update={"vlm": vlm})
+    settings, chosen = Settings(), _kind(kind)
+    base = _base(settings, chosen, vlm)
     taxonomy = load_taxonomy(settings.taxonomy)
-    policy, chosen, adapter_id = taxonomy.policy(settings.policy), _kind(kind), uuid.uuid4().hex
+    policy, adapter_id = taxonomy.policy(settings.policy), uuid.uuid4().hex
     registry.check_files(adapter, chosen)
     db = open_database(settings)
     site = from_corrections(db, taxonomy)["holdout"]
@@ -51,7 +53,7 @@ def register(
         manifest = examine_detector(db, settings, adapter, adapter_id, site, taxonomy, told)
     else:
         manifest = examine(
-            db, settings, load_local(vlm, settings.vlm_dtype), adapter, adapter_id, site, taxonomy, policy, told
+            db, settings, load_local(base, settings.vlm_dtype), adapter, adapter_id, site, taxonomy, policy, told
         ).manifest
     print(registry.register(db, adapter, manifest).model_dump_json())
 
@@ -60,6 +62,13 @@ def _kind(name: str) -> AdapterKind:
     if name not in get_args(AdapterKind):
         raise BadInput(f"--kind is vlm-adapter or detector, not {name!r}.")
     return cast(AdapterKind, name)
+
+
+def _base(settings: Settings, kind: AdapterKind, vlm: str | None) -> str:
+    """The base model that is meant, which is said: each has its own adapters, and its own active one."""
+    base = settings.detector if kind == "detector" else vlm or settings.served_base
+    print(f"base model: {base}", file=sys.stderr)
+    return base
 
 
 @app.command()
@@ -81,7 +90,7 @@ def promote(
 
 @app.command()
 def rollback(
-    vlm: Annotated[str, typer.Option(help="The base model, as XRAY_VLM takes it.")] = "bundled",
+    vlm: Base = None,
     by: Annotated[str, typer.Option(help="Who decides; goes into the audit log.")] = "command line",
     kind: Kind = "vlm-adapter",
 ) -> None:
@@ -92,8 +101,9 @@ def rollback(
     from xray_app.vlm.load import base_sha256
 
     settings, chosen = Settings(), _kind(kind)
-    base = file_sha256(detector_file(settings)) if chosen == "detector" else base_sha256(vlm)
-    adapter = registry.rollback(open_database(settings), chosen, base, by)
+    base = _base(settings, chosen, vlm)
+    sha256 = file_sha256(detector_file(settings)) if chosen == "detector" else base_sha256(base)
+    adapter = registry.rollback(open_database(settings), chosen, sha256, by)
     print("null" if adapter is None else adapter.model_dump_json())
 
 
@@ -105,5 +115,4 @@ def run_pipeline(run_id: str) -> None:
 
     settings = Settings()
     be_modest()
-    shutil.rmtree(settings.data_dir / "runs" / run_id / "checkpoints", ignore_errors=True)
     raise typer.Exit(work(open_database(settings), settings, run_id))

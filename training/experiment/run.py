@@ -5,7 +5,6 @@ Every cell is kept once it is measured and skipped from then on, so that the com
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from collections import Counter
@@ -19,6 +18,7 @@ from training.experiment.cells import Cell, cells
 from training.experiment.table import curve, written
 from training.experiment.trial import Result, Scans, run_cell
 from training.finetune_detector import DetectorRecipe
+from training.noted import note, noted
 from training.recipe import Recipe
 from training.samples import LOCAL_LIMITS, Sample, file_sha256, make_sample
 from training.snapshot import samples_sha256
@@ -47,7 +47,8 @@ def read_scans(data: Path, clear: Path | None, taxonomy: Taxonomy, skip_bad: boo
     """A YOLO folder with `train` and `val`, and a folder of pictures said to hold nothing prohibited.
 
     Raises:
-        BadDataset: a part is missing, or `read_yolo` finds a label wrong or a bag in both parts.
+        BadDataset: a part is missing, `read_yolo` finds a label wrong or a bag in both parts, or a clear scan is
+            none or is in the data set too.
     """
     found = read_yolo(data, taxonomy, skip_bad)
     for problem in found.left_out:
@@ -55,12 +56,26 @@ def read_scans(data: Path, clear: Path | None, taxonomy: Taxonomy, skip_bad: boo
     if not found.splits.get("train") or not found.splits.get("val"):
         raise BadDataset(f"{data / 'data.yaml'} names no train and val. The experiment keeps the data set's own split.")
     train, val = list(found.splits["train"]), list(found.splits["val"])
-    return Scans(train, val, list(_clear(clear, val[0].labelled_classes, taxonomy)) if clear else [])
+    if clear is None:
+        return Scans(train, val, [])
+    own = {file_sha256(sample.image): sample.image for sample in (*train, *val)}
+    clear_ones = list(_clear(clear, val[0].labelled_classes, taxonomy))
+    for sample in clear_ones:
+        if (there := own.get(file_sha256(sample.image))) is not None:
+            raise BadDataset(f"{sample.image} is the same picture as {there}. Take clear scans no model has learned.")
+    return Scans(train, val, clear_ones)
 
 
 def _clear(folder: Path, labels: tuple[str, ...] | None, taxonomy: Taxonomy) -> Iterator[Sample]:
-    files = sorted(file for file in (folder / "images" if (folder / "images").is_dir() else folder).iterdir())
+    pictures = folder / "images" if (folder / "images").is_dir() else folder
+    if not pictures.is_dir():
+        raise BadDataset(f"{folder}: there is no such folder. --clear names one that holds pictures, or an images/.")
+    files = sorted(pictures.iterdir())
+    if not files:
+        raise BadDataset(f"{pictures}: holds no pictures. Put clear scans there, or leave --clear out.")
     for file in files:
+        if file.is_dir():
+            raise BadDataset(f"{file}: is a folder. Put the clear scans into {pictures} itself, or name this one.")
         try:
             picture = scan.read_scan(file.read_bytes(), file.name, LOCAL_LIMITS).image
         except BadScan as error:
@@ -140,12 +155,11 @@ def _same(
         "detector_recipe": detector.model_dump(mode="json"),
         "epochs": list(epochs),
     }
-    noted = out / "experiment.json"
-    if noted.is_file():
-        before = json.loads(noted.read_text())
-        if changed := [name for name, value in facts.items() if before.get(name) != value]:
-            raise BadDataset(f"{out} holds an experiment with another {', '.join(changed)}. Use another --out.")
-    noted.write_text(json.dumps(facts, indent=1) + "\n")
+    before = noted(out / "experiment.json")
+    if before is None:
+        note(out / "experiment.json", facts)
+    elif changed := [name for name, value in facts.items() if before.get(name) != value]:
+        raise BadDataset(f"{out} holds an experiment with another {', '.join(changed)}. Use another --out.")
 
 
 def _write(out: Path, planned: Sequence[Cell], train: Sequence[Sample], taxonomy: Taxonomy) -> Path:

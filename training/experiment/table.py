@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,7 +40,7 @@ class Row:
         for result in self.results:
             measured = BagTable.of(result.val, taxonomy, policy).parts()
             clear = BagTable.of(result.clear, taxonomy, policy)
-            measured["clear_flagged"] = (clear.flagged.astype(np.int64), np.ones(len(clear.bags), np.int64))
+            measured["clear_flagged"] = (clear.flagged.astype(np.int64), clear.sought.astype(np.int64))
             for name, pair in measured.items():
                 found.setdefault(name, []).append(pair)
         return {
@@ -82,7 +82,7 @@ def rows(results: Mapping[str, Result], labels: Sequence[str]) -> list[Row]:
 
 def _always(label: str, one: Result) -> Result:
     def said(outcomes: Sequence[ScanOutcome]) -> tuple[ScanOutcome, ...]:
-        return tuple(ScanOutcome(scan.bag_id, scan.true, {label: 1}, {label: 1.0}) for scan in outcomes)
+        return tuple(replace(scan, said={label: 1}, confidence={label: 1.0}) for scan in outcomes)
 
     return Result(one.cell, said(one.val), said(one.clear))
 

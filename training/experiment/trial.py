@@ -111,14 +111,19 @@ class Result:
         value, ci = told["map50"]["value"], told["map50"]["ci"]
         told["map50"] = Rate(value, ci and (ci[0], ci[1]))
         for part in ("val", "clear"):
-            told[part] = tuple(ScanOutcome(**one) for one in told[part])
+            told[part] = tuple(_outcome(**one) for one in told[part])
         return cls(**told)
 
 
 def _as_json(scan: ScanOutcome, numbers: Mapping[str, str]) -> dict[str, Any]:
     confidence = {label: round(value, 4) for label, value in scan.confidence.items()}
     counts = {"true": dict(scan.true), "said": dict(scan.said), "confidence": confidence}
-    return {"bag_id": numbers[scan.bag_id], **counts}
+    scope = {} if scan.labelled_classes is None else {"labelled_classes": scan.labelled_classes}
+    return {"bag_id": numbers[scan.bag_id], **counts, **scope}
+
+
+def _outcome(labelled_classes: Sequence[str] | None = None, **told: Any) -> ScanOutcome:
+    return ScanOutcome(**told, labelled_classes=None if labelled_classes is None else tuple(labelled_classes))
 
 
 def run_cell(

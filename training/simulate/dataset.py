@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from training.simulate.scene import simulate_scan
+from xray_app.errors import BadInput
 from xray_app.taxonomy import Taxonomy
 
 
@@ -32,13 +33,17 @@ def write_dataset(
 ) -> None:
     """Write `count` scans as images/train, labels/train and data.yaml under `out`.
 
-    The same arguments give the same bytes whatever the number of `workers` (default: one a core).
+    The same arguments give the same bytes whatever the number of `workers` (default: one a core). Files are named
+    by seed and number: a scan's bag is its file's stem, and two sets are to share none.
 
     Raises:
         ValueError: a negative count, or `items` is not an ascending pair of counts.
+        BadInput: there are scans in `out` already.
     """
     if count < 0:
         raise ValueError(f"count must not be negative, not {count}")
+    if (out / "images/train").is_dir() and any((out / "images/train").iterdir()):
+        raise BadInput(f"{out / 'images/train'} holds scans already, and two sets must not mix. Use another --out.")
     for folder in ("images/train", "labels/train"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     names = [c.name for c in taxonomy.drawn]
@@ -70,6 +75,7 @@ def _write_scan(
     for label, (x0, y0, x1, y1) in scan.boxes:
         values = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
         lines.append(f"{numbers[label]} " + " ".join(f"{v:.6f}" for v in values))
-    scan.image.save(out / "images" / "train" / f"{index:06d}.jpg", quality=scan.quality)
+    name = f"{seed}-{index:06d}"
+    scan.image.save(out / "images" / "train" / f"{name}.jpg", quality=scan.quality)
     text = "".join(line + "\n" for line in lines)
-    (out / "labels" / "train" / f"{index:06d}.txt").write_text(text, encoding="utf-8")
+    (out / "labels" / "train" / f"{name}.txt").write_text(text, encoding="utf-8")

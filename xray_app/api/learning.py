@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from training import registry
 from training.recipe import FULL_AT_THE_DESK, available, load_recipe, recipe_of_base
+from training.samples import usable
 from xray_app.api.asking import Admin, After, Desk, Limit, page
 from xray_app.api.services import Services
 from xray_app.errors import BadInput, BadModel, BadRecipe, Conflict, StorageFailed
-from xray_app.store import adapters, corrections, runs
+from xray_app.store import adapters, runs
 from xray_app.types import Adapter, AdapterKind, Method, Run
 from xray_app.vlm.remote import RemoteVlm
 
@@ -51,13 +52,13 @@ class RollbackIn(BaseModel):
 
 
 def trainable(desk: Services, kind: AdapterKind = "vlm-adapter") -> int:
-    """How many accepted corrections a run may train on: the hold-out's are never trained on.
+    """How many accepted corrections a run may train on: no picture of the hold-out is ever trained on.
 
     A detector learns from boxes alone.
     """
     return sum(
         correction.split == "train" and (kind == "vlm-adapter" or bool(correction.boxes))
-        for _, correction in corrections.accepted(desk.db)
+        for _, correction in usable(desk.db)
     )
 
 

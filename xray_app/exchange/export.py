@@ -17,6 +17,7 @@ from xray_app.exchange.labelled import LabelledScan, labelled
 from xray_app.scan import Limits, browser_picture
 from xray_app.store import scans
 from xray_app.store.database import Database
+from xray_app.store.held_out import held_out_scans
 from xray_app.store.labelled import Known, documents, known
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Level
@@ -186,6 +187,7 @@ class _Export:
         out = ZipStream()
         made = FORMATS[self.format_name](self.taxonomy)
         sidecar, counts = Gathered(), Counter[str]()
+        held_out = held_out_scans(self.db)
         now = datetime.now(UTC)
         for one, (analysis, correction) in zip(wanted, documents(self.db, wanted), strict=True):
             if self.progress.stop.is_set():
@@ -193,7 +195,7 @@ class _Export:
             self.progress.done += 1
             name = analysis.scan.filename
             try:
-                scan = labelled(analysis, correction, one.by, self.taxonomy)
+                scan = labelled(analysis, correction, one.by, self.taxonomy, held_out)
                 if label is not None and label not in {*scan.counts, *(box.label for box in scan.boxes)}:
                     continue
                 image = ""

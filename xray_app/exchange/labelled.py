@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -72,8 +72,17 @@ class LabelledScan:
         return tuple(box for box in self.boxes if scope is None or box.label in scope)
 
 
-def labelled(analysis: Analysis, correction: Correction | None, by: str, taxonomy: Taxonomy) -> LabelledScan:
+def labelled(
+    analysis: Analysis, correction: Correction | None, by: str, taxonomy: Taxonomy, held_out: Container[str] = ()
+) -> LabelledScan:
     """What is known of a scan by now, in today's canonical labels.
+
+    Args:
+        analysis: of the scan.
+        correction: the newest accepted one, if there is one.
+        by: who corrected it, or who had it analysed.
+        taxonomy: names the labels.
+        held_out: ids of scans that are kept for testing in whatever bag they lie.
 
     Raises:
         UnknownLabel: a label of old that the taxonomy no longer has.
@@ -89,7 +98,7 @@ def labelled(analysis: Analysis, correction: Correction | None, by: str, taxonom
         scope = taxonomy.scope(correction.labelled_classes)
     part: Part = "predictions"
     if correction is not None:
-        part = "val" if correction.split == "holdout" else "train"
+        part = "val" if correction.split == "holdout" or analysis.scan.id in held_out else "train"
     return LabelledScan(
         analysis=analysis,
         correction=correction,
