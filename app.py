@@ -13,7 +13,7 @@ import tempfile
 
 # Before Gradio is imported: nothing that happens at this desk is reported to anybody.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-# After each event it would sum up all that went before, for a page that the door keeps shut: 15 ms of every key pressed.
+# After each event it would sum up all that went before, for a page the door keeps shut: 15 ms of every key pressed.
 os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**12)
 # It warns, when imported, of a kernel that only 4-bit models on CPUs would miss.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
