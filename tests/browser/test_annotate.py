@@ -60,7 +60,7 @@ def enter(scripted: Desk, scans: list[str], open_desk: Open) -> Enter:
 def take_next(page: Any, but: str | None = None) -> str:
     page.keyboard.press("t")
     page.wait_for_function("id => xrayDesk.work !== null && xrayDesk.work.analysis_id !== id", arg=but)
-    page.wait_for_timeout(700)  # a key pressed sooner was meant for the scan before
+    page.wait_for_function("xrayDesk.looked()")  # a key pressed sooner was meant for the scan before
     found: str = page.evaluate("xrayDesk.work.analysis_id")
     return found
 
@@ -136,7 +136,7 @@ def test_an_unsaved_edit_survives_a_reload_and_its_browser(scripted: Desk, scans
     assert elsewhere.evaluate("xrayDesk.work.boxes.at(-1).label") == "gun"
     assert elsewhere.evaluate("xrayDesk.work.items.find(item => item.label === 'gun').count") == 2
     assert elsewhere.locator(".unsaved:visible").count() == 1
-    elsewhere.wait_for_timeout(700)  # a key pressed sooner was meant for the scan before
+    elsewhere.wait_for_function("xrayDesk.looked()")  # a key pressed sooner was meant for the scan before
     elsewhere.keyboard.press("s")
     elsewhere.wait_for_function("id => xrayDesk.work === null || xrayDesk.work.analysis_id !== id", arg=analysis_id)
     (saved,) = corrections.list(scripted.services.db, analysis_id)

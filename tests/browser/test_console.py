@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,15 @@ def page(scripted: Desk, open_desk: Open) -> Any:
 
 def page_ready(page: Any) -> None:
     """Past the first instants of a scan, in which no decision is taken."""
-    page.wait_for_function("xrayDesk.seconds() > 0.7")
+    page.wait_for_function("xrayDesk.looked()")
+
+
+def wait_until(page: Any, happened: Callable[[], bool]) -> None:
+    for _ in range(100):
+        if happened():
+            return
+        page.wait_for_timeout(100)
+    pytest.fail("it did not happen within ten seconds")
 
 
 def at_hand(page: Any) -> str:
@@ -40,6 +49,46 @@ def test_from_shown_to_stored_takes_one_key(scripted: Desk, page: Any) -> None:
     (decision,) = decisions.list(scripted.services.db, first)
     assert (decision.decision, decision.author) == ("REVIEW", "ana")
     assert decision.seconds is not None
+
+
+def test_no_bag_is_decided_by_the_picture_of_another(scripted: Desk, page: Any) -> None:
+    first, held = at_hand(page), []
+    page.route("**/v1/scans/*/image", lambda route: held.append(route))
+    page.keyboard.press("j")
+    page.wait_for_function("id => xrayDesk.work.analysis_id !== id", arg=first)
+    second = at_hand(page)
+    page.wait_for_selector(".viewer-loading")
+    assert page.locator("svg.scan image").is_hidden(), "the last bag's picture is gone with its boxes"
+    page.wait_for_timeout(700)
+    page.keyboard.press("3")
+    page.click("#decide-review")
+    wait_until(page, lambda: bool(held))
+    held.pop().continue_()
+    page_ready(page)
+    assert decisions.list(scripted.services.db, second) == []
+    page.keyboard.press("3")
+    page.wait_for_selector("#strip .divider.searching")
+    (decision,) = decisions.list(scripted.services.db, second)
+    assert decision.seconds is not None
+
+
+def test_a_bag_without_a_picture_is_not_cleared_and_its_picture_is_asked_for_again(scripted: Desk, page: Any) -> None:
+    first = at_hand(page)
+    page.route("**/v1/scans/*/image", lambda route: route.abort())
+    page.keyboard.press("j")
+    page.wait_for_selector(".viewer-broken")
+    page_ready(page)
+    second = at_hand(page)
+    page.keyboard.press("1")
+    page.wait_for_selector("#desk-hint")
+    assert page.locator("#confirm").is_hidden()
+    page.unroute("**/v1/scans/*/image")
+    page.click("#strip [aria-current=true]")
+    page.wait_for_selector(".viewer-broken", state="hidden")
+    page_ready(page)
+    assert (second != first, at_hand(page)) == (True, second)
+    page.keyboard.press("1")
+    page.wait_for_selector("#confirm")
 
 
 def test_a_decision_is_taken_back_with_one_key_for_five_seconds(

@@ -197,7 +197,7 @@ def test_the_next_bag_comes_up_after_a_decision_with_its_time(scripted: Desk, pa
     add(page, GUN)
     page.keyboard.press("k")
     page.wait_for_function("id => xrayDesk.work.analysis_id === id", arg=first)
-    page.wait_for_timeout(700)
+    page.wait_for_function("xrayDesk.looked()")
     page.keyboard.press("3")
     page.keyboard.press("3")  # twice by mistake: the next bag must not be decided unseen
     page.wait_for_function("id => xrayDesk.work.analysis_id !== id", arg=first)
@@ -211,7 +211,7 @@ def test_the_next_bag_comes_up_after_a_decision_with_its_time(scripted: Desk, pa
 
 def test_clearing_a_high_bag_asks_why(scripted: Desk, page: Any) -> None:
     analysis_id = page.evaluate("xrayDesk.work.analysis_id")
-    page.wait_for_timeout(700)
+    page.wait_for_function("xrayDesk.looked()")
     page.keyboard.press("1")
     page.wait_for_selector("#clear-anyway")
     page.wait_for_function("document.activeElement.closest('#decision-note') !== null")

@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   const listeners = new Set();
-  let past = [], future = [], saved = null, shownAt = 0;
+  let past = [], future = [], saved = null, shownAt = null;
   const desk = (window.xrayDesk = {
     work: null,       // {analysis_id, base_revision, boxes, items, ...}: what the server sent, plus the edits
     loadedBoxLabels: new Set(),
@@ -11,6 +11,7 @@
     hovered: null,    // label, or id of one box, lit in both the picture and the items table
     chosen: null,     // label of the chosen box
     threshold: 0,     // confidence below which the models' boxes are not shown
+    picture: null,    // of the work: "loading", "loaded" or "broken"
     places: [],       // where keys hold: {name, here, keys: key -> {run, help, group}}; the first that is here wins
     actions: {},      // the keys of Analyse
     shared: {},       // the keys of every tab with a picture, beside the viewer's own
@@ -30,8 +31,8 @@
     load(value, owner) {
       past = []; future = [];
       desk.owner = owner || desk.owner;
-      if (!value || !value.analysis_id) { desk.work = null; saved = null; desk.tell("load"); return; }
-      if (!desk.work || desk.work.analysis_id !== value.analysis_id || value.answered) shownAt = performance.now();
+      if (!value || !value.analysis_id) { desk.work = desk.picture = saved = shownAt = null; desk.tell("load"); return; }
+      if (!desk.work || desk.work.analysis_id !== value.analysis_id || value.answered) shownAt = null;
       saved = JSON.stringify([value.boxes, value.items]);
       desk.loadedBoxLabels = new Set(value.boxes.map(box => box.label));
       desk.work = JSON.parse(JSON.stringify(value));  // the value may be a framework proxy, which structuredClone refuses
@@ -39,6 +40,12 @@
       const draft = readDraft(value) || value.draft;
       if (draft) { past.push(snapshot()); desk.work.boxes = draft.boxes; desk.work.items = draft.items; }
       desk.tell("load");
+    },
+
+    /** How the picture of the work is: a scan is looked at from the moment its own picture is there, or will not come. */
+    pictureIs(state) {
+      desk.picture = state;
+      if (state !== "loading") shownAt ??= performance.now();
     },
 
     /** One step of editing: `change(work)` mutates boxes or items; it can be undone. */
@@ -68,7 +75,10 @@
     undo() { step(past, future); },
     redo() { step(future, past); },
     dirty() { return Boolean(desk.work) && snapshot() !== saved; },
-    seconds() { return shownAt ? Math.round((performance.now() - shownAt) / 100) / 10 : null; },
+    /** How long the scan is looked at; null while its picture is still on the way. */
+    seconds() { return shownAt === null ? null : Math.round((performance.now() - shownAt) / 100) / 10; },
+    /** Whether there was time to see the scan: a press sooner was meant for the one before. */
+    looked() { return desk.seconds() !== null && desk.seconds() >= 0.6; },
     hover(label) { if (label !== desk.hovered) { desk.hovered = label; desk.tell("hover"); } },
     statusOf(label) {
       const found = desk.work && desk.work.labels.find(entry => entry.name === label);
@@ -119,7 +129,7 @@
 
   // --- keys -------------------------------------------------------------------------------------------
   // A second press meant for the bag before must not decide about the one that has just come up.
-  const decide = id => () => { if (desk.work && desk.seconds() >= 0.6) press(id)(); };
+  const decide = id => () => { if (desk.work && desk.looked()) press(id)(); };
   // A button that is not on the screen belongs to another tab, or is not meant to be pressed now.
   const visible = node => Boolean(node) && node.offsetParent !== null;
   const press = id => () => { const button = [...document.querySelectorAll(`#${id}`)].find(visible); if (button) (button.querySelector("button") || button).click(); };
@@ -184,6 +194,7 @@
     }
   });
   const ONCE = /^(save-correction|keep-mine|clear-anyway|(accept|reject)-correction|annotate-(save|right|next|merge|skip-\d))$/;
+  const NEEDS_PICTURE = /^(decide-clear|clear-anyway|annotate-(save|right))$/;
   let decidedAt = -Infinity;
   // A click meant for the bag before, or the second of a double click, decides
   // nothing; and what the slider hides is not saved unseen.
@@ -194,11 +205,16 @@
     if (button.closest("#decision-buttons")) {
       const now = performance.now(), twice = event.detail > 1 || now - decidedAt < 250;
       decidedAt = now;
-      if (twice || (desk.work && desk.seconds() < 0.6)) { event.stopImmediatePropagation(); return; }
+      if (twice || (desk.work && !desk.looked())) { event.stopImmediatePropagation(); return; }
+    }
+    if (NEEDS_PICTURE.test(button.id) && desk.picture === "broken") {
+      event.stopImmediatePropagation();
+      desk.say(`The picture could not be loaded, so this scan cannot be ${/^annotate/.test(button.id) ? "saved. Choose it again, or skip it" : "cleared. Choose it again, or send it to review or search"}.`);
+      return;
     }
     // Nor does the second click on Save, which on Annotate would save the next scan unseen.
     if (event.detail > 1 && ONCE.test(button.id)) { event.stopImmediatePropagation(); return; }
-    if (/^annotate-(save|right)$/.test(button.id) && desk.work && desk.seconds() < 0.6) { event.stopImmediatePropagation(); return; }
+    if (/^annotate-(save|right)$/.test(button.id) && desk.work && !desk.looked()) { event.stopImmediatePropagation(); return; }
     if (button.id === "save-correction" && desk.owner && desk.owner.revealBoxes) {
       const below = desk.owner.revealBoxes();
       if (below) { event.stopImmediatePropagation(); desk.say(`${desk.plural(below, "hidden box").replace("boxs", "boxes")} would be saved too: shown again. Delete what is wrong, then save.`); }

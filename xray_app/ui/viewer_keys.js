@@ -115,8 +115,6 @@ document.addEventListener("keyup", event => { if (event.code === "Space") spaced
 
 // --- coming and going ---------------------------------------------------------------------------------------
 let shown = null;
-picture.addEventListener("error", () => { if (work()) broken.hidden = false; });
-picture.addEventListener("load", () => { broken.hidden = true; });
 mine.revealBoxes = () => { const below = work() ? work().boxes.length - shownBoxes().length : 0; if (below) showFrom(0); return below; };
 desk.subscribe(what => {
   if (desk.owner !== mine) return;
@@ -124,12 +122,14 @@ desk.subscribe(what => {
   if (what === "load" && now) {
     if (shown !== now.analysis_id) {
       closeRelabel(false);
-      shown = now.analysis_id; selected = null; hidden = false; broken.hidden = true; threshold = desk.threshold = 0;
+      shown = now.analysis_id; selected = null; hidden = false; threshold = desk.threshold = 0;
       arm(false);
-      for (const [key, value] of Object.entries({ width: now.scan.width, height: now.scan.height, href: `../v1/scans/${encodeURIComponent(now.scan.id)}/image` })) picture.setAttribute(key, value);
+      loadPicture(now.scan);
       apply("plain");
       fit();
     }
+    else if (mine.picture !== "loading" && mine.picture !== "loaded") { loadPicture(now.scan); showFilters(); }
+    else desk.pictureIs(mine.picture);
     if (!boxOf(selected)) selected = null;
   }
   if (what === "load" && !now) shown = null;
