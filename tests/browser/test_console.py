@@ -185,6 +185,24 @@ def test_a_folder_goes_in_bag_by_bag_with_progress_and_its_broken_file_is_listed
     assert len(analyses.page(scripted.services.db, 50)[0]) == 7
 
 
+def test_scans_that_come_in_take_nothing_off_the_screen(scripted: Desk, page: Any, tmp_path: Path) -> None:
+    first = at_hand(page)
+    page_ready(page)
+    page.keyboard.press("3")
+    page.wait_for_function("id => xrayDesk.work.analysis_id !== id", arg=first)
+    page.click("#strip .divider.searching + li .tile")
+    page.wait_for_selector("#outcome")
+    field = page.locator("#outcome textarea, #outcome input").first
+    field.fill("2 kni")
+    more = tmp_path / "more.jpg"
+    more.write_bytes(KNIFE.read_bytes() + b"more")
+    before = page.locator("#strip .tile").count()
+    page.set_input_files("#upload input[type=file]", str(more))
+    page.wait_for_function("n => document.querySelectorAll('#strip .tile').length > n", arg=before)
+    page.wait_for_selector(".intake .progress", state="hidden")
+    assert (at_hand(page), field.input_value()) == (first, "2 kni")
+
+
 def test_a_batch_is_cancelled_and_what_was_analysed_stays(scripted: Desk, open_desk: Open, tmp_path: Path) -> None:
     files = []
     for number in range(40):

@@ -27,12 +27,13 @@ def tab(services: Services) -> AnalyseTab:
         return AnalyseTab(Guard(services))
 
 
-def add(tab: AnalyseTab, who: Identity, *paths: str, bag: str | None = None, work: Any = None) -> dict[Any, Any]:
-    """Adds scans; all values the page got, the last of each."""
+def add(tab: AnalyseTab, who: Identity, *paths: str, bag: str | None = None) -> dict[Any, Any]:
+    """Adds scans where nothing is open; all values the page got, the last of each."""
     page: dict[Any, Any] = {}
-    for step in tab.add_scans(who, list(paths), " lane 3 ", bag, None, work):
+    for step in tab.add_scans(who, list(paths), " lane 3 ", bag, None):
         page |= step
-    return page
+    offered = page.get(tab.strip, {}).get("offer")
+    return page | tab.open(who, {"current": offered}) if offered else page
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_files_sent_again_after_a_silence_are_not_analysed_twice(
 ) -> None:
     def send(*shades: int, resent: bool = True) -> None:
         files = [upload("bag.png", shade=shade) for shade in shades]
-        list(tab.add_scans(analyst, files, None, None, None, None, {"resent": resent}))
+        list(tab.add_scans(analyst, files, None, None, None, {"resent": resent}))
 
     send(200, resent=False)
     send(200, 90)  # the first had come in before the desk fell silent
@@ -151,12 +152,12 @@ def test_a_bag_with_a_high_view_is_not_cleared_by_its_low_view(
 
 
 def test_new_scans_do_not_push_away_the_one_at_hand(tab: AnalyseTab, analyst: Identity, work: Any, upload: Any) -> None:
-    page = add(tab, analyst, upload("next.png", shade=3), work=work)
-    assert tab.viewer not in page
-    assert page[tab.strip]["keep_current"] is True
-    tab.verdict.deciding("SEARCH")(analyst, work, None)
-    page = add(tab, analyst, upload("third.png", shade=4), work=work)
-    assert page[tab.viewer]["scan"]["filename"] == "third.png"
+    """Nor words typed about one that is decided: the page opens what comes in only where nothing is open."""
+    steps = list(tab.add_scans(analyst, [upload("2.png", shade=3), upload("3.png", shade=4)], None, None, None))
+    assert {part for step in steps for part in step} == {tab.strip, tab.upload, tab.intake}
+    queued = [step[tab.strip] for step in steps if tab.strip in step]
+    assert [(one["keep_current"], one["current"]) for one in queued] == [(True, None)] * 2
+    assert {one["offer"] for one in queued} == {queued[-1]["items"][1]["id"]}
 
 
 def test_unsaved_edits_stay_on_the_screen_after_a_decision(tab: AnalyseTab, analyst: Identity, work: Any) -> None:

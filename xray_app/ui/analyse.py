@@ -13,7 +13,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from xray_app.auth import Identity
-from xray_app.errors import BadInput, BadScan, DeskError, NotFound, ScanTooLarge
+from xray_app.errors import BadInput, BadScan, DeskError, ScanTooLarge
 from xray_app.look import look_of
 from xray_app.scan import Scan, read_scans
 from xray_app.store import analyses, corrections, decisions, outcomes, recent, vigilance
@@ -65,8 +65,8 @@ class AnalyseTab:
         ]  # fmt: skip
         added = guard.on(
             self.upload.upload, Role.ANALYST, self.add_scans,
-            [self.upload, self.scanner, self.bag, self.view, self.viewer, self.intake],
-            [self.upload, self.intake, *everything], js=IF_RESENT,
+            [self.upload, self.scanner, self.bag, self.view, self.intake],
+            [self.upload, self.intake, self.strip], js=IF_RESENT,
         )  # fmt: skip
         added.then(None, js=NEXT_FILES)
         guard.on(self.strip.select, Role.ANALYST, self.open, self.strip, everything)
@@ -185,18 +185,17 @@ class AnalyseTab:
         scanner: str | None,
         bag: str | None,
         view: str | None,
-        work: Any,
         intake: Any = None,
     ) -> Iterator[dict[Any, Any]]:
         """Analyses uploaded files one by one and reports what could not be read.
 
-        Shows the first, unless somebody is at work on a scan that waits for their decision. Of files that
-        are sent again, those that came in the first time are not analysed anew.
+        The first is offered to the page, which opens it where nothing is open: only the page knows by then what
+        the person has opened. Of files that are sent again, those that came in the first time are not analysed anew.
         """
         told = {"scanner_id": _name(scanner), "bag_id": _name(bag), "view": _name(view)}
         resent = isinstance(intake, Mapping) and intake.get("resent") is True
         refused: list[dict[str, Any]] = []
-        opened = self._at_work(work)
+        first: str | None = None
         files = [_uploaded(path) for path in paths or []]
         try:
             for index, file in enumerate(files):
@@ -206,27 +205,15 @@ class AnalyseTab:
                     # Gradio has taken signs out of the name; the page knows the file by its place.
                     refused.append({"index": index, "name": file.name, "reason": error.message})
                     continue
-                if opened:
-                    # By now the person may have opened another; the script in the page keeps their choice.
-                    yield {self.strip: self.queue(who, None) | {"keep_current": True}}
-                else:
-                    opened = True
-                    yield self.show(who, analysis.id)
+                first = first or analysis.id  # with every value: the page may miss one that another follows at once
+                offer = {"keep_current": True, "offer": first}
+                yield {self.strip: self.queue(who, None) | offer}
                 if self.services.test_images.maybe(scan, who.username):
-                    yield {self.strip: self.queue(who, None) | {"keep_current": True}}
+                    yield {self.strip: self.queue(who, None) | offer}
         finally:
             for file in files:
                 _discard(file)
         yield {self.upload: None, self.intake: {"token": uuid4().hex, "refused": refused}}
-
-    def _at_work(self, work: Any) -> bool:
-        shown = work.get("analysis_id") if isinstance(work, Mapping) else None
-        if not isinstance(shown, str):
-            return False
-        try:
-            return not decisions.standing(self.services.db, shown)
-        except NotFound:
-            return False
 
     def _analyse(
         self, who: Identity, file: Path, told: Mapping[str, str | None], resent: bool

@@ -122,7 +122,7 @@ desk.subscribe(what => {
   if (what === "load" && now) {
     if (shown !== now.analysis_id) {
       closeRelabel(false);
-      shown = now.analysis_id; selected = null; hidden = false; threshold = desk.threshold = 0;
+      shown = now.analysis_id; selected = null; drag = null; hidden = false; threshold = desk.threshold = 0;
       arm(false);
       loadPicture(now.scan);
       apply("plain");
