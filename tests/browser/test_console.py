@@ -203,6 +203,24 @@ def test_scans_that_come_in_take_nothing_off_the_screen(scripted: Desk, page: An
     assert (at_hand(page), field.input_value()) == (first, "2 kni")
 
 
+def test_scans_get_the_bag_that_was_named_when_they_were_dropped(
+    scripted: Desk, open_desk: Open, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{number}.jpg" for number in range(6)]
+    for number, file in enumerate(files):
+        file.write_bytes(KNIFE.read_bytes() + bytes([number]))
+    page = open_desk(scripted.url, "ana")
+    page.click("#scan-facts button")
+    field = page.locator("#bag-id textarea, #bag-id input")
+    for bag, some in (("bag 7", files[:4]), ("bag 8", files[4:])):
+        field.fill(bag)
+        page.set_input_files("#upload input[type=file]", [str(file) for file in some])
+    field.fill("bag 9")  # typed while the others are read
+    page.wait_for_selector(".intake .progress", state="hidden")
+    assert {len(analyses.of_bag(scripted.services.db, bag)) for bag in ("bag 7", "bag 8")} == {4, 2}
+    assert field.input_value() == "bag 9"
+
+
 def test_a_batch_is_cancelled_and_what_was_analysed_stays(scripted: Desk, open_desk: Open, tmp_path: Path) -> None:
     files = []
     for number in range(40):

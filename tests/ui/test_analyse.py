@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def tab(services: Services) -> AnalyseTab:
 def add(tab: AnalyseTab, who: Identity, *paths: str, bag: str | None = None) -> dict[Any, Any]:
     """Adds scans where nothing is open; all values the page got, the last of each."""
     page: dict[Any, Any] = {}
-    for step in tab.add_scans(who, list(paths), " lane 3 ", bag, None):
+    for step in tab.add_scans(who, list(paths), {"scanner": " lane 3 ", "bag": bag}):
         page |= step
     offered = page.get(tab.strip, {}).get("offer")
     return page | tab.open(who, {"current": offered}) if offered else page
@@ -74,7 +75,7 @@ def test_files_sent_again_after_a_silence_are_not_analysed_twice(
 ) -> None:
     def send(*shades: int, resent: bool = True) -> None:
         files = [upload("bag.png", shade=shade) for shade in shades]
-        list(tab.add_scans(analyst, files, None, None, None, {"resent": resent}))
+        list(tab.add_scans(analyst, files, {"resent": resent}))
 
     send(200, resent=False)
     send(200, 90)  # the first had come in before the desk fell silent
@@ -83,6 +84,18 @@ def test_files_sent_again_after_a_silence_are_not_analysed_twice(
     send(20)  # what somebody else sent is theirs
     send(90, resent=False)  # and who adds a scan anew has it analysed anew
     assert len(analyses.page(services.db, 10)[0]) == 5
+
+
+@pytest.mark.parametrize("forged", [{"bag": ["x"]}, {"view": 3}, {"scanner": {}}, {"bag": "x" * 5000}, [3], "x", None])
+def test_a_name_that_is_none_takes_no_scan_in(
+    tab: AnalyseTab, analyst: Identity, services: Services, upload: Any, forged: Any
+) -> None:
+    path = upload("bag.png")
+    named = isinstance(forged, dict) and not isinstance(forged.get("bag"), str)
+    with pytest.raises(BadInput) if named else nullcontext():
+        list(tab.add_scans(analyst, [path], forged))
+    stored, _ = analyses.page(services.db, 10)
+    assert (len(stored), Path(path).exists()) == (0 if isinstance(forged, dict) else 1, False)
 
 
 def test_a_path_outside_the_upload_folder_is_refused(tab: AnalyseTab, analyst: Identity, tmp_path: Path) -> None:
@@ -153,7 +166,7 @@ def test_a_bag_with_a_high_view_is_not_cleared_by_its_low_view(
 
 def test_new_scans_do_not_push_away_the_one_at_hand(tab: AnalyseTab, analyst: Identity, work: Any, upload: Any) -> None:
     """Nor words typed about one that is decided: the page opens what comes in only where nothing is open."""
-    steps = list(tab.add_scans(analyst, [upload("2.png", shade=3), upload("3.png", shade=4)], None, None, None))
+    steps = list(tab.add_scans(analyst, [upload("2.png", shade=3), upload("3.png", shade=4)], None))
     assert {part for step in steps for part in step} == {tab.strip, tab.upload, tab.intake}
     queued = [step[tab.strip] for step in steps if tab.strip in step]
     assert [(one["keep_current"], one["current"]) for one in queued] == [(True, None)] * 2

@@ -31,11 +31,14 @@ SHIFT = timedelta(hours=12)
 
 RESENT_WITHIN = timedelta(minutes=30)
 MAX_NAME = 200
+TOLD = {"scanner_id": "scanner", "bag_id": "bag", "view": "view"}
+"""What the page says of dropped files, by the name of the scan's fact."""
+
 STRIP = '<div class="strip"><ol></ol><p class="strip-empty">Scans you add appear here.</p></div>'
 # The page hands over a few files at a time and waits for this before the next few.
 NEXT_FILES = "() => xrayDesk.tell('intake-done')"
-# Files that were on their way when the desk fell silent, and are sent once more.
-IF_RESENT = "(...values) => [...values.slice(0, -1), {resent: xrayDesk.resent === true}]"
+# What the page knows of the files on their way: the bag they were dropped under, and whether they are sent once more.
+AS_DROPPED = "(files) => [files, xrayDesk.sending]"
 
 
 class AnalyseTab:
@@ -65,8 +68,7 @@ class AnalyseTab:
         ]  # fmt: skip
         added = guard.on(
             self.upload.upload, Role.ANALYST, self.add_scans,
-            [self.upload, self.scanner, self.bag, self.view, self.intake],
-            [self.upload, self.intake, self.strip], js=IF_RESENT,
+            [self.upload, self.intake], [self.upload, self.intake, self.strip], js=AS_DROPPED,
         )  # fmt: skip
         added.then(None, js=NEXT_FILES)
         guard.on(self.strip.select, Role.ANALYST, self.open, self.strip, everything)
@@ -86,11 +88,12 @@ class AnalyseTab:
                 max_mb=self.services.settings.max_upload_mb,
             )
             self.upload = gr.File(file_count="multiple", show_label=False, elem_id="upload", container=False)
+            # Read by the page when scans are dropped: what is typed later is about the next ones.
             with gr.Accordion("Scan details", open=False, elem_id="scan-facts"):
                 plain: dict[str, Any] = {"show_label": False, "container": False, "max_length": MAX_NAME}
-                self.scanner = gr.Textbox(placeholder="scanner", elem_id="scanner-id", **plain)
-                self.bag = gr.Textbox(placeholder="bag (same for all views)", elem_id="bag-id", **plain)
-                self.view = gr.Textbox(placeholder="view, e.g. top", elem_id="view-name", **plain)
+                gr.Textbox(placeholder="scanner", elem_id="scanner-id", **plain)
+                gr.Textbox(placeholder="bag (same for all views)", elem_id="bag-id", **plain)
+                gr.Textbox(placeholder="view, e.g. top", elem_id="view-name", **plain)
             self.strip = gr.HTML(
                 value=None,
                 html_template=STRIP,
@@ -178,26 +181,19 @@ class AnalyseTab:
 
     # --- scans in -----------------------------------------------------------------------------------------
 
-    def add_scans(
-        self,
-        who: Identity,
-        paths: Sequence[str] | None,
-        scanner: str | None,
-        bag: str | None,
-        view: str | None,
-        intake: Any = None,
-    ) -> Iterator[dict[Any, Any]]:
+    def add_scans(self, who: Identity, paths: Sequence[str] | None, sending: Any) -> Iterator[dict[Any, Any]]:
         """Analyses uploaded files one by one and reports what could not be read.
 
         The first is offered to the page, which opens it where nothing is open: only the page knows by then what
         the person has opened. Of files that are sent again, those that came in the first time are not analysed anew.
         """
-        told = {"scanner_id": _name(scanner), "bag_id": _name(bag), "view": _name(view)}
-        resent = isinstance(intake, Mapping) and intake.get("resent") is True
+        dropped = sending if isinstance(sending, Mapping) else {}
+        resent = dropped.get("resent") is True
         refused: list[dict[str, Any]] = []
         first: str | None = None
         files = [_uploaded(path) for path in paths or []]
         try:
+            told = {field: _name(dropped.get(name)) for field, name in TOLD.items()}
             for index, file in enumerate(files):
                 try:
                     analysis, scan = self._analyse(who, file, told, resent)
@@ -251,7 +247,14 @@ class AnalyseTab:
         )  # fmt: skip
 
 
-def _name(text: str | None) -> str | None:
+def _name(text: Any) -> str | None:
+    """A name as it is kept.
+
+    Raises:
+        BadInput: it is no text.
+    """
+    if not isinstance(text, str | None):
+        raise BadInput("A scanner, a bag and a view are named by words.")
     return (text or "").strip()[:MAX_NAME] or None
 
 
