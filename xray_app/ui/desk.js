@@ -140,7 +140,7 @@
     "3": { run: decide("decide-search"), help: "search by hand", group: "Decision" },
     "z": { run: press("undo-decision"), help: "undo the decision, for five seconds", group: "Decision" },
     "g": { run: press("next-scan"), help: "go on after a test image or a blind scan", group: "Decision" },
-    "f": { run: () => desk.focusShown("#outcome", "#found textarea, #found input"), help: "say what the search found", group: "Decision" },
+    "f": { run: () => desk.focusShown("#outcome", "#outcome-found textarea, #outcome-found input"), help: "say what the search found", group: "Decision" },
     "s": { run: press("save-correction"), help: "save the correction", group: "Correction" },
     "j": { run: () => move(1), help: "next scan", group: "Scans" },
     "k": { run: () => move(-1), help: "previous scan", group: "Scans" },

@@ -41,7 +41,7 @@ class OutcomeForm:
                 self.listed = gr.Button("The threats listed", size="sm", elem_id="found-listed")
                 self.record = gr.Button("What I write", size="sm", elem_id="record-outcome")
             with gr.Row():
-                self.found = line("F: 1 knife, 2 lighters", "found")
+                self.found = line("F: 1 knife, 2 lighters", "outcome-found")
                 self.note = line("note (optional)", "outcome-note")
 
     @property
