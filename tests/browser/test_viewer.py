@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from tests.browser.conftest import Desk, Open
-from tests.browser.test_desk import KNIFE, add, at, boxes
+from tests.browser.test_desk import KNIFE, add, at, boxes, draw
 from xray_app.store import corrections
 
 
@@ -110,6 +110,34 @@ def test_the_slider_hides_boxes_but_never_from_a_save(scripted: Desk, page: Any)
     page.locator(".threshold input").fill("0")
     press(page, "s")
     page.wait_for_function("xrayDesk.work.base_revision === 1")
+
+
+def test_edits_after_a_save_and_during_one_stay(scripted: Desk, page: Any) -> None:
+    draw(page, "gun", (0.55, 0.6), (0.75, 0.8))
+    held: list[Any] = []
+    page.route("**/gradio_api/queue/join*", lambda route: held.append(route))
+    press(page, "s")
+    draw(page, "axe", (0.8, 0.1), (0.95, 0.3))  # before the answer comes
+    for route in held:
+        route.continue_()
+    page.unroute("**/gradio_api/queue/join*")
+    page.wait_for_function("xrayDesk.work.base_revision === 1")
+    assert [box["label"] for box in boxes(page)][-2:] == ["gun", "axe"]
+    (saved,) = corrections.list(scripted.services.db, page.evaluate("xrayDesk.work.analysis_id"))
+    assert "axe" not in [box.label for box in saved.boxes]
+    assert boxes(page)[-2]["id"] == saved.boxes[-1].id, "the saved box is not drawn twice"
+    page.get_by_role("tab", name="Search").click()
+    page.wait_for_selector("#find-status")
+    page.get_by_role("tab", name="Analyse").click()
+    page.wait_for_timeout(300)
+    assert boxes(page)[-1]["label"] == "axe"
+    press(page, "s")
+    page.wait_for_function("xrayDesk.work.base_revision === 2")
+    assert not page.evaluate("xrayDesk.dirty()")
+    page.get_by_role("tab", name="Search").click()
+    page.get_by_role("tab", name="Analyse").click()
+    page.wait_for_timeout(300)
+    assert not page.evaluate("xrayDesk.dirty()"), "what is saved does not come back as unsaved"
 
 
 def test_wheel_and_keys_zoom_and_move(page: Any) -> None:

@@ -36,9 +36,9 @@
       saved = JSON.stringify([value.boxes, value.items]);
       desk.loadedBoxLabels = new Set(value.boxes.map(box => box.label));
       desk.work = JSON.parse(JSON.stringify(value));  // the value may be a framework proxy, which structuredClone refuses
-      if (value.discard_draft) sessionStorage.removeItem(draftKey(value));
-      const draft = readDraft(value) || value.draft;
+      const kept = readDraft(value), draft = kept || value.draft;
       if (draft) { past.push(snapshot()); desk.work.boxes = draft.boxes; desk.work.items = draft.items; }
+      if (kept && kept.rebased) { forgetDraft(value); writeDraft(); }
       desk.tell("load");
     },
 
@@ -112,19 +112,36 @@
   }
   function settle() { writeDraft(); desk.tell("edit"); }
   function draftKey(work) { return `xray-draft:${work.user}:${work.analysis_id}`; }
-  function writeDraft() {
-    const { base_revision, boxes, items } = desk.work;
+  function storedDraft(work) {
+    try { return JSON.parse(sessionStorage.getItem(draftKey(work)) || "null"); } catch { return null; }
+  }
+  /** A draft is `handed` once it is sent to be saved or dropped; what is edited before the answer is `since`. */
+  function writeDraft(handed = false) {
+    const { base_revision, boxes, items } = desk.work, before = storedDraft(desk.work);
+    const since = !handed && Boolean(before && (before.handed || before.since));
     try {
-      if (desk.dirty()) sessionStorage.setItem(draftKey(desk.work), JSON.stringify({ base_revision, boxes, items }));
+      if (handed || since || desk.dirty()) sessionStorage.setItem(draftKey(desk.work), JSON.stringify({ base_revision, boxes, items, handed, since }));
       else sessionStorage.removeItem(draftKey(desk.work));
     } catch { /* storage full or blocked: the edits are still on the screen */ }
   }
+  function forgetDraft(work) { try { sessionStorage.removeItem(draftKey(work)); } catch { /* there is none */ } }
+  /** The unsaved edits of a scan. What was answered meanwhile goes; what was edited before the answer is put on top of it. */
   function readDraft(value) {
-    try {
-      const draft = JSON.parse(sessionStorage.getItem(draftKey(value)) || "null");
-      // A draft of an older revision is kept aside; the server decides about conflicts when it is saved.
-      return draft && draft.base_revision === value.base_revision ? draft : null;
-    } catch { return null; }
+    const draft = storedDraft(value);
+    if (!draft) return null;
+    const saved = draft.base_revision + 1 === value.base_revision && (value.own || []).includes(value.base_revision);
+    if (value.readonly || (draft.handed && (value.discard_draft || saved))) { forgetDraft(value); return null; }
+    if (draft.since && saved) return { ...draft, rebased: true, boxes: withIds(draft.boxes, value.boxes) };
+    // A draft of an older revision is kept aside; the server decides about conflicts when it is saved.
+    return draft.base_revision === value.base_revision ? draft : null;
+  }
+  /** Boxes drawn before a save got their ids by it. */
+  function withIds(boxes, known) {
+    const free = known.filter(box => !boxes.some(other => other.id === box.id));
+    return boxes.map(box => {
+      const at = box.id.startsWith("new-") ? free.findIndex(other => other.label === box.label && String(other.xyxy) === String(box.xyxy)) : -1;
+      return at < 0 ? box : { ...box, id: free.splice(at, 1)[0].id };
+    });
   }
 
   // --- keys -------------------------------------------------------------------------------------------
@@ -194,6 +211,7 @@
     }
   });
   const ONCE = /^(save-correction|keep-mine|clear-anyway|(accept|reject)-correction|annotate-(save|right|next|merge|skip-\d))$/;
+  const HANDS_OVER = /^(save-correction|keep-mine|take-theirs|annotate-(save|right|merge|theirs))$/;
   const NEEDS_PICTURE = /^(decide-clear|clear-anyway|annotate-(save|right))$/;
   let decidedAt = -Infinity;
   // A click meant for the bag before, or the second of a double click, decides
@@ -217,8 +235,9 @@
     if (/^annotate-(save|right)$/.test(button.id) && desk.work && !desk.looked()) { event.stopImmediatePropagation(); return; }
     if (button.id === "save-correction" && desk.owner && desk.owner.revealBoxes) {
       const below = desk.owner.revealBoxes();
-      if (below) { event.stopImmediatePropagation(); desk.say(`${desk.plural(below, "hidden box").replace("boxs", "boxes")} would be saved too: shown again. Delete what is wrong, then save.`); }
+      if (below) { event.stopImmediatePropagation(); desk.say(`${desk.plural(below, "hidden box").replace("boxs", "boxes")} would be saved too: shown again. Delete what is wrong, then save.`); return; }
     }
+    if (HANDS_OVER.test(button.id) && desk.work) writeDraft(true);
   }, true);
   desk.say = words => alarm(words, null, 6000);
   /** After a decision: five seconds in which one key takes it back. */

@@ -138,14 +138,18 @@ desk.subscribe(what => {
   if (now && (what === "load" || what === "edit")) props.value = JSON.parse(JSON.stringify(now));
 });
 function takeUp() {
-  mine.loaded = props.value ? JSON.stringify(props.value) : null;
+  mine.loaded = props.value ? JSON.parse(JSON.stringify(props.value)) : null;
   // Also behind another tab: Search opens a scan before it shows Analyse.
-  if (svg.clientWidth || !desk.owner || desk.owner === mine) desk.load(props.value, mine);
+  if (svg.clientWidth || !desk.owner || desk.owner === mine) show();
+}
+function show() {
+  desk.load(mine.loaded, mine);
+  if (mine.loaded) mine.loaded.discard_draft = false;  // done: what is edited from now on comes back
 }
 watch("value", takeUp);
 // Back on the screen, after another viewer held the work: its unsaved edits come back from the draft.
 new ResizeObserver(() => {
-  if (svg.clientWidth && desk.owner !== mine) desk.load(mine.loaded && JSON.parse(mine.loaded), mine);
+  if (svg.clientWidth && desk.owner !== mine) show();
   draw();
 }).observe(stage);
 showFilters();
