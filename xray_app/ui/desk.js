@@ -38,6 +38,10 @@
       desk.work = JSON.parse(JSON.stringify(value));  // the value may be a framework proxy, which structuredClone refuses
       const kept = readDraft(value), draft = kept || value.draft;
       if (draft) { past.push(snapshot()); desk.work.boxes = draft.boxes; desk.work.items = draft.items; }
+      if (kept && !kept.rebased && kept.base_revision < value.base_revision) {
+        desk.work.base_revision = kept.base_revision;  // the server settles it when they are saved
+        desk.say(`Revision ${value.base_revision} was saved since you began your edits. They are shown and not saved; Save lets you choose.`);
+      }
       if (kept && kept.rebased) { forgetDraft(value); writeDraft(); }
       desk.tell("load");
     },
@@ -129,11 +133,10 @@
   function readDraft(value) {
     const draft = storedDraft(value);
     if (!draft) return null;
-    const saved = draft.base_revision + 1 === value.base_revision && (value.own || []).includes(value.base_revision);
+    const next = draft.base_revision + 1, saved = (value.own || []).includes(next);
     if (value.readonly || (draft.handed && (value.discard_draft || saved))) { forgetDraft(value); return null; }
-    if (draft.since && saved) return { ...draft, rebased: true, boxes: withIds(draft.boxes, value.boxes) };
-    // A draft of an older revision is kept aside; the server decides about conflicts when it is saved.
-    return draft.base_revision === value.base_revision ? draft : null;
+    if (draft.since && saved && next === value.base_revision) return { ...draft, rebased: true, boxes: withIds(draft.boxes, value.boxes) };
+    return draft.base_revision <= value.base_revision ? draft : null;
   }
   /** Boxes drawn before a save got their ids by it. */
   function withIds(boxes, known) {
