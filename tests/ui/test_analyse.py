@@ -173,6 +173,20 @@ def test_new_scans_do_not_push_away_the_one_at_hand(tab: AnalyseTab, analyst: Id
     assert {one["offer"] for one in queued} == {queued[-1]["items"][1]["id"]}
 
 
+def test_somebody_elses_newer_decision_is_shown_before_it_is_overruled(
+    tab: AnalyseTab, analyst: Identity, services: Services, work: Any, said: list[str]
+) -> None:
+    theirs = decisions.add(services.db, work["analysis_id"], "SEARCH", 2.0, None, "<ben>")
+    page = tab.verdict.deciding("REVIEW")(analyst, work, "typed")
+    assert [one.author for one in decisions.list(services.db, work["analysis_id"])] == ["<ben>"]
+    assert "&lt;ben&gt; decided SEARCH at" in said[-1]
+    assert "SEARCH" in page[tab.banner]
+    assert tab.verdict.note not in page, "what was typed stays"
+    assert page[tab.viewer]["decided"] == theirs.id
+    tab.verdict.deciding("REVIEW")(analyst, page[tab.viewer], "typed")
+    assert [one.decision for one in decisions.standing(services.db, work["analysis_id"])] == ["SEARCH", "REVIEW"]
+
+
 def test_unsaved_edits_stay_on_the_screen_after_a_decision(tab: AnalyseTab, analyst: Identity, work: Any) -> None:
     page = tab.verdict.deciding("SEARCH")(analyst, work | {"dirty": True}, None)
     assert tab.viewer not in page

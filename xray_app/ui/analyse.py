@@ -143,6 +143,8 @@ class AnalyseTab:
                 self.viewer: true_work(analysis, sight.test.truth, taxonomy, who.username),
                 self.banner: vigilance_panels.result_banner(sight.test, standing),
             }
+        theirs = [one.id for one in standing if one.author != who.username]
+        page[self.viewer] |= {"decided": theirs[-1] if theirs else None}  # nothing newer is overruled unseen
         return page
 
     def _views(self, analysis: Analysis) -> list[Analysis]:
