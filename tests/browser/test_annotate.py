@@ -120,6 +120,21 @@ def test_two_people_get_two_scans_and_are_told_of_each_other(scripted: Desk, sca
     assert queue.get(db, third).skipped == ("nora: I cannot tell what it is",)
 
 
+def test_hidden_boxes_are_shown_before_they_are_saved(scripted: Desk, scans: list[str], enter: Enter) -> None:
+    page = enter("nora", "Annotate")
+    analysis_id = take_next(page)
+    for hide, save in (("]" * 13, "s"), ("x", "y")):
+        for key in hide:
+            page.keyboard.press(key)
+        page.keyboard.press(save)
+        page.wait_for_selector("#desk-hint")
+        assert page.locator("#annotate-viewer .boxes").is_visible()
+        assert page.locator("#annotate-viewer .box.frame").count() == 3
+    assert corrections.list(scripted.services.db, analysis_id) == []
+    page.keyboard.press("y")
+    page.wait_for_function("id => xrayDesk.work === null || xrayDesk.work.analysis_id !== id", arg=analysis_id)
+
+
 def test_an_unsaved_edit_survives_a_reload_and_its_browser(scripted: Desk, scans: list[str], enter: Enter) -> None:
     page = enter("nora", "Annotate")
     analysis_id = take_next(page)

@@ -236,7 +236,7 @@
     // Nor does the second click on Save, which on Annotate would save the next scan unseen.
     if (event.detail > 1 && ONCE.test(button.id)) { event.stopImmediatePropagation(); return; }
     if (/^annotate-(save|right)$/.test(button.id) && desk.work && !desk.looked()) { event.stopImmediatePropagation(); return; }
-    if (button.id === "save-correction" && desk.owner && desk.owner.revealBoxes) {
+    if (/^(save-correction|keep-mine|annotate-(save|right))$/.test(button.id) && desk.owner && desk.owner.revealBoxes) {
       const below = desk.owner.revealBoxes();
       if (below) { event.stopImmediatePropagation(); desk.say(`${desk.plural(below, "hidden box").replace("boxs", "boxes")} would be saved too: shown again. Delete what is wrong, then save.`); return; }
     }

@@ -115,7 +115,12 @@ document.addEventListener("keyup", event => { if (event.code === "Space") spaced
 
 // --- coming and going ---------------------------------------------------------------------------------------
 let shown = null;
-mine.revealBoxes = () => { const below = work() ? work().boxes.length - shownBoxes().length : 0; if (below) showFrom(0); return below; };
+/** Shows what the slider or X hides; how many boxes that were. */
+mine.revealBoxes = () => {
+  const count = work() ? work().boxes.length - (hidden ? 0 : shownBoxes().length) : 0;
+  if (count) { hidden = false; showFrom(0); }
+  return count;
+};
 desk.subscribe(what => {
   if (desk.owner !== mine) return;
   const now = work();
