@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -57,53 +56,6 @@ def test_several_scans_are_analysed_shown_and_stored_and_the_uploads_are_gone(
     assert 'data-level="HIGH"' in page[tab.banner]
     assert page[tab.upload] is None
     assert not any(Path(path).exists() for path in paths)
-
-
-def test_a_broken_file_is_named_and_the_rest_go_on(
-    tab: AnalyseTab, analyst: Identity, services: Services, upload: Any
-) -> None:
-    page = add(tab, analyst, upload("<b>.zip", b"PK\x03\x04 nothing"), upload("good.png"))
-    (refused,) = page[tab.intake]["refused"]
-    assert refused["name"] == "<b>.zip"
-    assert refused["reason"]
-    assert page[tab.viewer]["scan"]["filename"] == "good.png"
-    assert len(analyses.page(services.db, 10)[0]) == 1
-
-
-def test_files_sent_again_after_a_silence_are_not_analysed_twice(
-    tab: AnalyseTab, analyst: Identity, services: Services, upload: Any
-) -> None:
-    def send(*shades: int, resent: bool = True) -> None:
-        files = [upload("bag.png", shade=shade) for shade in shades]
-        list(tab.add_scans(analyst, files, {"resent": resent}))
-
-    send(200, resent=False)
-    send(200, 90)  # the first had come in before the desk fell silent
-    assert len(analyses.page(services.db, 10)[0]) == 2
-    add(tab, Identity("ben", Role.ANALYST), upload("bag.png", shade=20))
-    send(20)  # what somebody else sent is theirs
-    send(90, resent=False)  # and who adds a scan anew has it analysed anew
-    assert len(analyses.page(services.db, 10)[0]) == 5
-
-
-@pytest.mark.parametrize("forged", [{"bag": ["x"]}, {"view": 3}, {"scanner": {}}, {"bag": "x" * 5000}, [3], "x", None])
-def test_a_name_that_is_none_takes_no_scan_in(
-    tab: AnalyseTab, analyst: Identity, services: Services, upload: Any, forged: Any
-) -> None:
-    path = upload("bag.png")
-    named = isinstance(forged, dict) and not isinstance(forged.get("bag"), str)
-    with pytest.raises(BadInput) if named else nullcontext():
-        list(tab.add_scans(analyst, [path], forged))
-    stored, _ = analyses.page(services.db, 10)
-    assert (len(stored), Path(path).exists()) == (0 if isinstance(forged, dict) else 1, False)
-
-
-def test_a_path_outside_the_upload_folder_is_refused(tab: AnalyseTab, analyst: Identity, tmp_path: Path) -> None:
-    secret = tmp_path / "secret.png"
-    secret.write_bytes(b"x")
-    with pytest.raises(BadInput):
-        add(tab, analyst, str(secret))
-    assert secret.exists()
 
 
 def test_the_queue_is_ones_own_with_what_waits_first(tab: AnalyseTab, analyst: Identity, upload: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -26,11 +27,14 @@ from xray_app.ui.verdict import Verdict
 from xray_app.ui.viewer import HERE, items_table, viewer, work_of
 from xray_app.ui.vigilance import Answered, hidden_work, true_work
 
+log = logging.getLogger(__name__)
+
 SHIFT = timedelta(hours=12)
 """How far back the queue goes: a working shift."""
 
 RESENT_WITHIN = timedelta(minutes=30)
 MAX_NAME = 200
+FAULT = "a fault in the desk, which has been logged"
 TOLD = {"scanner_id": "scanner", "bag_id": "bag", "view": "view"}
 """What the page says of dropped files, by the name of the scan's fact."""
 
@@ -203,15 +207,26 @@ class AnalyseTab:
                     # Gradio has taken signs out of the name; the page knows the file by its place.
                     refused.append({"index": index, "name": file.name, "reason": error.message})
                     continue
+                except Exception:
+                    log.exception("a scan could not be analysed")
+                    refused.append({"index": index, "name": file.name, "reason": FAULT})
+                    continue
                 first = first or analysis.id  # with every value: the page may miss one that another follows at once
                 offer = {"keep_current": True, "offer": first}
                 yield {self.strip: self.queue(who, None) | offer}
-                if self.services.test_images.maybe(scan, who.username):
+                if self._test_image(scan, who):
                     yield {self.strip: self.queue(who, None) | offer}
         finally:
             for file in files:
                 _discard(file)
         yield {self.upload: None, self.intake: {"token": uuid4().hex, "refused": refused}}
+
+    def _test_image(self, scan: Scan, who: Identity) -> bool:
+        try:
+            return self.services.test_images.maybe(scan, who.username) is not None
+        except Exception:
+            log.exception("no test image could be made")
+            return False
 
     def _analyse(
         self, who: Identity, file: Path, told: Mapping[str, str | None], resent: bool
