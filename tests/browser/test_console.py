@@ -156,10 +156,16 @@ def test_what_the_search_found_is_asked_for_where_it_was_ordered(scripted: Desk,
     page.click("#strip .divider.searching + li .tile")
     page.wait_for_function("id => xrayDesk.work.analysis_id === id", arg=first)
     page.wait_for_selector("#outcome")
+    in_form = "document.activeElement.closest('#outcome') !== null"
     page.keyboard.press("f")
     page.keyboard.type("2 knives")
+    page.keyboard.press("Escape")
+    assert not page.evaluate(in_form), "a way out of the field by keys"
+    page.keyboard.press("f")
+    page.keyboard.press("End")
     page.keyboard.press("Enter")
     page.wait_for_selector("#strip .divider.searching", state="detached")
+    page.wait_for_function(f"!({in_form})")
     (told,) = outcomes.list(scripted.services.db, first)
     assert [(item.label, item.count) for item in told.found] == [("knife", 2)]
 

@@ -140,6 +140,20 @@ def test_edits_after_a_save_and_during_one_stay(scripted: Desk, page: Any) -> No
     assert not page.evaluate("xrayDesk.dirty()"), "what is saved does not come back as unsaved"
 
 
+def test_a_button_held_by_the_keyboard_stays_held_and_keeps_its_space(page: Any) -> None:
+    count = "xrayDesk.work.items.find(item => item.label === 'knife')?.count"
+    page.mouse.move(*at(page, 0.5, 0.5))
+    press(page, "Tab")
+    page.focus("#items tr[data-label=knife] button[title='one knife more']")
+    press(page, "Enter", "Space", "Space")  # the mouse rests over the picture
+    assert page.evaluate(count) == 4
+    page.focus("#items tr[data-label=knife] button[title='remove knife']")
+    press(page, "Enter")
+    assert page.evaluate(count) is None
+    assert page.evaluate("document.activeElement.title").startswith("remove "), "the row that took its place"
+    press(page, "Escape")
+
+
 def test_wheel_and_keys_zoom_and_move(page: Any) -> None:
     box = "document.querySelector('svg.scan').getAttribute('viewBox').split(' ').map(Number)"
     whole = page.evaluate(box)

@@ -184,6 +184,7 @@
     if (next) next.click();
   }
   const typing = target => target instanceof Element && target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable=true]");
+  const oneLine = target => target instanceof Element && target.matches("input:not([type=checkbox]):not([type=radio]), textarea[rows='1']");
   const onScreen = () => [...document.querySelectorAll(".viewer-frame")].some(visible);
   const viewersKeys = () => ({ ...desk.shared, ...(desk.owner ? desk.owner.actions : {}) });
   const asked = () => visible(document.querySelector("#confirm"));
@@ -212,6 +213,7 @@
       if (action.run(event) !== false) event.preventDefault();
       return;
     }
+    if (key === "Escape" && oneLine(event.target)) event.target.blur();  // and the keys are the desk's again
   });
   const ONCE = /^(save-correction|keep-mine|clear-anyway|(accept|reject)-correction|annotate-(save|right|next|merge|skip-\d))$/;
   const HANDS_OVER = /^(save-correction|keep-mine|take-theirs|annotate-(save|right|merge|theirs))$/;

@@ -110,7 +110,12 @@ element.addEventListener("click", event => {
   if (button.dataset.act) acts[button.dataset.act]();
   button.blur();
 });
-document.addEventListener("keydown", event => { if (event.code === "Space" && (document.activeElement === svg || stage.matches(":hover"))) { if (!event.target.closest("input, textarea")) event.preventDefault(); spaced = true; } });
+document.addEventListener("keydown", event => {
+  if (event.code !== "Space" || (document.activeElement !== svg && !stage.matches(":hover"))) return;
+  if (event.target !== svg && event.target.matches("input, textarea, button, a, summary, select, [role], [contenteditable=true]")) return;  // it has a use for the key
+  event.preventDefault();
+  spaced = true;
+});
 document.addEventListener("keyup", event => { if (event.code === "Space") spaced = false; });
 
 // --- coming and going ---------------------------------------------------------------------------------------
