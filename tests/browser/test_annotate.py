@@ -120,6 +120,25 @@ def test_two_people_get_two_scans_and_are_told_of_each_other(scripted: Desk, sca
     assert queue.get(db, third).skipped == ("nora: I cannot tell what it is",)
 
 
+def test_add_and_save_keys_go_to_the_tab_on_the_screen(scripted: Desk, scans: list[str], enter: Enter) -> None:
+    page = enter("nora", "Annotate")
+    analysis_id = take_next(page)
+    page.keyboard.press("a")
+    page.wait_for_function("document.activeElement.closest('#annotate-items') !== null")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Enter")  # the box in most doubt
+    page.keyboard.type("gun")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("id => xrayDesk.work === null || xrayDesk.work.analysis_id !== id", arg=analysis_id)
+    (saved,) = corrections.list(scripted.services.db, analysis_id)
+    assert "gun" in [box.label for box in saved.boxes]
+    page.get_by_role("tab", name="Analyse").click()
+    page.set_input_files("#upload input[type=file]", [str(ASSETS / "samples" / "clear.jpg")])
+    page.wait_for_function("xrayDesk.looked()")
+    page.keyboard.press("a")
+    page.wait_for_function("document.activeElement.closest('#items') !== null")
+
+
 def test_hidden_boxes_are_shown_before_they_are_saved(scripted: Desk, scans: list[str], enter: Enter) -> None:
     page = enter("nora", "Annotate")
     analysis_id = take_next(page)

@@ -96,7 +96,9 @@ add.addEventListener("input", event => {
   if (entry) { insert(entry.name); add.value = ""; }
 });
 element.querySelector("#counts-from-boxes").addEventListener("click", countsFromBoxes);
-desk.shared["a"] = { run: () => add.focus(), help: "add an item", group: "Correction" };
+// Of the tables on the page, the one on the screen.
+const addShown = () => { const field = [...document.querySelectorAll(".add-item input")].find(node => node.offsetParent !== null); if (field) field.focus(); };
+desk.shared["a"] = { run: addShown, help: "add an item", group: "Correction" };
 // A redraw under somebody's fingers would take the field they are typing in.
 desk.subscribe(what => { if (what !== "hover" || !body.contains(document.activeElement)) draw(what); });
 draw();
