@@ -342,6 +342,10 @@ def test_views_of_a_bag_share_a_tile_and_a_decision(
     assert other["boxes"]
     page = tab.open_view(analyst, work | {"open_view": other["analysis_id"]})
     assert page[tab.viewer]["analysis_id"] == other["analysis_id"]
+    assert not {tab.verdict.note, tab.verdict.confirm} & page.keys(), "what was typed about the bag stays"
+    elsewhere = add(tab, analyst, upload("of another bag.png", shade=70))[tab.viewer]
+    page = tab.open_view(analyst, elsewhere | {"open_view": other["analysis_id"]})
+    assert page[tab.verdict.note] == ""
     page = tab.verdict.deciding("SEARCH")(analyst, work | {"seconds": 3.0}, None)
     assert "all views" in page[tab.verdict.said]
     for one, seconds in ((work["analysis_id"], 3.0), (other["analysis_id"], None)):

@@ -24,7 +24,7 @@ from xray_app.ui.guard import Guard
 from xray_app.ui.outcome import OutcomeForm
 from xray_app.ui.queue_tiles import tiles
 from xray_app.ui.verdict import Verdict
-from xray_app.ui.viewer import HERE, items_table, viewer, work_of
+from xray_app.ui.viewer import HERE, analysis_id_of, items_table, viewer, work_of
 from xray_app.ui.vigilance import Answered, hidden_work, true_work
 
 log = logging.getLogger(__name__)
@@ -183,7 +183,12 @@ class AnalyseTab:
         chosen = work.get("open_view") if isinstance(work, Mapping) else None
         if not isinstance(chosen, str):
             raise BadInput("Choose a view of this bag.")
-        return self.show(who, chosen)
+        page = self.show(who, chosen)
+        of_bags = {analyses.get_hidden(self.services.db, id).scan.bag_id for id in (analysis_id_of(work), chosen)}
+        if len(of_bags) == 1:  # the note, and the question whether to clear it, are about the bag
+            for part in (self.verdict.note, self.verdict.confirm):
+                del page[part]
+        return page
 
     # --- scans in -----------------------------------------------------------------------------------------
 
