@@ -122,6 +122,12 @@ def test_a_double_click_decides_about_one_bag(scripted: Desk, page: Any) -> None
     page.wait_for_timeout(400)
     assert len(decisions.list(scripted.services.db, first)) == 1
     assert decisions.list(scripted.services.db, at_hand(page)) == []
+    page.click("#strip .divider.searching + li .tile")
+    page.wait_for_selector("#outcome")
+    page.dblclick("#found-nothing")
+    page.wait_for_selector("#strip .divider.searching", state="detached")
+    page.wait_for_timeout(400)
+    assert len(outcomes.list(scripted.services.db, first)) == 1
 
 
 def test_a_high_bag_is_cleared_by_a_second_key_with_a_reason_and_a_supervisor_sees_it(

@@ -215,7 +215,7 @@
     }
     if (key === "Escape" && oneLine(event.target)) event.target.blur();  // and the keys are the desk's again
   });
-  const ONCE = /^(save-correction|keep-mine|clear-anyway|(accept|reject)-correction|annotate-(save|right|next|merge|skip-\d))$/;
+  const ONCE = /^(save-correction|keep-mine|clear-anyway|(accept|reject)-correction|annotate-(save|right|next|merge|skip-\d)|found-(nothing|listed)|record-outcome|export|import|start-run|(force-)?promote|rollback)$/;
   const HANDS_OVER = /^(save-correction|keep-mine|take-theirs|annotate-(save|right|merge|theirs))$/;
   const NEEDS_PICTURE = /^(decide-clear|clear-anyway|annotate-(save|right))$/;
   let decidedAt = -Infinity;
