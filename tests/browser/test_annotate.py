@@ -60,7 +60,7 @@ def enter(scripted: Desk, scans: list[str], open_desk: Open) -> Enter:
 def take_next(page: Any, but: str | None = None) -> str:
     page.keyboard.press("t")
     page.wait_for_function("id => xrayDesk.work !== null && xrayDesk.work.analysis_id !== id", arg=but)
-    page.wait_for_timeout(700)  # a key pressed sooner was meant for the scan before
+    page.wait_for_function("xrayDesk.looked()")  # a key pressed sooner was meant for the scan before
     found: str = page.evaluate("xrayDesk.work.analysis_id")
     return found
 
@@ -120,6 +120,40 @@ def test_two_people_get_two_scans_and_are_told_of_each_other(scripted: Desk, sca
     assert queue.get(db, third).skipped == ("nora: I cannot tell what it is",)
 
 
+def test_add_and_save_keys_go_to_the_tab_on_the_screen(scripted: Desk, scans: list[str], enter: Enter) -> None:
+    page = enter("nora", "Annotate")
+    analysis_id = take_next(page)
+    page.keyboard.press("a")
+    page.wait_for_function("document.activeElement.closest('#annotate-items') !== null")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Enter")  # the box in most doubt
+    page.keyboard.type("gun")
+    page.keyboard.press("Control+Enter")
+    page.wait_for_function("id => xrayDesk.work === null || xrayDesk.work.analysis_id !== id", arg=analysis_id)
+    (saved,) = corrections.list(scripted.services.db, analysis_id)
+    assert "gun" in [box.label for box in saved.boxes]
+    page.get_by_role("tab", name="Analyse").click()
+    page.set_input_files("#upload input[type=file]", [str(ASSETS / "samples" / "clear.jpg")])
+    page.wait_for_function("xrayDesk.looked()")
+    page.keyboard.press("a")
+    page.wait_for_function("document.activeElement.closest('#items') !== null")
+
+
+def test_hidden_boxes_are_shown_before_they_are_saved(scripted: Desk, scans: list[str], enter: Enter) -> None:
+    page = enter("nora", "Annotate")
+    analysis_id = take_next(page)
+    for hide, save in (("]" * 13, "s"), ("x", "y")):
+        for key in hide:
+            page.keyboard.press(key)
+        page.keyboard.press(save)
+        page.wait_for_selector("#desk-hint")
+        assert page.locator("#annotate-viewer .boxes").is_visible()
+        assert page.locator("#annotate-viewer .box.frame").count() == 3
+    assert corrections.list(scripted.services.db, analysis_id) == []
+    page.keyboard.press("y")
+    page.wait_for_function("id => xrayDesk.work === null || xrayDesk.work.analysis_id !== id", arg=analysis_id)
+
+
 def test_an_unsaved_edit_survives_a_reload_and_its_browser(scripted: Desk, scans: list[str], enter: Enter) -> None:
     page = enter("nora", "Annotate")
     analysis_id = take_next(page)
@@ -136,7 +170,7 @@ def test_an_unsaved_edit_survives_a_reload_and_its_browser(scripted: Desk, scans
     assert elsewhere.evaluate("xrayDesk.work.boxes.at(-1).label") == "gun"
     assert elsewhere.evaluate("xrayDesk.work.items.find(item => item.label === 'gun').count") == 2
     assert elsewhere.locator(".unsaved:visible").count() == 1
-    elsewhere.wait_for_timeout(700)  # a key pressed sooner was meant for the scan before
+    elsewhere.wait_for_function("xrayDesk.looked()")  # a key pressed sooner was meant for the scan before
     elsewhere.keyboard.press("s")
     elsewhere.wait_for_function("id => xrayDesk.work === null || xrayDesk.work.analysis_id !== id", arg=analysis_id)
     (saved,) = corrections.list(scripted.services.db, analysis_id)

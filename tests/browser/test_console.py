@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,15 @@ def page(scripted: Desk, open_desk: Open) -> Any:
 
 def page_ready(page: Any) -> None:
     """Past the first instants of a scan, in which no decision is taken."""
-    page.wait_for_function("xrayDesk.seconds() > 0.7")
+    page.wait_for_function("xrayDesk.looked()")
+
+
+def wait_until(page: Any, happened: Callable[[], bool]) -> None:
+    for _ in range(100):
+        if happened():
+            return
+        page.wait_for_timeout(100)
+    pytest.fail("it did not happen within ten seconds")
 
 
 def at_hand(page: Any) -> str:
@@ -40,6 +49,46 @@ def test_from_shown_to_stored_takes_one_key(scripted: Desk, page: Any) -> None:
     (decision,) = decisions.list(scripted.services.db, first)
     assert (decision.decision, decision.author) == ("REVIEW", "ana")
     assert decision.seconds is not None
+
+
+def test_no_bag_is_decided_by_the_picture_of_another(scripted: Desk, page: Any) -> None:
+    first, held = at_hand(page), []
+    page.route("**/v1/scans/*/image", lambda route: held.append(route))
+    page.keyboard.press("j")
+    page.wait_for_function("id => xrayDesk.work.analysis_id !== id", arg=first)
+    second = at_hand(page)
+    page.wait_for_selector(".viewer-loading")
+    assert page.locator("svg.scan image").is_hidden(), "the last bag's picture is gone with its boxes"
+    page.wait_for_timeout(700)
+    page.keyboard.press("3")
+    page.click("#decide-review")
+    wait_until(page, lambda: bool(held))
+    held.pop().continue_()
+    page_ready(page)
+    assert decisions.list(scripted.services.db, second) == []
+    page.keyboard.press("3")
+    page.wait_for_selector("#strip .divider.searching")
+    (decision,) = decisions.list(scripted.services.db, second)
+    assert decision.seconds is not None
+
+
+def test_a_bag_without_a_picture_is_not_cleared_and_its_picture_is_asked_for_again(scripted: Desk, page: Any) -> None:
+    first = at_hand(page)
+    page.route("**/v1/scans/*/image", lambda route: route.abort())
+    page.keyboard.press("j")
+    page.wait_for_selector(".viewer-broken")
+    page_ready(page)
+    second = at_hand(page)
+    page.keyboard.press("1")
+    page.wait_for_selector("#desk-hint")
+    assert page.locator("#confirm").is_hidden()
+    page.unroute("**/v1/scans/*/image")
+    page.click("#strip [aria-current=true]")
+    page.wait_for_selector(".viewer-broken", state="hidden")
+    page_ready(page)
+    assert (second != first, at_hand(page)) == (True, second)
+    page.keyboard.press("1")
+    page.wait_for_selector("#confirm")
 
 
 def test_a_decision_is_taken_back_with_one_key_for_five_seconds(
@@ -73,6 +122,12 @@ def test_a_double_click_decides_about_one_bag(scripted: Desk, page: Any) -> None
     page.wait_for_timeout(400)
     assert len(decisions.list(scripted.services.db, first)) == 1
     assert decisions.list(scripted.services.db, at_hand(page)) == []
+    page.click("#strip .divider.searching + li .tile")
+    page.wait_for_selector("#outcome")
+    page.dblclick("#found-nothing")
+    page.wait_for_selector("#strip .divider.searching", state="detached")
+    page.wait_for_timeout(400)
+    assert len(outcomes.list(scripted.services.db, first)) == 1
 
 
 def test_a_high_bag_is_cleared_by_a_second_key_with_a_reason_and_a_supervisor_sees_it(
@@ -107,10 +162,16 @@ def test_what_the_search_found_is_asked_for_where_it_was_ordered(scripted: Desk,
     page.click("#strip .divider.searching + li .tile")
     page.wait_for_function("id => xrayDesk.work.analysis_id === id", arg=first)
     page.wait_for_selector("#outcome")
+    in_form = "document.activeElement.closest('#outcome') !== null"
     page.keyboard.press("f")
     page.keyboard.type("2 knives")
+    page.keyboard.press("Escape")
+    assert not page.evaluate(in_form), "a way out of the field by keys"
+    page.keyboard.press("f")
+    page.keyboard.press("End")
     page.keyboard.press("Enter")
     page.wait_for_selector("#strip .divider.searching", state="detached")
+    page.wait_for_function(f"!({in_form})")
     (told,) = outcomes.list(scripted.services.db, first)
     assert [(item.label, item.count) for item in told.found] == [("knife", 2)]
 
@@ -134,6 +195,42 @@ def test_a_folder_goes_in_bag_by_bag_with_progress_and_its_broken_file_is_listed
     assert page.locator("#refused li").count() == 1
     assert "<b onclick=x>broken '..'.png" in page.locator("#refused li").inner_text()
     assert len(analyses.page(scripted.services.db, 50)[0]) == 7
+
+
+def test_scans_that_come_in_take_nothing_off_the_screen(scripted: Desk, page: Any, tmp_path: Path) -> None:
+    first = at_hand(page)
+    page_ready(page)
+    page.keyboard.press("3")
+    page.wait_for_function("id => xrayDesk.work.analysis_id !== id", arg=first)
+    page.click("#strip .divider.searching + li .tile")
+    page.wait_for_selector("#outcome")
+    field = page.locator("#outcome textarea, #outcome input").first
+    field.fill("2 kni")
+    more = tmp_path / "more.jpg"
+    more.write_bytes(KNIFE.read_bytes() + b"more")
+    before = page.locator("#strip .tile").count()
+    page.set_input_files("#upload input[type=file]", str(more))
+    page.wait_for_function("n => document.querySelectorAll('#strip .tile').length > n", arg=before)
+    page.wait_for_selector(".intake .progress", state="hidden")
+    assert (at_hand(page), field.input_value()) == (first, "2 kni")
+
+
+def test_scans_get_the_bag_that_was_named_when_they_were_dropped(
+    scripted: Desk, open_desk: Open, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{number}.jpg" for number in range(6)]
+    for number, file in enumerate(files):
+        file.write_bytes(KNIFE.read_bytes() + bytes([number]))
+    page = open_desk(scripted.url, "ana")
+    page.click("#scan-facts button")
+    field = page.locator("#bag-id textarea, #bag-id input")
+    for bag, some in (("bag 7", files[:4]), ("bag 8", files[4:])):
+        field.fill(bag)
+        page.set_input_files("#upload input[type=file]", [str(file) for file in some])
+    field.fill("bag 9")  # typed while the others are read
+    page.wait_for_selector(".intake .progress", state="hidden")
+    assert {len(analyses.of_bag(scripted.services.db, bag)) for bag in ("bag 7", "bag 8")} == {4, 2}
+    assert field.input_value() == "bag 9"
 
 
 def test_a_batch_is_cancelled_and_what_was_analysed_stays(scripted: Desk, open_desk: Open, tmp_path: Path) -> None:

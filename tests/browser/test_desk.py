@@ -11,6 +11,7 @@ from tests.browser.conftest import Desk, Open
 from tests.ui.scripted import ScriptedDetector
 from xray_app.settings import ASSETS
 from xray_app.store import analyses, corrections, decisions
+from xray_app.types import CorrectionIn
 
 KNIFE = ASSETS / "samples" / "knife.jpg"
 GUN = ASSETS / "samples" / "gun.jpg"
@@ -197,7 +198,7 @@ def test_the_next_bag_comes_up_after_a_decision_with_its_time(scripted: Desk, pa
     add(page, GUN)
     page.keyboard.press("k")
     page.wait_for_function("id => xrayDesk.work.analysis_id === id", arg=first)
-    page.wait_for_timeout(700)
+    page.wait_for_function("xrayDesk.looked()")
     page.keyboard.press("3")
     page.keyboard.press("3")  # twice by mistake: the next bag must not be decided unseen
     page.wait_for_function("id => xrayDesk.work.analysis_id !== id", arg=first)
@@ -211,7 +212,7 @@ def test_the_next_bag_comes_up_after_a_decision_with_its_time(scripted: Desk, pa
 
 def test_clearing_a_high_bag_asks_why(scripted: Desk, page: Any) -> None:
     analysis_id = page.evaluate("xrayDesk.work.analysis_id")
-    page.wait_for_timeout(700)
+    page.wait_for_function("xrayDesk.looked()")
     page.keyboard.press("1")
     page.wait_for_selector("#clear-anyway")
     page.wait_for_function("document.activeElement.closest('#decision-note') !== null")
@@ -241,8 +242,6 @@ def test_a_reload_loses_neither_the_queue_nor_unsaved_edits(page: Any) -> None:
 def test_two_people_at_one_scan(scripted: Desk, page: Any, open_desk: Open) -> None:
     analysis_id = page.evaluate("xrayDesk.work.analysis_id")
     draw(page, "gun", (0.55, 0.6), (0.75, 0.8))
-    from xray_app.types import CorrectionIn
-
     services = scripted.services
     corrections.add(
         services.db, analysis_id, CorrectionIn(items=(), boxes=()), "ben", services.taxonomy, review_required=False
@@ -254,6 +253,22 @@ def test_two_people_at_one_scan(scripted: Desk, page: Any, open_desk: Open) -> N
     page.click("#keep-mine")
     page.wait_for_function("xrayDesk.work.base_revision === 2")
     assert [one.author for one in corrections.list(services.db, analysis_id)] == ["ben", "ana"]
+
+
+def test_edits_are_not_lost_when_somebody_else_saved_meanwhile(scripted: Desk, page: Any) -> None:
+    analysis_id, services = page.evaluate("xrayDesk.work.analysis_id"), scripted.services
+    draw(page, "gun", (0.55, 0.6), (0.75, 0.8))
+    theirs = CorrectionIn(items=(), boxes=())
+    corrections.add(services.db, analysis_id, theirs, "ben", services.taxonomy, review_required=False)
+    page.click("#strip .tile")
+    page.wait_for_selector("#desk-hint")
+    assert "Revision 1 was saved" in page.locator("#desk-hint").inner_text()
+    assert boxes(page)[-1]["label"] == "gun"
+    page.keyboard.press("s")
+    page.wait_for_selector(".conflict")
+    page.click("#take-theirs")
+    page.wait_for_function("xrayDesk.work.base_revision === 1")
+    assert (boxes(page), page.evaluate("xrayDesk.dirty()")) == ([], False)
 
 
 def test_hostile_names_and_words_stay_words(scripted: Desk, open_desk: Open, tmp_path: Path) -> None:

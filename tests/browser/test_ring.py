@@ -72,7 +72,7 @@ def test_the_ring_turns_in_a_browser(real: Desk, open_desk: Open, scans: list[Pa
         picture(page, f"3-corrected-{number}")
         page.keyboard.press("s")
         page.wait_for_function("xrayDesk.work.base_revision === 1")
-        page.wait_for_timeout(700)  # a decision sooner than that is taken for a slip
+        page.wait_for_function("xrayDesk.looked()")  # a decision sooner than that is taken for a slip
         page.keyboard.press("3")
         page.wait_for_function(
             "id => document.querySelector(`#strip [data-analysis='${id}'].done`) !== null", arg=analysis_id

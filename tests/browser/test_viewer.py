@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from tests.browser.conftest import Desk, Open
-from tests.browser.test_desk import KNIFE, add, at, boxes
+from tests.browser.test_desk import KNIFE, add, at, boxes, draw
 from xray_app.store import corrections
 
 
@@ -110,6 +110,48 @@ def test_the_slider_hides_boxes_but_never_from_a_save(scripted: Desk, page: Any)
     page.locator(".threshold input").fill("0")
     press(page, "s")
     page.wait_for_function("xrayDesk.work.base_revision === 1")
+
+
+def test_edits_after_a_save_and_during_one_stay(scripted: Desk, page: Any) -> None:
+    draw(page, "gun", (0.55, 0.6), (0.75, 0.8))
+    held: list[Any] = []
+    page.route("**/gradio_api/queue/join*", lambda route: held.append(route))
+    press(page, "s")
+    draw(page, "axe", (0.8, 0.1), (0.95, 0.3))  # before the answer comes
+    for route in held:
+        route.continue_()
+    page.unroute("**/gradio_api/queue/join*")
+    page.wait_for_function("xrayDesk.work.base_revision === 1")
+    assert [box["label"] for box in boxes(page)][-2:] == ["gun", "axe"]
+    (saved,) = corrections.list(scripted.services.db, page.evaluate("xrayDesk.work.analysis_id"))
+    assert "axe" not in [box.label for box in saved.boxes]
+    assert boxes(page)[-2]["id"] == saved.boxes[-1].id, "the saved box is not drawn twice"
+    page.get_by_role("tab", name="Search").click()
+    page.wait_for_selector("#find-status")
+    page.get_by_role("tab", name="Analyse").click()
+    page.wait_for_timeout(300)
+    assert boxes(page)[-1]["label"] == "axe"
+    press(page, "s")
+    page.wait_for_function("xrayDesk.work.base_revision === 2")
+    assert not page.evaluate("xrayDesk.dirty()")
+    page.get_by_role("tab", name="Search").click()
+    page.get_by_role("tab", name="Analyse").click()
+    page.wait_for_timeout(300)
+    assert not page.evaluate("xrayDesk.dirty()"), "what is saved does not come back as unsaved"
+
+
+def test_a_button_held_by_the_keyboard_stays_held_and_keeps_its_space(page: Any) -> None:
+    count = "xrayDesk.work.items.find(item => item.label === 'knife')?.count"
+    page.mouse.move(*at(page, 0.5, 0.5))
+    press(page, "Tab")
+    page.focus("#items tr[data-label=knife] button[title='one knife more']")
+    press(page, "Enter", "Space", "Space")  # the mouse rests over the picture
+    assert page.evaluate(count) == 4
+    page.focus("#items tr[data-label=knife] button[title='remove knife']")
+    press(page, "Enter")
+    assert page.evaluate(count) is None
+    assert page.evaluate("document.activeElement.title").startswith("remove "), "the row that took its place"
+    press(page, "Escape")
 
 
 def test_wheel_and_keys_zoom_and_move(page: Any) -> None:

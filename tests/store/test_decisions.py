@@ -49,6 +49,17 @@ def test_only_ones_own_decision_of_a_moment_ago_is_taken_back(db: Database, stor
     decisions.withdraw(db, [mine.id], "anna", now=mine.created_at + timedelta(seconds=5))
 
 
+def test_no_decision_about_a_bag_overrules_one_its_author_has_not_seen(db: Database, stored: MakeAnalysis) -> None:
+    analysis = stored()
+    theirs = decisions.add(db, analysis.id, "SEARCH", None, None, "ben")
+    with pytest.raises(Conflict, match="ben has decided SEARCH") as refused:
+        decisions.add_for_bag(db, analysis.id, "CLEAR", 3.0, None, "anna", seen=["another"])
+    assert refused.value.details == {"decision": theirs.id}
+    assert decisions.list(db, analysis.id) == [theirs]
+    decisions.add_for_bag(db, analysis.id, "REVIEW", 3.0, None, "anna", seen=[theirs.id])
+    decisions.add_for_bag(db, analysis.id, "SEARCH", 3.0, None, "anna", seen=[theirs.id])  # one's own is no surprise
+
+
 def test_marks_are_never_removed(db: Database, stored: MakeAnalysis) -> None:
     decision = decisions.add(db, stored().id, "REVIEW", None, None, "anna")
     decisions.withdraw(db, [decision.id], "anna")

@@ -6,17 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import numpy as np
 import pytest
 
-from tests.test_dicom import make, ramp
 from tests.ui.scripted import ScriptedDetector, ScriptedVlm
 from xray_app.api.services import Services
 from xray_app.auth import Identity
-from xray_app.errors import BadInput, Busy, Conflict, Forbidden, NotFound, UnknownLabel
-from xray_app.scan import Scan
+from xray_app.errors import BadInput, Conflict, Forbidden, NotFound, UnknownLabel
 from xray_app.store import analyses, corrections, decisions, outcomes
-from xray_app.types import Analysis, Role
+from xray_app.types import Role
 from xray_app.ui.analyse import AnalyseTab
 from xray_app.ui.guard import Guard
 from xray_app.ui.outcome import found_items
@@ -30,12 +27,13 @@ def tab(services: Services) -> AnalyseTab:
         return AnalyseTab(Guard(services))
 
 
-def add(tab: AnalyseTab, who: Identity, *paths: str, bag: str | None = None, work: Any = None) -> dict[Any, Any]:
-    """Adds scans; all values the page got, the last of each."""
+def add(tab: AnalyseTab, who: Identity, *paths: str, bag: str | None = None) -> dict[Any, Any]:
+    """Adds scans where nothing is open; all values the page got, the last of each."""
     page: dict[Any, Any] = {}
-    for step in tab.add_scans(who, list(paths), " lane 3 ", bag, None, work):
+    for step in tab.add_scans(who, list(paths), {"scanner": " lane 3 ", "bag": bag}):
         page |= step
-    return page
+    offered = page.get(tab.strip, {}).get("offer")
+    return page | tab.open(who, {"current": offered}) if offered else page
 
 
 @pytest.fixture
@@ -58,66 +56,6 @@ def test_several_scans_are_analysed_shown_and_stored_and_the_uploads_are_gone(
     assert 'data-level="HIGH"' in page[tab.banner]
     assert page[tab.upload] is None
     assert not any(Path(path).exists() for path in paths)
-
-
-def test_a_broken_file_is_named_and_the_rest_go_on(
-    tab: AnalyseTab, analyst: Identity, services: Services, upload: Any
-) -> None:
-    page = add(tab, analyst, upload("<b>.zip", b"PK\x03\x04 nothing"), upload("good.png"))
-    (refused,) = page[tab.intake]["refused"]
-    assert refused["name"] == "<b>.zip"
-    assert refused["reason"]
-    assert page[tab.viewer]["scan"]["filename"] == "good.png"
-    assert len(analyses.page(services.db, 10)[0]) == 1
-
-
-def test_files_sent_again_after_a_silence_are_not_analysed_twice(
-    tab: AnalyseTab, analyst: Identity, services: Services, upload: Any
-) -> None:
-    def send(*shades: int, resent: bool = True) -> None:
-        files = [upload("bag.png", shade=shade) for shade in shades]
-        list(tab.add_scans(analyst, files, None, None, None, None, {"resent": resent}))
-
-    send(200, resent=False)
-    send(200, 90)  # the first had come in before the desk fell silent
-    assert len(analyses.page(services.db, 10)[0]) == 2
-    add(tab, Identity("ben", Role.ANALYST), upload("bag.png", shade=20))
-    send(20)  # what somebody else sent is theirs
-    send(90, resent=False)  # and who adds a scan anew has it analysed anew
-    assert len(analyses.page(services.db, 10)[0]) == 5
-
-
-def test_of_a_file_of_two_views_none_waits_without_the_other(
-    tab: AnalyseTab, analyst: Identity, services: Services, upload: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    views = upload("bag.dcs", make(np.stack([ramp(1000), ramp(1000)[:, ::-1]])))
-    plain, calls = services.analyser.analyse, iter((0, 1))
-
-    def busy(scan: Scan) -> Analysis:
-        if next(calls):
-            raise Busy("64 scans wait already.")
-        return plain(scan)
-
-    monkeypatch.setattr(services.analyser, "analyse", busy)
-    page = add(tab, analyst, views)
-    assert [one["name"] for one in page[tab.intake]["refused"]] == ["bag.dcs"]
-    assert analyses.page(services.db, 10)[0] == []
-
-
-def test_a_path_outside_the_upload_folder_is_refused(tab: AnalyseTab, analyst: Identity, tmp_path: Path) -> None:
-    secret = tmp_path / "secret.png"
-    secret.write_bytes(b"x")
-    with pytest.raises(BadInput):
-        add(tab, analyst, str(secret))
-    assert secret.exists()
-
-
-def test_the_upload_folder_itself_is_no_upload(tab: AnalyseTab, analyst: Identity, upload: Any) -> None:
-    other = Path(upload("another person's.png"))
-    for path in (other.parent.parent, other.parent):
-        with pytest.raises(BadInput):
-            add(tab, analyst, str(path))
-    assert other.exists()
 
 
 def test_the_queue_is_ones_own_with_what_waits_first(tab: AnalyseTab, analyst: Identity, upload: Any) -> None:
@@ -179,12 +117,26 @@ def test_a_bag_with_a_high_view_is_not_cleared_by_its_low_view(
 
 
 def test_new_scans_do_not_push_away_the_one_at_hand(tab: AnalyseTab, analyst: Identity, work: Any, upload: Any) -> None:
-    page = add(tab, analyst, upload("next.png", shade=3), work=work)
-    assert tab.viewer not in page
-    assert page[tab.strip]["keep_current"] is True
-    tab.verdict.deciding("SEARCH")(analyst, work, None)
-    page = add(tab, analyst, upload("third.png", shade=4), work=work)
-    assert page[tab.viewer]["scan"]["filename"] == "third.png"
+    """Nor words typed about one that is decided: the page opens what comes in only where nothing is open."""
+    steps = list(tab.add_scans(analyst, [upload("2.png", shade=3), upload("3.png", shade=4)], None))
+    assert {part for step in steps for part in step} == {tab.strip, tab.upload, tab.intake}
+    queued = [step[tab.strip] for step in steps if tab.strip in step]
+    assert [(one["keep_current"], one["current"]) for one in queued] == [(True, None)] * 2
+    assert {one["offer"] for one in queued} == {queued[-1]["items"][1]["id"]}
+
+
+def test_somebody_elses_newer_decision_is_shown_before_it_is_overruled(
+    tab: AnalyseTab, analyst: Identity, services: Services, work: Any, said: list[str]
+) -> None:
+    theirs = decisions.add(services.db, work["analysis_id"], "SEARCH", 2.0, None, "<ben>")
+    page = tab.verdict.deciding("REVIEW")(analyst, work, "typed")
+    assert [one.author for one in decisions.list(services.db, work["analysis_id"])] == ["<ben>"]
+    assert "&lt;ben&gt; decided SEARCH at" in said[-1]
+    assert "SEARCH" in page[tab.banner]
+    assert tab.verdict.note not in page, "what was typed stays"
+    assert page[tab.viewer]["decided"] == theirs.id
+    tab.verdict.deciding("REVIEW")(analyst, page[tab.viewer], "typed")
+    assert [one.decision for one in decisions.standing(services.db, work["analysis_id"])] == ["SEARCH", "REVIEW"]
 
 
 def test_unsaved_edits_stay_on_the_screen_after_a_decision(tab: AnalyseTab, analyst: Identity, work: Any) -> None:
@@ -390,6 +342,10 @@ def test_views_of_a_bag_share_a_tile_and_a_decision(
     assert other["boxes"]
     page = tab.open_view(analyst, work | {"open_view": other["analysis_id"]})
     assert page[tab.viewer]["analysis_id"] == other["analysis_id"]
+    assert not {tab.verdict.note, tab.verdict.confirm} & page.keys(), "what was typed about the bag stays"
+    elsewhere = add(tab, analyst, upload("of another bag.png", shade=70))[tab.viewer]
+    page = tab.open_view(analyst, elsewhere | {"open_view": other["analysis_id"]})
+    assert page[tab.verdict.note] == ""
     page = tab.verdict.deciding("SEARCH")(analyst, work | {"seconds": 3.0}, None)
     assert "all views" in page[tab.verdict.said]
     for one, seconds in ((work["analysis_id"], 3.0), (other["analysis_id"], None)):

@@ -100,7 +100,7 @@ def test_of_500_files_one_broken_is_listed_and_499_are_analysed(
         paths[-1].write_bytes(content)
     refused: list[Any] = []
     for start in range(0, 500, 8):
-        for page in analyse.add_scans(ana, [str(path) for path in paths[start : start + 8]], None, None, None, None):
+        for page in analyse.add_scans(ana, [str(path) for path in paths[start : start + 8]], None):
             refused += (page.get(analyse.intake) or {}).get("refused", [])
     assert [one["name"] for one in refused] == ["250.png"]
     assert refused[0]["reason"]

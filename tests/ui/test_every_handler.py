@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +91,11 @@ def test_every_event_runs_for_its_role_and_no_lower_one(served: Served, services
             assert FAULT not in said, handler.__name__
         if role is not Role.ADMIN:
             assert audit.newest(services.db) == before, f"{role} has changed something"
+
+
+def test_no_id_stands_for_two_parts_of_the_page(served: Served) -> None:
+    ids = Counter(id for block in served.page.blocks.values() if (id := getattr(block, "elem_id", None)))
+    assert [id for id, n in ids.items() if n > 1] == []
 
 
 def test_no_component_offers_a_function_of_its_own(served: Served) -> None:

@@ -43,16 +43,16 @@ def test_it_counts_before_it_downloads(
 ) -> None:
     assert "No scan fits" in tab.count(ANNOTATOR, *CHOSEN)
     with pytest.raises(BadInput, match="nothing to export"):
-        tab.start_export(ANNOTATOR, *CHOSEN)
+        tab.start_export(ANNOTATOR, None, *CHOSEN)
     corrected(services, stored, taxonomy)
     stored(2)
     assert "<b>1</b> corrected" in tab.count(ANNOTATOR, *CHOSEN)
     assert "<b>1</b> predictions" in tab.count(ANNOTATOR, *CHOSEN[:6], True)
-    started = tab.start_export(ANNOTATOR, "coco", "2020-01-02", None, "gun", "HIGH", " bob ", True)
+    started = tab.start_export(ANNOTATOR, None, "coco", "2020-01-02", None, "gun", "HIGH", " bob ", True)
     address = urlsplit(started[tab.address])
     asked = {name: values[0] for name, values in parse_qs(address.query).items()}
     assert address.path == "../v1/export"
-    assert asked.pop("job") == started[tab.job]
+    assert asked.pop("job") == started[tab.exported]
     assert asked == {"format": "coco", "since": "2020-01-02", "label": "gun", "risk": "HIGH", "analyst": "bob", "corrected": "false"}  # fmt: skip  # noqa: E501
 
 
@@ -73,7 +73,7 @@ def uploaded(path: Path) -> str:
 
 def finished(tab: ExchangeTab, who: Identity, job: Any) -> dict[Any, Any]:
     for _ in range(600):
-        shown = tab.show(who, job)
+        shown = tab.show(who, None, job)
         if not shown[tab.timer]["active"]:
             return shown
         time.sleep(0.1)
@@ -86,31 +86,47 @@ def test_an_import_runs_behind_the_page_and_says_what_it_left_out(
     files = {f"b{n}": (png(n, 64, 64), "0 0.5 0.5 0.5 0.5\n") for n in range(3)}
     files["<b>bad</b>".replace("/", "-")] = (b"no picture", "")
     path = uploaded(zipped(yolo(tmp_path / "set", files)))
-    job = tab.start_import(admin, path, False)[tab.job]
+    job = tab.start_import(admin, None, path, False)[tab.imported]
     said = finished(tab, admin, job)[tab.import_status]
     assert "3 corrections added" in said
     assert "Left out (1)" in said
     assert "<b>bad" not in said
-    assert "<b>3</b> corrected" in tab.tick(admin, job, *CHOSEN)[tab.found]
+    assert "<b>3</b> corrected" in tab.tick(admin, None, job, *CHOSEN)[tab.found]
     assert {one.author for _, one in corrections.accepted(services.db)} == {"root"}
     assert not Path(path).exists()
-    assert tab.show(ANNOTATOR, job)[tab.import_status] == ""  # somebody else's
+    assert tab.show(ANNOTATOR, None, job)[tab.import_status] == ""  # somebody else's
 
 
 def test_a_file_that_is_no_data_set_fails_in_words(tab: ExchangeTab, admin: Identity, tmp_path: Path) -> None:
     (tmp_path / "fake.zip").write_bytes(b"PK\x03\x04nothing")
-    job = tab.start_import(admin, uploaded(tmp_path / "fake.zip"), False)[tab.job]
+    job = tab.start_import(admin, None, uploaded(tmp_path / "fake.zip"), False)[tab.imported]
     assert "not a ZIP file" in finished(tab, admin, job)[tab.import_status]
     with pytest.raises(BadInput, match="not uploaded here"):
-        tab.start_import(admin, "/etc/passwd", False)
+        tab.start_import(admin, None, "/etc/passwd", False)
     with pytest.raises(BadInput, match="Choose a ZIP"):
-        tab.start_import(admin, {"path": "x"}, False)
+        tab.start_import(admin, None, {"path": "x"}, False)
 
 
 def test_one_import_at_a_time(tab: ExchangeTab, services: Services, admin: Identity, tmp_path: Path) -> None:
     services.jobs.start("import", "other")
     (tmp_path / "set.zip").write_bytes(b"")
     with pytest.raises(Conflict, match="other is importing"):
-        tab.start_import(admin, uploaded(tmp_path / "set.zip"), False)
+        tab.start_import(admin, None, uploaded(tmp_path / "set.zip"), False)
     with pytest.raises(BadInput, match="nothing to stop"):
-        tab.stop(admin, "forged")
+        tab.stop_import(admin, None, "forged")
+
+
+def test_a_page_that_was_loaded_again_takes_up_what_is_at_work(
+    tab: ExchangeTab, services: Services, admin: Identity
+) -> None:
+    theirs, mine = services.jobs.start("import", "other"), services.jobs.start("import", admin.username)
+    theirs.progress.done, mine.progress.done, mine.progress.total = 3, 7, 40
+    page = tab.open(admin, None, None, *CHOSEN)
+    assert (page[tab.exported], page[tab.imported]) == (None, mine.id)
+    assert "Importing 7 of 40" in page[tab.import_status]
+    assert (page[tab.timer]["active"], page[tab.import_stop]["visible"]) == (True, True)
+    page = tab.show(admin, services.jobs.start("export", "root").id, mine.id)
+    assert page[tab.import_stop]["visible"], "an export does not hide the import"
+    tab.stop_import(admin, None, mine.id)
+    assert mine.progress.stop.is_set()
+    assert not theirs.progress.stop.is_set()

@@ -180,7 +180,9 @@ def test_nobody_judges_what_is_no_longer_the_newest(tab: ReviewTab, services: Se
     analysis = stored()
     correct(services, analysis, "ana", KNIFE, knife=1)
     seen = tab.look_again(BEN, None)[tab.seen]
+    assert tab.comment not in tab.look_again(BEN, seen), "a comment being typed about it stays"
     correct(services, analysis, "nora", KNIFE, GUN, base=1, knife=1, gun=1)
+    assert tab.look_again(BEN, seen)[tab.comment] == ""
     with pytest.raises(Conflict, match="nora has saved revision 2"):
         tab.judging("accepted")(BEN, seen, None)
     assert [one.status for one in corrections.list(services.db, analysis.id)] == ["pending", "pending"]

@@ -153,7 +153,26 @@ def test_progress_and_loss_come_from_the_runs_own_files(tab: TrainTab, admin: Id
     assert "40 %" in page[tab.status]
     assert page[tab.curve]["value"].to_dict("list") == {"step": [1.0, 2.0], "loss": [2.0, 1.5]}
     assert page[tab.cancel]["visible"] is True
-    assert tab.curve not in tab.refresh(admin, None, page[tab.curve_seen]), "an unchanged curve is not drawn again"
+    assert tab.curve not in tab.refresh(admin, None, page[tab.seen]), "an unchanged curve is not drawn again"
+
+
+def test_a_tick_sends_what_a_run_changes_and_everything_at_its_end(
+    tab: TrainTab, admin: Identity, services: Services, registered: Any
+) -> None:
+    run = begun(services)
+    registered(True)
+    opened = tab.open(admin, None, None)
+    runs.heartbeat(services.db, run.id, 0.4, 60)
+    page = tab.tick(admin, None, opened[tab.seen])
+    assert "40 %" in page[tab.status]
+    assert not {tab.counts, tab.adapter, tab.comparison, tab.timer} & page.keys()
+    fresh = registered(True)
+    page = tab.tick(admin, None, page[tab.seen])
+    assert fresh.id in [id for _, id in page[tab.adapter]["choices"]]
+    runs.finish(services.db, run.id, "failed", error="killed")
+    page = tab.tick(admin, None, page[tab.seen])
+    assert page[tab.timer]["active"] is False
+    assert tab.counts in page
 
 
 def test_a_run_is_cancelled_and_its_end_is_shown(tab: TrainTab, admin: Identity, services: Services) -> None:

@@ -48,7 +48,8 @@ class Jobs:
             job = self._jobs.get(id) if isinstance(id, str) else None
         return job if job is not None and job.who == who else None
 
-    def at_work(self, kind: JobKind) -> Job | None:
-        """A job of this kind that has not ended, whoever's."""
+    def at_work(self, kind: JobKind, who: str | None = None) -> Job | None:
+        """A job of this kind that has not ended: this user's, or with None whoever's."""
         with self._lock:
-            return next((one for one in self._jobs.values() if one.kind == kind and not one.progress.ended), None)
+            of_kind = [one for one in self._jobs.values() if one.kind == kind and not one.progress.ended]
+        return next((one for one in of_kind if who in (None, one.who)), None)

@@ -59,19 +59,32 @@ def add(
 
 
 def add_for_bag(
-    db: Database, analysis_id: str, decision: Action, seconds: float | None, note: str | None, author: str
+    db: Database,
+    analysis_id: str,
+    decision: Action,
+    seconds: float | None,
+    note: str | None,
+    author: str,
+    *,
+    seen: Sequence[str] | None = None,
 ) -> builtins.list[Decision]:
     """Append a decision about a bag: every view by its newest analysis, and what else waits of it; all or none.
 
     Args: as `add`; the seconds are kept with the view that was at hand, which comes first in the answer.
+        seen: ids of other people's decisions about this view that the author knows of; None: whatever there are.
 
-    Raises: as `add`.
+    Raises: as `add`; and Conflict where somebody else's newest decision is not among those seen, with its id as the
+        detail `decision`.
     """
     with db.write() as session:
         row = session.get(AnalysisRow, analysis_id)
         if row is None:
             raise NotFound("There is no analysis with this id.")
         knew = vigilance.answer(session, row.bag_id)
+        theirs = _newest_of_others(session, analysis_id, author)
+        if seen is not None and theirs is not None and theirs.id not in seen:
+            words = f"{theirs.author} has decided {theirs.decision} meanwhile."
+            raise Conflict(words, details={"decision": theirs.id})
         views = _views(session, row.bag_id)
         newest = [view for view in views if view.scan_id != row.scan_id]
         decided = select(DecisionRow.id).where(DecisionRow.analysis_id == AnalysisRow.id, not_withdrawn()).exists()
@@ -162,6 +175,15 @@ def standing(db: Database, analysis_id: str) -> builtins.list[Decision]:
         NotFound: no analysis has this id.
     """
     return [one for one in list(db, analysis_id) if one.withdrawn_at is None]
+
+
+def _newest_of_others(session: Session, analysis_id: str, author: str) -> DecisionRow | None:
+    return session.scalars(
+        select(DecisionRow)
+        .where(DecisionRow.analysis_id == analysis_id, DecisionRow.author != author, not_withdrawn())
+        .order_by(DecisionRow.created_at.desc(), DecisionRow.id.desc())
+        .limit(1)
+    ).first()
 
 
 def _append(

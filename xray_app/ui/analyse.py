@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from xray_app.auth import Identity
-from xray_app.errors import BadInput, BadScan, DeskError, NotFound, ScanTooLarge
+from xray_app.errors import BadInput, BadScan, DeskError, ScanTooLarge
 from xray_app.look import look_of
 from xray_app.scan import Scan, read_scans
 from xray_app.store import analyses, corrections, decisions, outcomes, recent, vigilance
@@ -23,19 +24,25 @@ from xray_app.ui.guard import Guard
 from xray_app.ui.outcome import OutcomeForm
 from xray_app.ui.queue_tiles import tiles
 from xray_app.ui.verdict import Verdict
-from xray_app.ui.viewer import HERE, items_table, viewer, work_of
+from xray_app.ui.viewer import HERE, analysis_id_of, items_table, viewer, work_of
 from xray_app.ui.vigilance import Answered, hidden_work, true_work
+
+log = logging.getLogger(__name__)
 
 SHIFT = timedelta(hours=12)
 """How far back the queue goes: a working shift."""
 
 RESENT_WITHIN = timedelta(minutes=30)
 MAX_NAME = 200
+FAULT = "a fault in the desk, which has been logged"
+TOLD = {"scanner_id": "scanner", "bag_id": "bag", "view": "view"}
+"""What the page says of dropped files, by the name of the scan's fact."""
+
 STRIP = '<div class="strip"><ol></ol><p class="strip-empty">Scans you add appear here.</p></div>'
 # The page hands over a few files at a time and waits for this before the next few.
 NEXT_FILES = "() => xrayDesk.tell('intake-done')"
-# Files that were on their way when the desk fell silent, and are sent once more.
-IF_RESENT = "(...values) => [...values.slice(0, -1), {resent: xrayDesk.resent === true}]"
+# What the page knows of the files on their way: the bag they were dropped under, and whether they are sent once more.
+AS_DROPPED = "(files) => [files, xrayDesk.sending]"
 
 
 class AnalyseTab:
@@ -65,8 +72,7 @@ class AnalyseTab:
         ]  # fmt: skip
         added = guard.on(
             self.upload.upload, Role.ANALYST, self.add_scans,
-            [self.upload, self.scanner, self.bag, self.view, self.viewer, self.intake],
-            [self.upload, self.intake, *everything], js=IF_RESENT,
+            [self.upload, self.intake], [self.upload, self.intake, self.strip], js=AS_DROPPED,
         )  # fmt: skip
         added.then(None, js=NEXT_FILES)
         guard.on(self.strip.select, Role.ANALYST, self.open, self.strip, everything)
@@ -86,11 +92,12 @@ class AnalyseTab:
                 max_mb=self.services.settings.max_upload_mb,
             )
             self.upload = gr.File(file_count="multiple", show_label=False, elem_id="upload", container=False)
+            # Read by the page when scans are dropped: what is typed later is about the next ones.
             with gr.Accordion("Scan details", open=False, elem_id="scan-facts"):
                 plain: dict[str, Any] = {"show_label": False, "container": False, "max_length": MAX_NAME}
-                self.scanner = gr.Textbox(placeholder="scanner", elem_id="scanner-id", **plain)
-                self.bag = gr.Textbox(placeholder="bag (same for all views)", elem_id="bag-id", **plain)
-                self.view = gr.Textbox(placeholder="view, e.g. top", elem_id="view-name", **plain)
+                gr.Textbox(placeholder="scanner", elem_id="scanner-id", **plain)
+                gr.Textbox(placeholder="bag (same for all views)", elem_id="bag-id", **plain)
+                gr.Textbox(placeholder="view, e.g. top", elem_id="view-name", **plain)
             self.strip = gr.HTML(
                 value=None,
                 html_template=STRIP,
@@ -140,6 +147,8 @@ class AnalyseTab:
                 self.viewer: true_work(analysis, sight.test.truth, taxonomy, who.username),
                 self.banner: vigilance_panels.result_banner(sight.test, standing),
             }
+        theirs = [one.id for one in standing if one.author != who.username]
+        page[self.viewer] |= {"decided": theirs[-1] if theirs else None}  # nothing newer is overruled unseen
         return page
 
     def _views(self, analysis: Analysis) -> list[Analysis]:
@@ -174,31 +183,28 @@ class AnalyseTab:
         chosen = work.get("open_view") if isinstance(work, Mapping) else None
         if not isinstance(chosen, str):
             raise BadInput("Choose a view of this bag.")
-        return self.show(who, chosen)
+        page = self.show(who, chosen)
+        of_bags = {analyses.get_hidden(self.services.db, id).scan.bag_id for id in (analysis_id_of(work), chosen)}
+        if len(of_bags) == 1:  # the note, and the question whether to clear it, are about the bag
+            for part in (self.verdict.note, self.verdict.confirm):
+                del page[part]
+        return page
 
     # --- scans in -----------------------------------------------------------------------------------------
 
-    def add_scans(
-        self,
-        who: Identity,
-        paths: Sequence[str] | None,
-        scanner: str | None,
-        bag: str | None,
-        view: str | None,
-        work: Any,
-        intake: Any = None,
-    ) -> Iterator[dict[Any, Any]]:
+    def add_scans(self, who: Identity, paths: Sequence[str] | None, sending: Any) -> Iterator[dict[Any, Any]]:
         """Analyses uploaded files one by one and reports what could not be read.
 
-        Shows the first, unless somebody is at work on a scan that waits for their decision. Of files that
-        are sent again, those that came in the first time are not analysed anew.
+        The first is offered to the page, which opens it where nothing is open: only the page knows by then what
+        the person has opened. Of files that are sent again, those that came in the first time are not analysed anew.
         """
-        told = {"scanner_id": _name(scanner), "bag_id": _name(bag), "view": _name(view)}
-        resent = isinstance(intake, Mapping) and intake.get("resent") is True
+        dropped = sending if isinstance(sending, Mapping) else {}
+        resent = dropped.get("resent") is True
         refused: list[dict[str, Any]] = []
-        opened = self._at_work(work)
+        first: str | None = None
         files = [_uploaded(path) for path in paths or []]
         try:
+            told = {field: _name(dropped.get(name)) for field, name in TOLD.items()}
             for index, file in enumerate(files):
                 try:
                     analysis, scan = self._analyse(who, file, told, resent)
@@ -206,26 +212,25 @@ class AnalyseTab:
                     # Gradio has taken signs out of the name; the page knows the file by its place.
                     refused.append({"index": index, "name": file.name, "reason": error.message})
                     continue
-                if opened:
-                    # By now the person may have opened another; the script in the page keeps their choice.
-                    yield {self.strip: self.queue(who, None) | {"keep_current": True}}
-                else:
-                    opened = True
-                    yield self.show(who, analysis.id)
-                if self.services.test_images.maybe(scan, who.username):
-                    yield {self.strip: self.queue(who, None) | {"keep_current": True}}
+                except Exception:
+                    log.exception("a scan could not be analysed")
+                    refused.append({"index": index, "name": file.name, "reason": FAULT})
+                    continue
+                first = first or analysis.id  # with every value: the page may miss one that another follows at once
+                offer = {"keep_current": True, "offer": first}
+                yield {self.strip: self.queue(who, None) | offer}
+                if self._test_image(scan, who):
+                    yield {self.strip: self.queue(who, None) | offer}
         finally:
             for file in files:
                 _discard(file)
         yield {self.upload: None, self.intake: {"token": uuid4().hex, "refused": refused}}
 
-    def _at_work(self, work: Any) -> bool:
-        shown = work.get("analysis_id") if isinstance(work, Mapping) else None
-        if not isinstance(shown, str):
-            return False
+    def _test_image(self, scan: Scan, who: Identity) -> bool:
         try:
-            return not decisions.standing(self.services.db, shown)
-        except NotFound:
+            return self.services.test_images.maybe(scan, who.username) is not None
+        except Exception:
+            log.exception("no test image could be made")
             return False
 
     def _analyse(
@@ -263,7 +268,14 @@ class AnalyseTab:
         return None
 
 
-def _name(text: str | None) -> str | None:
+def _name(text: Any) -> str | None:
+    """A name as it is kept.
+
+    Raises:
+        BadInput: it is no text.
+    """
+    if not isinstance(text, str | None):
+        raise BadInput("A scanner, a bag and a view are named by words.")
     return (text or "").strip()[:MAX_NAME] or None
 
 

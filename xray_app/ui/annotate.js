@@ -12,7 +12,7 @@
   const openSkips = open => { const panel = document.querySelector("#annotate-skips"); if (panel) panel.classList.toggle("open", open); };
   const skip = number => ({ run: () => { if (skipping()) press(`annotate-skip-${number}`)(); } });
   // A second press meant for the scan before must not save the one that has just come up.
-  const unhurried = id => () => { if (desk.work && desk.seconds() >= 0.6) press(id)(); };
+  const unhurried = id => () => { if (desk.work && desk.looked()) press(id)(); };
   desk.places.unshift({ name: "Annotate", here, keys: {
     "t": { run: press("annotate-next"), help: "take the next scan" },
     "y": { run: unhurried("annotate-right"), help: "the prediction is right" },

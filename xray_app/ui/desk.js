@@ -3,7 +3,7 @@
 (() => {
   "use strict";
   const listeners = new Set();
-  let past = [], future = [], saved = null, shownAt = 0;
+  let past = [], future = [], saved = null, shownAt = null;
   const desk = (window.xrayDesk = {
     work: null,       // {analysis_id, base_revision, boxes, items, ...}: what the server sent, plus the edits
     loadedBoxLabels: new Set(),
@@ -11,6 +11,7 @@
     hovered: null,    // label, or id of one box, lit in both the picture and the items table
     chosen: null,     // label of the chosen box
     threshold: 0,     // confidence below which the models' boxes are not shown
+    picture: null,    // of the work: "loading", "loaded" or "broken"
     places: [],       // where keys hold: {name, here, keys: key -> {run, help, group}}; the first that is here wins
     actions: {},      // the keys of Analyse
     shared: {},       // the keys of every tab with a picture, beside the viewer's own
@@ -30,15 +31,25 @@
     load(value, owner) {
       past = []; future = [];
       desk.owner = owner || desk.owner;
-      if (!value || !value.analysis_id) { desk.work = null; saved = null; desk.tell("load"); return; }
-      if (!desk.work || desk.work.analysis_id !== value.analysis_id || value.answered) shownAt = performance.now();
+      if (!value || !value.analysis_id) { desk.work = desk.picture = saved = shownAt = null; desk.tell("load"); return; }
+      if (!desk.work || desk.work.analysis_id !== value.analysis_id || value.answered) shownAt = null;
       saved = JSON.stringify([value.boxes, value.items]);
       desk.loadedBoxLabels = new Set(value.boxes.map(box => box.label));
       desk.work = JSON.parse(JSON.stringify(value));  // the value may be a framework proxy, which structuredClone refuses
-      if (value.discard_draft) sessionStorage.removeItem(draftKey(value));
-      const draft = readDraft(value) || value.draft;
+      const kept = readDraft(value), draft = kept || value.draft;
       if (draft) { past.push(snapshot()); desk.work.boxes = draft.boxes; desk.work.items = draft.items; }
+      if (kept && !kept.rebased && kept.base_revision < value.base_revision) {
+        desk.work.base_revision = kept.base_revision;  // the server settles it when they are saved
+        desk.say(`Revision ${value.base_revision} was saved since you began your edits. They are shown and not saved; Save lets you choose.`);
+      }
+      if (kept && kept.rebased) { forgetDraft(value); writeDraft(); }
       desk.tell("load");
+    },
+
+    /** How the picture of the work is: a scan is looked at from the moment its own picture is there, or will not come. */
+    pictureIs(state) {
+      desk.picture = state;
+      if (state !== "loading") shownAt ??= performance.now();
     },
 
     /** One step of editing: `change(work)` mutates boxes or items; it can be undone. */
@@ -68,7 +79,10 @@
     undo() { step(past, future); },
     redo() { step(future, past); },
     dirty() { return Boolean(desk.work) && snapshot() !== saved; },
-    seconds() { return shownAt ? Math.round((performance.now() - shownAt) / 100) / 10 : null; },
+    /** How long the scan is looked at; null while its picture is still on the way. */
+    seconds() { return shownAt === null ? null : Math.round((performance.now() - shownAt) / 100) / 10; },
+    /** Whether there was time to see the scan: a press sooner was meant for the one before. */
+    looked() { return desk.seconds() !== null && desk.seconds() >= 0.6; },
     hover(label) { if (label !== desk.hovered) { desk.hovered = label; desk.tell("hover"); } },
     statusOf(label) {
       const found = desk.work && desk.work.labels.find(entry => entry.name === label);
@@ -102,24 +116,40 @@
   }
   function settle() { writeDraft(); desk.tell("edit"); }
   function draftKey(work) { return `xray-draft:${work.user}:${work.analysis_id}`; }
-  function writeDraft() {
-    const { base_revision, boxes, items } = desk.work;
+  function storedDraft(work) {
+    try { return JSON.parse(sessionStorage.getItem(draftKey(work)) || "null"); } catch { return null; }
+  }
+  /** A draft is `handed` once it is sent to be saved or dropped; what is edited before the answer is `since`. */
+  function writeDraft(handed = false) {
+    const { base_revision, boxes, items } = desk.work, before = storedDraft(desk.work);
+    const since = !handed && Boolean(before && (before.handed || before.since));
     try {
-      if (desk.dirty()) sessionStorage.setItem(draftKey(desk.work), JSON.stringify({ base_revision, boxes, items }));
+      if (handed || since || desk.dirty()) sessionStorage.setItem(draftKey(desk.work), JSON.stringify({ base_revision, boxes, items, handed, since }));
       else sessionStorage.removeItem(draftKey(desk.work));
     } catch { /* storage full or blocked: the edits are still on the screen */ }
   }
+  function forgetDraft(work) { try { sessionStorage.removeItem(draftKey(work)); } catch { /* there is none */ } }
+  /** The unsaved edits of a scan. What was answered meanwhile goes; what was edited before the answer is put on top of it. */
   function readDraft(value) {
-    try {
-      const draft = JSON.parse(sessionStorage.getItem(draftKey(value)) || "null");
-      // A draft of an older revision is kept aside; the server decides about conflicts when it is saved.
-      return draft && draft.base_revision === value.base_revision ? draft : null;
-    } catch { return null; }
+    const draft = storedDraft(value);
+    if (!draft) return null;
+    const next = draft.base_revision + 1, saved = (value.own || []).includes(next);
+    if (value.readonly || (draft.handed && (value.discard_draft || saved))) { forgetDraft(value); return null; }
+    if (draft.since && saved && next === value.base_revision) return { ...draft, rebased: true, boxes: withIds(draft.boxes, value.boxes) };
+    return draft.base_revision <= value.base_revision ? draft : null;
+  }
+  /** Boxes drawn before a save got their ids by it. */
+  function withIds(boxes, known) {
+    const free = known.filter(box => !boxes.some(other => other.id === box.id));
+    return boxes.map(box => {
+      const at = box.id.startsWith("new-") ? free.findIndex(other => other.label === box.label && String(other.xyxy) === String(box.xyxy)) : -1;
+      return at < 0 ? box : { ...box, id: free.splice(at, 1)[0].id };
+    });
   }
 
   // --- keys -------------------------------------------------------------------------------------------
   // A second press meant for the bag before must not decide about the one that has just come up.
-  const decide = id => () => { if (desk.work && desk.seconds() >= 0.6) press(id)(); };
+  const decide = id => () => { if (desk.work && desk.looked()) press(id)(); };
   // A button that is not on the screen belongs to another tab, or is not meant to be pressed now.
   const visible = node => Boolean(node) && node.offsetParent !== null;
   const press = id => () => { const button = [...document.querySelectorAll(`#${id}`)].find(visible); if (button) (button.querySelector("button") || button).click(); };
@@ -130,7 +160,7 @@
     "3": { run: decide("decide-search"), help: "search by hand", group: "Decision" },
     "z": { run: press("undo-decision"), help: "undo the decision, for five seconds", group: "Decision" },
     "g": { run: press("next-scan"), help: "go on after a test image or a blind scan", group: "Decision" },
-    "f": { run: () => desk.focusShown("#outcome", "#found textarea, #found input"), help: "say what the search found", group: "Decision" },
+    "f": { run: () => desk.focusShown("#outcome", "#outcome-found textarea, #outcome-found input"), help: "say what the search found", group: "Decision" },
     "s": { run: press("save-correction"), help: "save the correction", group: "Correction" },
     "j": { run: () => move(1), help: "next scan", group: "Scans" },
     "k": { run: () => move(-1), help: "previous scan", group: "Scans" },
@@ -154,6 +184,7 @@
     if (next) next.click();
   }
   const typing = target => target instanceof Element && target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable=true]");
+  const oneLine = target => target instanceof Element && target.matches("input:not([type=checkbox]):not([type=radio]), textarea[rows='1']");
   const onScreen = () => [...document.querySelectorAll(".viewer-frame")].some(visible);
   const viewersKeys = () => ({ ...desk.shared, ...(desk.owner ? desk.owner.actions : {}) });
   const asked = () => visible(document.querySelector("#confirm"));
@@ -182,8 +213,11 @@
       if (action.run(event) !== false) event.preventDefault();
       return;
     }
+    if (key === "Escape" && oneLine(event.target)) event.target.blur();  // and the keys are the desk's again
   });
-  const ONCE = /^(save-correction|keep-mine|clear-anyway|(accept|reject)-correction|annotate-(save|right|next|merge|skip-\d))$/;
+  const ONCE = /^(save-correction|keep-mine|clear-anyway|(accept|reject)-correction|annotate-(save|right|next|merge|skip-\d)|found-(nothing|listed)|record-outcome|export|import|start-run|(force-)?promote|rollback)$/;
+  const HANDS_OVER = /^(save-correction|keep-mine|take-theirs|annotate-(save|right|merge|theirs))$/;
+  const NEEDS_PICTURE = /^(decide-clear|clear-anyway|annotate-(save|right))$/;
   let decidedAt = -Infinity;
   // A click meant for the bag before, or the second of a double click, decides
   // nothing; and what the slider hides is not saved unseen.
@@ -194,15 +228,21 @@
     if (button.closest("#decision-buttons")) {
       const now = performance.now(), twice = event.detail > 1 || now - decidedAt < 250;
       decidedAt = now;
-      if (twice || (desk.work && desk.seconds() < 0.6)) { event.stopImmediatePropagation(); return; }
+      if (twice || (desk.work && !desk.looked())) { event.stopImmediatePropagation(); return; }
+    }
+    if (NEEDS_PICTURE.test(button.id) && desk.picture === "broken") {
+      event.stopImmediatePropagation();
+      desk.say(`The picture could not be loaded, so this scan cannot be ${/^annotate/.test(button.id) ? "saved. Choose it again, or skip it" : "cleared. Choose it again, or send it to review or search"}.`);
+      return;
     }
     // Nor does the second click on Save, which on Annotate would save the next scan unseen.
     if (event.detail > 1 && ONCE.test(button.id)) { event.stopImmediatePropagation(); return; }
-    if (/^annotate-(save|right)$/.test(button.id) && desk.work && desk.seconds() < 0.6) { event.stopImmediatePropagation(); return; }
-    if (button.id === "save-correction" && desk.owner && desk.owner.revealBoxes) {
+    if (/^annotate-(save|right)$/.test(button.id) && desk.work && !desk.looked()) { event.stopImmediatePropagation(); return; }
+    if (/^(save-correction|keep-mine|annotate-(save|right))$/.test(button.id) && desk.owner && desk.owner.revealBoxes) {
       const below = desk.owner.revealBoxes();
-      if (below) { event.stopImmediatePropagation(); desk.say(`${desk.plural(below, "hidden box").replace("boxs", "boxes")} would be saved too: shown again. Delete what is wrong, then save.`); }
+      if (below) { event.stopImmediatePropagation(); desk.say(`${desk.plural(below, "hidden box").replace("boxs", "boxes")} would be saved too: shown again. Delete what is wrong, then save.`); return; }
     }
+    if (HANDS_OVER.test(button.id) && desk.work) writeDraft(true);
   }, true);
   desk.say = words => alarm(words, null, 6000);
   /** After a decision: five seconds in which one key takes it back. */

@@ -53,11 +53,12 @@ def build_desk(services: Services) -> gr.Blocks:
             with gr.Tab("Export", id="exchange", visible=False) as exchange_tab:
                 exchange = ExchangeTab(guard, exchange_tab)
             with gr.Tab("Train", id="train", visible=False) as train_tab:
-                TrainTab(guard, train_tab)
+                train = TrainTab(guard, train_tab)
             with gr.Tab("Users", id="users", visible=False) as users_tab:
                 UsersTab(guard, users_tab)
             with gr.Tab("Help", id="help"):
                 gr.Markdown(HELP, elem_id="help-text")
+        train.sleep_behind(tab for tab in tabs.children if tab is not train_tab)
 
         def start(who: Identity) -> dict[Any, Any]:
             admin = who.role.includes(Role.ADMIN)

@@ -44,7 +44,7 @@ class ExchangeTab:
     def __init__(self, guard: Guard, tab: gr.Tab) -> None:
         self.services = guard.services
         self.timer = gr.Timer(POLL_SECONDS, active=False)
-        self.job = gr.State(None)
+        self.exported, self.imported = gr.State(None), gr.State(None)  # the job of each kind this page shows
         with gr.Row(elem_id="exchange"):
             with gr.Column(scale=5, min_width=440):
                 self._build_export()
@@ -52,20 +52,25 @@ class ExchangeTab:
                 self._build_import()
         chosen = [self.format, self.since, self.until, self.label, self.risk, self.analyst, self.predictions]
         shown = [self.timer, self.export_status, self.export_stop, self.import_status, self.import_stop]
-        guard.on(tab.select, Role.ANNOTATOR, self.count, chosen, self.found)
+        jobs = [self.exported, self.imported]
+        guard.on(tab.select, Role.ANNOTATOR, self.open, [*jobs, *chosen], [*jobs, *shown, self.found])
         for part in chosen:
             guard.on(part.change, Role.ANNOTATOR, self.count, chosen, self.found)
         started = guard.on(
-            self.export.click, Role.ANNOTATOR, self.start_export, chosen, [self.job, self.address, *shown]
+            self.export.click,
+            Role.ANNOTATOR,
+            self.start_export,
+            [self.imported, *chosen],
+            [self.exported, self.address, *shown],
         )
         started.then(None, self.address, None, js=DOWNLOAD)
-        guard.on(self.timer.tick, Role.ANNOTATOR, self.tick, [self.job, *chosen], [*shown, self.found])
-        guard.on(self.export_stop.click, Role.ANNOTATOR, self.stop, self.job, shown)
+        guard.on(self.timer.tick, Role.ANNOTATOR, self.tick, [*jobs, *chosen], [*shown, self.found])
+        guard.on(self.export_stop.click, Role.ANNOTATOR, self.stop_export, jobs, shown)
         guard.on(
-            self.bring_in.click, Role.ADMIN, self.start_import, [self.upload, self.skip_unknown],
-            [self.job, self.upload, *shown],
+            self.bring_in.click, Role.ADMIN, self.start_import, [self.exported, self.upload, self.skip_unknown],
+            [self.imported, self.upload, *shown],
         )  # fmt: skip
-        guard.on(self.import_stop.click, Role.ADMIN, self.stop, self.job, shown)
+        guard.on(self.import_stop.click, Role.ADMIN, self.stop_import, jobs, shown)
 
     def _build_export(self) -> None:
         gr.HTML("<h2>Export labelled scans</h2>", apply_default_css=False)
@@ -126,7 +131,7 @@ class ExchangeTab:
             words = "No scan fits this choice. Corrections that still wait for a review are not exported."
         return f'<p class="quiet" role="status">{words}</p>'
 
-    def start_export(self, who: Identity, *chosen: Any) -> dict[Any, Any]:
+    def start_export(self, who: Identity, imported: Any, *chosen: Any) -> dict[Any, Any]:
         """Gives the browser the address to download; the ZIP is made while it is sent."""
         format_name, wanted = _filter(*chosen)
         if not select_scans(self.services.db, wanted):
@@ -137,11 +142,11 @@ class ExchangeTab:
             "risk": wanted.risk, "analyst": wanted.analyst, "corrected": str(wanted.corrected).lower(), "job": job.id,
         }  # fmt: skip
         address = "../v1/export?" + urlencode({name: value for name, value in asked.items() if value is not None})
-        return {self.job: job.id, self.address: address, **self.show(who, job.id)}
+        return {self.exported: job.id, self.address: address, **self.show(who, job.id, imported)}
 
     # --- import -------------------------------------------------------------------------------------------
 
-    def start_import(self, who: Identity, path: Any, skip_unknown: Any) -> dict[Any, Any]:
+    def start_import(self, who: Identity, exported: Any, path: Any, skip_unknown: Any) -> dict[Any, Any]:
         """Starts taking a data set in; it goes on when the page is closed."""
         if not isinstance(path, str) or not path:
             raise BadInput("Choose a ZIP first.")
@@ -150,7 +155,7 @@ class ExchangeTab:
             raise Conflict(f"{other.who} is importing a data set already. Wait for its end, or stop it.")
         job = self.services.jobs.start("import", who.username)
         threading.Thread(target=self._import, args=(job, file, bool(skip_unknown)), daemon=True).start()
-        return {self.job: job.id, self.upload: None, **self.show(who, job.id)}
+        return {self.imported: job.id, self.upload: None, **self.show(who, exported, job.id)}
 
     def _import(self, job: Job, file: Path, skip_unknown: bool) -> None:
         services, progress = self.services, job.progress
@@ -174,37 +179,52 @@ class ExchangeTab:
 
     # --- both ---------------------------------------------------------------------------------------------
 
-    def show(self, who: Identity, job_id: Any) -> dict[Any, Any]:
-        """How far this page's export or import is."""
-        job = self.services.jobs.find(job_id, who.username)
-        at_work = job is not None and not job.progress.ended
-        mine = {"export": "", "import": ""}
-        if job is not None:
-            mine[job.kind] = _status(job)
+    def open(self, who: Identity, exported: Any, imported: Any, *chosen: Any) -> dict[Any, Any]:
+        """What the filter takes, and this person's export and import at work: after a reload the page knows of none."""
+        jobs = self.services.jobs
+        export, bring_in = jobs.at_work("export", who.username), jobs.at_work("import", who.username)
+        exported, imported = export.id if export else exported, bring_in.id if bring_in else imported
+        shown = {self.exported: exported, self.imported: imported, **self.show(who, exported, imported)}
+        with suppress(DeskError):  # said when the choice was made
+            shown[self.found] = self.count(who, *chosen)
+        return shown
+
+    def show(self, who: Identity, exported: Any, imported: Any) -> dict[Any, Any]:
+        """How far this page's export and import are."""
+        found = [self.services.jobs.find(id, who.username) for id in (exported, imported)]
+        at_work = [job is not None and not job.progress.ended for job in found]
+        export, bring_in = ("" if job is None else _status(job) for job in found)
         return {
-            self.timer: gr.update(active=at_work),
-            self.export_status: mine["export"],
-            self.export_stop: gr.update(visible=at_work and job is not None and job.kind == "export"),
-            self.import_status: mine["import"],
-            self.import_stop: gr.update(visible=at_work and job is not None and job.kind == "import"),
+            self.timer: gr.update(active=any(at_work)),
+            self.export_status: export,
+            self.export_stop: gr.update(visible=at_work[0]),
+            self.import_status: bring_in,
+            self.import_stop: gr.update(visible=at_work[1]),
         }
 
-    def tick(self, who: Identity, job_id: Any, *chosen: Any) -> dict[Any, Any]:
-        """As `show`; once it has ended, what the filter takes is counted anew."""
-        shown = self.show(who, job_id)
-        job = self.services.jobs.find(job_id, who.username)
-        if job is not None and job.progress.ended:
+    def tick(self, who: Identity, exported: Any, imported: Any, *chosen: Any) -> dict[Any, Any]:
+        """As `show`; once all has ended, what the filter takes is counted anew."""
+        shown = self.show(who, exported, imported)
+        if not shown[self.timer]["active"]:
             with suppress(DeskError):  # said when the choice was made
                 shown[self.found] = self.count(who, *chosen)
         return shown
 
-    def stop(self, who: Identity, job_id: Any) -> dict[Any, Any]:
-        """Stops this page's export or import after the scan it is at."""
+    def stop_export(self, who: Identity, exported: Any, imported: Any) -> dict[Any, Any]:
+        """Stops this page's export after the scan it is at."""
+        self._stop(who, exported)
+        return self.show(who, exported, imported)
+
+    def stop_import(self, who: Identity, exported: Any, imported: Any) -> dict[Any, Any]:
+        """Stops this page's import after the scan it is at; what was added stays."""
+        self._stop(who, imported)
+        return self.show(who, exported, imported)
+
+    def _stop(self, who: Identity, job_id: Any) -> None:
         job = self.services.jobs.find(job_id, who.username)
         if job is None:
             raise BadInput("There is nothing to stop.")
         job.progress.stop.set()
-        return self.show(who, job_id)
 
 
 def _filter(

@@ -5,14 +5,17 @@ const find = selector => element.querySelector(selector);
 const progress = find(".progress"), words = find(".progress-words"), bar = find(".bar i"), goOn = find(".go-on"), refusedHere = find("#refused"), folder = find("input.folder");
 const AT_ONCE_SECONDS = 2, MOST_AT_ONCE = 8, MOST_BYTES = 24e6, MOST_LISTED = 200;
 const most = (props.max_mb || 50) * 1024 * 1024;
-let waiting = [], sent = [], refused = [], done = 0, all = 0, busy = false, started = 0, perScan = null, late = 0;
+// Waiting and sent files, each with what the fields below said when it was dropped.
+let waiting = [], sent = [], refused = [], done = 0, all = 0, busy = false, resent = false, started = 0, perScan = null, late = 0, dropped = null;
 
 const transport = () => document.querySelector("#upload input[type=file]");
+const FIELDS = { scanner: "scanner-id", bag: "bag-id", view: "view-name" };
+const field = name => document.querySelector(`#${FIELDS[name]} input, #${FIELDS[name]} textarea`);
 const isScan = file => !file.name.startsWith(".") && !/^(thumbs\.db|desktop\.ini)$/i.test(file.name);
 
 /** Puts files into the queue of this page; what the last drop had not read is put away with a new one. */
 function take({ files, problems }) {
-  const fit = [];
+  const fit = [], facts = Object.fromEntries(Object.keys(FIELDS).map(name => [name, field(name) ? field(name).value : ""]));
   for (const file of files.filter(isScan)) {
     if (file.size > most) problems.push([file.name, `larger than ${Math.round(most / 1048576)} MB`]);
     else if (!file.size) problems.push([file.name, "the file is empty"]);
@@ -20,7 +23,8 @@ function take({ files, problems }) {
   }
   if (!busy && !waiting.length) { done = 0; all = 0; refused = []; }
   refused.push(...problems);
-  waiting.push(...fit);
+  waiting.push(...fit.map(file => ({ file, facts })));
+  if (fit.length) dropped = facts;
   all += fit.length;
   draw();
   if (!busy && fit.length) send();
@@ -28,17 +32,20 @@ function take({ files, problems }) {
 function send() {
   if (!waiting.length) { finish(); return; }
   const count = perScan === null ? 1 : Math.min(MOST_AT_ONCE, Math.max(1, Math.round(AT_ONCE_SECONDS / perScan)));
-  const bag = new DataTransfer();
+  const bundle = new DataTransfer(), { facts } = waiting[0];
+  const fits = ({ file, facts: its }) => !sent.length || (sent.length < count && its === facts && bytes + file.size <= MOST_BYTES);
   let bytes = 0;
-  while (waiting.length && bag.items.length < count && (!bag.items.length || bytes + waiting[0].size <= MOST_BYTES)) {
-    const file = waiting.shift();
-    bytes += file.size;
-    bag.items.add(file);
+  sent = [];
+  while (waiting.length && fits(waiting[0])) {
+    const one = waiting.shift();
+    bytes += one.file.size;
+    bundle.items.add(one.file);
+    sent.push(one);
   }
-  sent = [...bag.files];
+  desk.sending = { ...facts, resent };
   busy = true;
   started = performance.now();
-  hand(bag.files, 200);
+  hand(bundle.files, 200);
 }
 /** Gradio takes its input away while files are on their way, and puts it back afterwards. */
 function hand(files, tries) {
@@ -53,7 +60,7 @@ function hand(files, tries) {
 }
 function settled() {
   if (!busy) return;
-  busy = desk.resent = false;
+  busy = resent = false;
   clearTimeout(late);
   goOn.hidden = true;
   perScan = (performance.now() - started) / 1000 / Math.max(1, sent.length);
@@ -73,7 +80,7 @@ function resume() {
   if (!busy) return;
   waiting.unshift(...sent);
   sent = []; busy = false;
-  desk.resent = true;  // the desk may have analysed them before it fell silent
+  resent = true;  // the desk may have analysed them before it fell silent
   send();
 }
 function cancel() {
@@ -84,11 +91,12 @@ function cancel() {
 }
 function finish() {
   clearTimeout(late);
-  // The bag's name and view were those of these scans: the next ones are of another bag.
-  for (const id of ["bag-id", "view-name"]) {
-    const field = document.querySelector(`#${id} input, #${id} textarea`);
-    if (field && field.value) { field.value = ""; field.dispatchEvent(new Event("input", { bubbles: true })); }
+  // The bag's name and view were those of these scans: the next ones are of another bag, whose name may be there already.
+  for (const name of ["bag", "view"]) {
+    const node = field(name);
+    if (dropped && node && node.value && node.value === dropped[name]) { node.value = ""; node.dispatchEvent(new Event("input", { bubbles: true })); }
   }
+  dropped = null;
   draw();
 }
 function draw() {
@@ -113,7 +121,7 @@ function draw() {
 
 // --- ways in --------------------------------------------------------------------------------------------------
 /** All files below what was dropped; folders are walked. */
-async function dropped(transfer) {
+async function filesOf(transfer) {
   const entries = [...transfer.items].map(item => item.webkitGetAsEntry && item.webkitGetAsEntry()).filter(Boolean);
   const files = [], problems = [];
   if (!entries.length) return { files: [...transfer.files], problems };
@@ -138,7 +146,7 @@ document.addEventListener("drop", event => {
   if (!here() || !holdsFiles(event)) return;
   event.preventDefault();
   event.stopPropagation();
-  dropped(event.dataTransfer).then(take);
+  filesOf(event.dataTransfer).then(take);
 }, true);
 // Files chosen by the desk's own field come this way too.
 document.addEventListener("change", event => {
@@ -155,6 +163,6 @@ find(".cancel").addEventListener("click", cancel);
 goOn.addEventListener("click", resume);
 window.addEventListener("beforeunload", event => { if (waiting.length) event.preventDefault(); });
 
-watch("value", () => { for (const one of (props.value && props.value.refused) || []) refused.push([(sent[one.index] || one).name, one.reason]); draw(); });
+watch("value", () => { for (const one of (props.value && props.value.refused) || []) refused.push([sent[one.index] ? sent[one.index].file.name : one.name, one.reason]); draw(); });
 desk.subscribe(what => { if (what === "intake-done") settled(); else if (what === "alarm") stalled(); });
 draw();

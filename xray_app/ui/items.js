@@ -35,13 +35,13 @@ function countsFromBoxes() {
     for (const [label, count] of counts) desk.setCount(label, count);
   });
 }
-function draw() {
+function draw(what) {
   const work = desk.work;
   element.classList.toggle("no-scan", !work);
   if (!work) { body.replaceChildren(); empty.hidden = true; return; }
   empty.hidden = work.items.length > 0;
   options.replaceChildren(...work.labels.map(entry => { const option = document.createElement("option"); option.value = entry.name; return option; }));
-  const boxed = new Map();
+  const held = what !== "load" && heldByKeys(), boxed = new Map();
   for (const box of work.boxes) boxed.set(box.label, (boxed.get(box.label) || 0) + 1);
   body.replaceChildren(...work.items.map(item => {
     const row = document.createElement("tr");
@@ -65,6 +65,18 @@ function draw() {
     cell(row, "", "remove").append(button("×", `remove ${item.label}`, () => change(item.label, 0)));
     return row;
   }));
+  if (held) holdAgain(held);
+}
+/** What the keyboard holds in the table, which a redraw would take from it. */
+function heldByKeys() {
+  const node = body.contains(document.activeElement) && document.activeElement, row = node && node.closest("tr");
+  return row && node.matches("button:focus-visible") ? { name: node.getAttribute("aria-label"), part: [...row.querySelectorAll("button")].indexOf(node), at: row.sectionRowIndex } : null;
+}
+/** The same button, or that of the row which took its place. */
+function holdAgain({ name, part, at }) {
+  const same = [...body.querySelectorAll("button")].find(node => node.getAttribute("aria-label") === name);
+  const row = body.rows[Math.min(at, body.rows.length - 1)], next = same || (row && row.querySelectorAll("button")[part]);
+  if (next) next.focus();
 }
 element.querySelector(".add-item").addEventListener("submit", event => event.preventDefault());
 add.addEventListener("keydown", event => {
@@ -84,7 +96,9 @@ add.addEventListener("input", event => {
   if (entry) { insert(entry.name); add.value = ""; }
 });
 element.querySelector("#counts-from-boxes").addEventListener("click", countsFromBoxes);
-desk.shared["a"] = { run: () => add.focus(), help: "add an item", group: "Correction" };
+// Of the tables on the page, the one on the screen.
+const addShown = () => { const field = [...document.querySelectorAll(".add-item input")].find(node => node.offsetParent !== null); if (field) field.focus(); };
+desk.shared["a"] = { run: addShown, help: "add an item", group: "Correction" };
 // A redraw under somebody's fingers would take the field they are typing in.
-desk.subscribe(what => { if (what !== "hover" || !body.contains(document.activeElement)) draw(); });
+desk.subscribe(what => { if (what !== "hover" || !body.contains(document.activeElement)) draw(what); });
 draw();

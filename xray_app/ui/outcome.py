@@ -22,6 +22,10 @@ from xray_app.ui.viewer import analysis_id_of, correction_from
 
 _FOUND = re.compile(r"(?:(\d{1,3})\s*[x×]?\s+)?(.+)")
 
+# Recorded, and so emptied: the keys are the desk's again.
+LEAVE = """(found) => { const field = document.activeElement;
+if (!found && field && field.closest('#outcome')) field.blur(); return []; }"""
+
 
 class OutcomeForm:
     """The question, its three ways to answer, and their handlers.
@@ -41,7 +45,7 @@ class OutcomeForm:
                 self.listed = gr.Button("The threats listed", size="sm", elem_id="found-listed")
                 self.record = gr.Button("What I write", size="sm", elem_id="record-outcome")
             with gr.Row():
-                self.found = line("F: 1 knife, 2 lighters", "found")
+                self.found = line("F: 1 knife, 2 lighters", "outcome-found")
                 self.note = line("note (optional)", "outcome-note")
 
     @property
@@ -69,7 +73,8 @@ class OutcomeForm:
         """Gives the answers their handlers."""
         written = [viewer, self.found, self.note]
         guard.on(self.record.click, Role.ANALYST, self.record_found, written, everything)
-        guard.on(self.found.submit, Role.ANALYST, self.record_found, written, everything)
+        told = guard.on(self.found.submit, Role.ANALYST, self.record_found, written, everything)
+        told.then(None, self.found, None, js=LEAVE)
         guard.on(self.nothing.click, Role.ANALYST, self.record_nothing, [viewer, self.note], everything)
         guard.on(self.listed.click, Role.ANALYST, self.record_listed, [viewer, self.note], everything)
 

@@ -72,8 +72,13 @@ class ReviewTab:
         on(self.count.click, self.compute_agreement, None, [self.agreement])
 
     def look_again(self, who: Identity, seen: Any) -> dict[Any, Any]:
-        """What waits now; the correction on the screen stays where it still waits."""
-        return self._show(who, seen.get("analysis_id") if isinstance(seen, Mapping) else None)
+        """What waits now; the correction on the screen stays where it still waits, and so does what was typed."""
+        if not isinstance(seen, Mapping):
+            return self._show(who, None)
+        page = self._show(who, seen.get("analysis_id"))
+        if page[self.seen] == seen:
+            del page[self.comment]
+        return page
 
     def choose(self, who: Identity, chosen: Any) -> dict[Any, Any]:
         """Shows the correction chosen in the list."""

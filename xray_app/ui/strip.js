@@ -48,6 +48,8 @@ function draw() {
   }));
   const now = list.querySelector('[aria-current="true"]');
   if (now) keepInSight(now);
+  // A scan that has just come in is opened where nothing is, nor has been asked for meanwhile.
+  if (value.offer && !desk.work && current === null) choose(value.offer);
 }
 /** Like scrollIntoView, but of the queue alone: that would scroll the whole desk. */
 function keepInSight(tile) {
@@ -57,7 +59,7 @@ function keepInSight(tile) {
 }
 function choose(id) {
   current = id;
-  props.value = { ...JSON.parse(JSON.stringify(props.value)), current: id };
+  props.value = { ...JSON.parse(JSON.stringify(props.value)), current: id, offer: null };
   draw();
   trigger("select");
 }

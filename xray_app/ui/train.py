@@ -5,8 +5,9 @@ Nothing is trained in here. A run is a process of its own; this page starts it, 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from html import escape
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import gradio as gr
 import pandas as pd
@@ -27,6 +28,16 @@ KINDS = [("Language model (adapter)", "vlm-adapter"), ("Box detector", "detector
 POLL_SECONDS = 2.0
 METHODS = [("LoRA", "lora"), ("QLoRA (4-bit)", "qlora")]
 CURVE = ("step", "loss")
+# Where nobody looks, nothing is asked; to open the tab is to ask again.
+SLEEP = "() => ({__type__: 'update', active: false})"
+
+
+class Seen(NamedTuple):
+    """What the page shows, so that a tick sends what has changed alone."""
+
+    curve: tuple[str | None, int, bool]  # the run, the rows of its log, whether it has a candidate
+    at_work: bool
+    candidates: tuple[tuple[str, bool], ...]
 
 
 class TrainTab:
@@ -41,7 +52,7 @@ class TrainTab:
 
     def _build(self) -> None:
         self.timer = gr.Timer(POLL_SECONDS, active=False)
-        self.curve_seen = gr.State(None)
+        self.seen = gr.State(None)
         with gr.Row(elem_id="train"):
             with gr.Column(scale=5, min_width=440):
                 gr.HTML("<h2>Corrections</h2>", apply_default_css=False)
@@ -80,13 +91,13 @@ class TrainTab:
 
     def _attach(self, guard: Guard, tab: gr.Tab) -> None:
         everything = [
-            self.timer, self.counts, self.recipe, self.method, self.status, self.curve, self.curve_seen, self.cancel,
+            self.timer, self.counts, self.recipe, self.method, self.status, self.curve, self.seen, self.cancel,
             self.adapter, self.comparison, self.table, self.promote, self.rollback,
         ]  # fmt: skip
-        seen = [self.adapter, self.curve_seen, self.kind]
+        seen = [self.adapter, self.seen, self.kind]
         guard.on(tab.select, Role.ADMIN, self.open, seen, everything)
         guard.on(self.kind.input, Role.ADMIN, self.choose_kind, self.kind, everything)
-        guard.on(self.timer.tick, Role.ADMIN, self.refresh, seen, everything)
+        guard.on(self.timer.tick, Role.ADMIN, self.tick, seen, everything)
         asked = [self.recipe, self.method, self.epochs, *seen]
         guard.on(self.start.click, Role.ADMIN, self.start_run, asked, everything)
         guard.on(self.cancel.click, Role.ADMIN, self.cancel_run, seen, everything)
@@ -98,9 +109,14 @@ class TrainTab:
         )  # fmt: skip
         guard.on(self.rollback.click, Role.ADMIN, self.roll_back, seen, everything)
 
+    def sleep_behind(self, others: Iterable[gr.Tab]) -> None:
+        """Stops asking for news while another tab is on the screen."""
+        for tab in others:
+            tab.select(None, None, self.timer, js=SLEEP)
+
     # --- showing ------------------------------------------------------------------------------------------
 
-    def open(self, who: Identity, chosen: Any, curve_seen: Any, kind: Any = KIND) -> dict[Any, Any]:
+    def open(self, who: Identity, chosen: Any, seen: Any, kind: Any = KIND) -> dict[Any, Any]:
         """The tab as it is now, with the served base's recipe chosen."""
         recipe = recipe_of_base(self.services.settings.served_base)
         shown = self.refresh(who, chosen, None, kind)
@@ -116,37 +132,67 @@ class TrainTab:
     def _recipes(self, kind: Any, recipe: str | None) -> Any:
         return gr.update(choices=available(), value=recipe, visible=_kind(kind) == KIND)
 
-    def refresh(self, who: Identity, chosen: Any, curve_seen: Any, kind: Any = KIND) -> dict[Any, Any]:
-        """What changes by itself: counts, the run in hand, its curve, the candidates of this kind."""
-        kind = _kind(kind)
-        db, settings, analyser = self.services.db, self.services.settings, self.services.analyser
+    def refresh(self, who: Identity, chosen: Any, seen: Any, kind: Any = KIND) -> dict[Any, Any]:
+        """All of the tab: counts, the run in hand, its curve, the candidates of this kind."""
+        return self._page(chosen, seen, _kind(kind), whole=True)
+
+    def tick(self, who: Identity, chosen: Any, seen: Any, kind: Any = KIND) -> dict[Any, Any]:
+        """What a run changes while it is at work; all of the tab when it has ended.
+
+        To count the corrections is to read every one of them, so that is not for every two seconds.
+        """
+        return self._page(chosen, seen, _kind(kind), whole=False)
+
+    def _page(self, chosen: Any, seen: Any, kind: AdapterKind, *, whole: bool) -> dict[Any, Any]:
+        db = self.services.db
         all_runs, _ = runs.page(db, 20)
         run = self._in_hand(all_runs)
+        at_work = run is not None and run.status in ("queued", "running")
         found, _ = adapters.page(db, 50)
         candidates = [adapter for adapter in found if adapter.kind == kind]
+        rows = progress(self.services.settings, run.id) if run else []
+        mark = Seen(
+            (run.id if run else None, len(rows), bool(run and run.adapter_id)),
+            at_work,
+            tuple((adapter.id, adapter.active) for adapter in candidates),
+        )
+        ended = seen is not None and seen.at_work and (not at_work or mark.curve[0] != seen.curve[0])
+        shown: dict[Any, Any] = {
+            self.status: panels.run_status(run),
+            self.cancel: gr.update(visible=at_work),
+            self.table: panels.run_table(all_runs),
+        }
+        if whole or not at_work:  # an answer on its way must not wake a timer that was put to sleep meanwhile
+            shown[self.timer] = gr.update(active=at_work)
+        if whole or ended:
+            shown[self.counts] = self._counted(all_runs, kind)
+        if whole or ended or seen is None or mark.candidates != seen.candidates:
+            shown |= self._candidates(candidates, chosen, run, seen, kind)
+        if seen is None or mark.curve != seen.curve:
+            points = _curve(rows)
+            shown[self.curve] = gr.update(value=points, visible=len(points) > 1)
+        return shown | {self.seen: mark}
+
+    def _candidates(
+        self, candidates: list[Adapter], chosen: Any, run: Run | None, seen: Any, kind: AdapterKind
+    ) -> dict[Any, Any]:
         known = {adapter.id: adapter for adapter in candidates}
         # A run that has just ended puts its candidate in front.
-        if chosen not in known or (run and run.adapter_id in known and curve_seen and not curve_seen[2]):
+        if chosen not in known or (run and run.adapter_id in known and seen and not seen.curve[2]):
             chosen = run.adapter_id if run and run.adapter_id in known else next(iter(known), None)
-        active = adapters.active(db, kind, base_sha256(self.services, kind))
-        base = analyser.vlm.name if kind == KIND else analyser.detector.name
-        shown: dict[Any, Any] = {
-            self.timer: gr.update(active=run is not None and run.status in ("queued", "running")),
-            self.counts: panels.counts(self._counts(all_runs, kind), active, base),
-            self.status: panels.run_status(run),
-            self.cancel: gr.update(visible=run is not None and run.status in ("queued", "running")),
+        active = adapters.active(self.services.db, kind, base_sha256(self.services, kind))
+        return {
             self.adapter: gr.update(choices=[(panels.adapter_name(one), one.id) for one in candidates], value=chosen),
             self.comparison: panels.comparison(known.get(chosen) if isinstance(chosen, str) else None),
-            self.table: panels.run_table(all_runs),
             self.promote: gr.update(interactive=chosen in known and not known[chosen].active),
             self.rollback: gr.update(interactive=active is not None),
         }
-        rows = progress(settings, run.id) if run else []
-        mark = [run.id if run else None, len(rows), bool(run and run.adapter_id)]
-        if mark != curve_seen:
-            points = _curve(rows)
-            shown |= {self.curve: gr.update(value=points, visible=len(points) > 1), self.curve_seen: mark}
-        return shown
+
+    def _counted(self, all_runs: list[Run], kind: AdapterKind) -> str:
+        analyser = self.services.analyser
+        active = adapters.active(self.services.db, kind, base_sha256(self.services, kind))
+        base = analyser.vlm.name if kind == KIND else analyser.detector.name
+        return panels.counts(self._counts(all_runs, kind), active, base)
 
     def _in_hand(self, all_runs: list[Run]) -> Run | None:
         """The run at work, else the newest."""
@@ -180,7 +226,7 @@ class TrainTab:
     # --- doing --------------------------------------------------------------------------------------------
 
     def start_run(
-        self, who: Identity, recipe: Any, method: Any, epochs: Any, chosen: Any, curve_seen: Any, kind: Any = KIND
+        self, who: Identity, recipe: Any, method: Any, epochs: Any, chosen: Any, seen: Any, kind: Any = KIND
     ) -> dict[Any, Any]:
         """Queues a run and launches it as a process of its own."""
         kind = _kind(kind)
@@ -193,7 +239,7 @@ class TrainTab:
         gr.Info("The run has started. It goes on when you close this page.", duration=5)
         return self.refresh(who, chosen, None, kind)
 
-    def cancel_run(self, who: Identity, chosen: Any, curve_seen: Any, kind: Any = KIND) -> dict[Any, Any]:
+    def cancel_run(self, who: Identity, chosen: Any, seen: Any, kind: Any = KIND) -> dict[Any, Any]:
         """Asks the run in hand to stop."""
         all_runs, _ = runs.page(self.services.db, 20)
         run = self._in_hand(all_runs)
@@ -201,34 +247,32 @@ class TrainTab:
             raise NotFound("There is no run to cancel.")
         runs.request_cancel(self.services.db, run.id)
         gr.Info("It stops after the step it is at.", duration=5)
-        return self.refresh(who, chosen, curve_seen, kind)
+        return self.refresh(who, chosen, seen, kind)
 
-    def promote_adapter(self, who: Identity, chosen: Any, curve_seen: Any, kind: Any = KIND) -> dict[Any, Any]:
+    def promote_adapter(self, who: Identity, chosen: Any, seen: Any, kind: Any = KIND) -> dict[Any, Any]:
         """Lets the chosen candidate answer from the next scan on, if the gate agrees."""
         adapter = promote_adapter(self.services, self._adapter(chosen).id, who.username)
-        return self._promoted(who, adapter, curve_seen, kind)
+        return self._promoted(who, adapter, seen, kind)
 
-    def force_adapter(
-        self, who: Identity, reason: Any, chosen: Any, curve_seen: Any, kind: Any = KIND
-    ) -> dict[Any, Any]:
+    def force_adapter(self, who: Identity, reason: Any, chosen: Any, seen: Any, kind: Any = KIND) -> dict[Any, Any]:
         """The same against the gate, with a reason that is kept."""
         words = str(reason or "").strip()
         if not words:
             raise BadInput("To promote against the gate, say why.")
         adapter = promote_adapter(self.services, self._adapter(chosen).id, who.username, force=True, reason=words)
-        return self._promoted(who, adapter, curve_seen, kind) | {self.reason: ""}
+        return self._promoted(who, adapter, seen, kind) | {self.reason: ""}
 
-    def _promoted(self, who: Identity, adapter: Adapter, curve_seen: Any, kind: Any) -> dict[Any, Any]:
+    def _promoted(self, who: Identity, adapter: Adapter, seen: Any, kind: Any) -> dict[Any, Any]:
         gr.Info(f"{_noun(adapter.kind)} {escape(adapter.id[:8])} answers from the next scan on.", duration=5)
-        return self.refresh(who, adapter.id, curve_seen, kind)
+        return self.refresh(who, adapter.id, seen, kind)
 
-    def roll_back(self, who: Identity, chosen: Any, curve_seen: Any, kind: Any = KIND) -> dict[Any, Any]:
+    def roll_back(self, who: Identity, chosen: Any, seen: Any, kind: Any = KIND) -> dict[Any, Any]:
         """Back to the one before, or the base model."""
         kind = _kind(kind)
         adapter = registry.rollback(self.services.db, kind, base_sha256(self.services, kind), who.username)
         name = f"{_noun(kind).lower()} {escape(adapter.id[:8])}" if adapter else "the base model"
         gr.Info(f"From the next scan on, {name} answers.", duration=5)
-        return self.refresh(who, chosen, curve_seen, kind)
+        return self.refresh(who, chosen, seen, kind)
 
     def _adapter(self, chosen: Any) -> Adapter:
         if not isinstance(chosen, str) or not chosen:

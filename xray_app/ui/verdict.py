@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -128,7 +129,7 @@ class Verdict:
 
     def attach(self, guard: Guard, viewer: gr.HTML, strip: gr.HTML, banner: gr.HTML, everything: list[Any]) -> None:
         """Gives every button its handler."""
-        self.strip, self.banner = strip, banner
+        self.viewer, self.strip, self.banner = viewer, strip, banner
         noted, corrected = [viewer, self.note], [viewer, self.comment, self.labelled]
         buttons: list[tuple[gr.Button, Action]] = [
             (self.clear, "CLEAR"), (self.review, "REVIEW"), (self.search, "SEARCH"),
@@ -186,7 +187,13 @@ class Verdict:
         db = self.services.db
         if self._just_made(who, analysis, word):
             return {self.said: panels.said(f"{word} is recorded already")}
-        made = decisions.add_for_bag(db, analysis.id, word, _seconds(work.get("seconds")), text_of(note), who.username)
+        seen = [work["decided"]] if isinstance(work.get("decided"), str) else []
+        try:
+            made = decisions.add_for_bag(
+                db, analysis.id, word, _seconds(work.get("seconds")), text_of(note), who.username, seen=seen
+            )
+        except Conflict as error:
+            return self._decided_meanwhile(who, analysis, (error.details or {}).get("decision"), error)
         sight = vigilance.sight(db, analysis.id)
         if made[0].blind or sight.test is not None:  # stays on the screen, to be compared
             shown = self._show(who, analysis.id, discard_draft=sight.test is not None)
@@ -205,6 +212,17 @@ class Verdict:
         waiting = [item["id"] for item in self._queue(who, None)["items"] if item["section"] == "waiting"]
         shown = self._show(who, waiting[0] if waiting else analysis.id)
         return shown | told | {self.said: panels.decided(f"{word} recorded for {analysis.scan.filename}{views}")}
+
+    def _decided_meanwhile(self, who: Identity, analysis: Analysis, theirs: Any, error: Conflict) -> dict[Any, Any]:
+        """Nothing is recorded: what somebody else has decided is shown first; what was typed stays."""
+        found = next((one for one in decisions.list(self.services.db, analysis.id) if one.id == theirs), None)
+        if found is None:
+            raise error
+        at = found.created_at.astimezone().strftime("%H:%M")
+        words = f"{found.author} decided {found.decision} at {at}. Decide again to overrule it."
+        gr.Warning(escape(words), duration=15, title="Not recorded")
+        shown = self._show(who, analysis.id)
+        return {part: shown[part] for part in (self.viewer, self.strip, self.banner, self.confirm)}
 
     def _just_made(self, who: Identity, analysis: Analysis, word: Action) -> bool:
         """Whether this is the second click of a double click."""

@@ -4,14 +4,15 @@
 const desk = window.xrayDesk;
 const NS = "http://www.w3.org/2000/svg";
 const one = selector => element.querySelector(selector);
-const stage = one(".stage"), svg = one("svg.scan"), picture = svg.querySelector("image"), layer = svg.querySelector(".boxes");
+const stage = one(".stage"), svg = one("svg.scan"), layer = svg.querySelector(".boxes");
 const relabel = one(".relabel"), typed = relabel.querySelector("input"), choices = relabel.querySelector("ul");
-const line = one(".viewer-line"), slider = one(".threshold input"), hiddenCount = one(".threshold output"), empty = one(".viewer-empty"), broken = one(".viewer-broken");
+const line = one(".viewer-line"), slider = one(".threshold input"), hiddenCount = one(".threshold output"), empty = one(".viewer-empty"), broken = one(".viewer-broken"), loading = one(".viewer-loading");
 let view = { x: 0, y: 0, w: 1, h: 1 }, selected = null, drag = null, arming = false, spaced = false, hidden = false, lastLabel = null, ghosts = false;
+let picture = svg.querySelector("image");
 let proposed = null; // a box that was drawn and waits for its name
 let threshold = 0;   // model boxes below this confidence are not shown
 // Of several viewers on a page, the one on the screen holds the work and gets the keys.
-const mine = { element, actions: {}, loaded: null };
+const mine = { element, actions: {}, loaded: null, picture: null };
 
 const work = () => (desk.owner === mine ? desk.work : null);
 const boxOf = id => work() && work().boxes.find(box => box.id === id);
@@ -53,12 +54,30 @@ function point(event) {
 }
 const inside = ([x, y]) => [clamp(x, 0, work().scan.width), clamp(y, 0, work().scan.height)];
 
+// --- the picture --------------------------------------------------------------------------------------------
+/** A new element for each scan: the browser would keep the old picture in place until the new one is there. */
+function loadPicture({ id, width, height }) {
+  const fresh = shape("image", { width, height, preserveAspectRatio: "none", visibility: "hidden" });
+  fresh.addEventListener("load", () => { if (fresh === picture && mine.picture) { fresh.removeAttribute("visibility"); pictureIs("loaded"); } });
+  fresh.addEventListener("error", () => { if (fresh === picture && mine.picture) pictureIs("broken"); });
+  picture.replaceWith(fresh);
+  picture = fresh;
+  pictureIs("loading");
+  fresh.setAttribute("href", `../v1/scans/${encodeURIComponent(id)}/image`);
+}
+function pictureIs(state) {
+  mine.picture = state;
+  loading.hidden = state !== "loading";
+  broken.hidden = state !== "broken";
+  if (state && work()) desk.pictureIs(state);
+}
+
 // --- drawing ----------------------------------------------------------------------------------------------
 function draw() {
   const now = work();
   element.classList.toggle("no-scan", !now);
   empty.hidden = Boolean(now);
-  if (!now) { layer.replaceChildren(); picture.removeAttribute("href"); line.textContent = ""; return; }
+  if (!now) { layer.replaceChildren(); picture.removeAttribute("href"); pictureIs(null); line.textContent = ""; return; }
   svg.setAttribute("viewBox", `${view.x} ${view.y} ${view.w} ${view.h}`);
   const unit = 1 / scale();
   const nodes = [];

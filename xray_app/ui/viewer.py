@@ -89,6 +89,7 @@ def work_of(
         # Makes every showing a new value, so that the browser notices even an unchanged analysis.
         "shown": uuid.uuid4().hex,
         "discard_draft": discard_draft,
+        "own": [one.revision for one in revisions if one.author == user],
         "scan": {
             "id": analysis.scan.id,
             "width": analysis.scan.width,

@@ -110,26 +110,36 @@ element.addEventListener("click", event => {
   if (button.dataset.act) acts[button.dataset.act]();
   button.blur();
 });
-document.addEventListener("keydown", event => { if (event.code === "Space" && (document.activeElement === svg || stage.matches(":hover"))) { if (!event.target.closest("input, textarea")) event.preventDefault(); spaced = true; } });
+document.addEventListener("keydown", event => {
+  if (event.code !== "Space" || (document.activeElement !== svg && !stage.matches(":hover"))) return;
+  if (event.target !== svg && event.target.matches("input, textarea, button, a, summary, select, [role], [contenteditable=true]")) return;  // it has a use for the key
+  event.preventDefault();
+  spaced = true;
+});
 document.addEventListener("keyup", event => { if (event.code === "Space") spaced = false; });
 
 // --- coming and going ---------------------------------------------------------------------------------------
 let shown = null;
-picture.addEventListener("error", () => { if (work()) broken.hidden = false; });
-picture.addEventListener("load", () => { broken.hidden = true; });
-mine.revealBoxes = () => { const below = work() ? work().boxes.length - shownBoxes().length : 0; if (below) showFrom(0); return below; };
+/** Shows what the slider or X hides; how many boxes that were. */
+mine.revealBoxes = () => {
+  const count = work() ? work().boxes.length - (hidden ? 0 : shownBoxes().length) : 0;
+  if (count) { hidden = false; showFrom(0); }
+  return count;
+};
 desk.subscribe(what => {
   if (desk.owner !== mine) return;
   const now = work();
   if (what === "load" && now) {
     if (shown !== now.analysis_id) {
       closeRelabel(false);
-      shown = now.analysis_id; selected = null; hidden = false; broken.hidden = true; threshold = desk.threshold = 0;
+      shown = now.analysis_id; selected = null; drag = null; hidden = false; threshold = desk.threshold = 0;
       arm(false);
-      for (const [key, value] of Object.entries({ width: now.scan.width, height: now.scan.height, href: `../v1/scans/${encodeURIComponent(now.scan.id)}/image` })) picture.setAttribute(key, value);
+      loadPicture(now.scan);
       apply("plain");
       fit();
     }
+    else if (mine.picture !== "loading" && mine.picture !== "loaded") { loadPicture(now.scan); showFilters(); }
+    else desk.pictureIs(mine.picture);
     if (!boxOf(selected)) selected = null;
   }
   if (what === "load" && !now) shown = null;
@@ -138,14 +148,18 @@ desk.subscribe(what => {
   if (now && (what === "load" || what === "edit")) props.value = JSON.parse(JSON.stringify(now));
 });
 function takeUp() {
-  mine.loaded = props.value ? JSON.stringify(props.value) : null;
+  mine.loaded = props.value ? JSON.parse(JSON.stringify(props.value)) : null;
   // Also behind another tab: Search opens a scan before it shows Analyse.
-  if (svg.clientWidth || !desk.owner || desk.owner === mine) desk.load(props.value, mine);
+  if (svg.clientWidth || !desk.owner || desk.owner === mine) show();
+}
+function show() {
+  desk.load(mine.loaded, mine);
+  if (mine.loaded) mine.loaded.discard_draft = false;  // done: what is edited from now on comes back
 }
 watch("value", takeUp);
 // Back on the screen, after another viewer held the work: its unsaved edits come back from the draft.
 new ResizeObserver(() => {
-  if (svg.clientWidth && desk.owner !== mine) desk.load(mine.loaded && JSON.parse(mine.loaded), mine);
+  if (svg.clientWidth && desk.owner !== mine) show();
   draw();
 }).observe(stage);
 showFilters();

@@ -89,7 +89,7 @@ function step(by) { active += by; suggest(); return true; }
 const naming = {
   "ArrowDown": { run: () => step(1), shown: "arrows", help: "another name of the list" }, "ArrowUp": { run: () => step(-1) },
   "Enter": { run: () => takeRow(active) || true, help: "take the marked name" },
-  "Ctrl+Enter": { run: () => { if (takeRow(active)) desk.press("save-correction"); return true; }, help: "take it and save the correction" },
+  "Ctrl+Enter": { run: () => { if (takeRow(active)) for (const id of ["save-correction", "annotate-save"]) desk.press(id); return true; }, help: "take it and save the correction" },
   "Escape": { run: () => { closeRelabel(true); return true; }, help: "close the list" },
 };
 for (let digit = 1; digit <= 9; digit++) naming[digit] = { run: () => takeRow(digit - 1), ...(digit === 1 && { shown: "1 to 9", help: "take the name with this number" }) };
