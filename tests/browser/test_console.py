@@ -213,6 +213,12 @@ def test_scans_that_come_in_take_nothing_off_the_screen(scripted: Desk, page: An
     page.wait_for_function("n => document.querySelectorAll('#strip .tile').length > n", arg=before)
     page.wait_for_selector(".intake .progress", state="hidden")
     assert (at_hand(page), field.input_value()) == (first, "2 kni")
+    field.fill("")
+    more.write_bytes(KNIFE.read_bytes() + b"still more")
+    page.set_input_files("#upload input[type=file]", str(more))
+    page.wait_for_function("id => xrayDesk.work.analysis_id !== id", arg=first)
+    newest, _ = analyses.page(scripted.services.db, 1)
+    assert at_hand(page) == newest[0].id, "who has done with a scan and drops another wants to see that"
 
 
 def test_scans_get_the_bag_that_was_named_when_they_were_dropped(

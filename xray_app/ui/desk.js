@@ -12,6 +12,7 @@
     chosen: null,     // label of the chosen box
     threshold: 0,     // confidence below which the models' boxes are not shown
     picture: null,    // of the work: "loading", "loaded" or "broken"
+    dropped: false,   // scans were dropped, and none has been opened since
     places: [],       // where keys hold: {name, here, keys: key -> {run, help, group}}; the first that is here wins
     actions: {},      // the keys of Analyse
     shared: {},       // the keys of every tab with a picture, beside the viewer's own

@@ -21,7 +21,7 @@ function take({ files, problems }) {
     else if (!file.size) problems.push([file.name, "the file is empty"]);
     else fit.push(file);
   }
-  if (!busy && !waiting.length) { done = 0; all = 0; refused = []; }
+  if (!busy && !waiting.length) { done = 0; all = 0; refused = []; desk.dropped = true; }
   refused.push(...problems);
   waiting.push(...fit.map(file => ({ file, facts })));
   if (fit.length) dropped = facts;

@@ -49,7 +49,12 @@ function draw() {
   const now = list.querySelector('[aria-current="true"]');
   if (now) keepInSight(now);
   // A scan that has just come in is opened where nothing is, nor has been asked for meanwhile.
-  if (value.offer && !desk.work && current === null) choose(value.offer);
+  if (value.offer && ((!desk.work && current === null) || (desk.dropped && finished(now)))) choose(value.offer);
+}
+/** Whether the open scan is decided and nothing is edited or typed about it: whoever then drops others has done with it. */
+function finished(tile) {
+  const typed = document.querySelectorAll(["outcome-found", "decision-note", "comment"].map(id => `#${id} input, #${id} textarea`).join());
+  return Boolean(desk.work && tile && tile.classList.contains("done")) && !desk.work.answered && !desk.dirty() && ![...typed].some(field => field.value);
 }
 /** Like scrollIntoView, but of the queue alone: that would scroll the whole desk. */
 function keepInSight(tile) {
@@ -58,6 +63,7 @@ function keepInSight(tile) {
   else if (at.bottom > view.bottom) frame.scrollTop += at.bottom - view.bottom + 8;
 }
 function choose(id) {
+  desk.dropped = false;
   current = id;
   props.value = { ...JSON.parse(JSON.stringify(props.value)), current: id, offer: null };
   draw();
