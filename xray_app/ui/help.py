@@ -4,9 +4,9 @@ HELP = """
 ### Working at the desk
 
 1. **Add scans**: drop scans (PNG, JPEG, WebP, BMP, TIFF, DICOM/DICOS) or a folder anywhere on *Analyse*, or press `U`
-   (`Shift U`: a folder). Where nothing is open, the first is shown while the rest are read. What could not be read is
-   listed with its reason. Scans dropped under one bag name are its views: they stand side by side (`V`: the next), are
-   decided together, and the worst of them is the bag's risk.
+   (`Shift U`: a folder). Where nothing is open, or nothing left to do about what is, the first is shown while the rest
+   are read. What could not be read is listed with its reason. Scans dropped under one bag name are its views: they
+   stand side by side (`V`: the next), are decided together, and the worst of them is the bag's risk.
 2. **Look**: the banner says the risk and what the policy advises. Below it, where the two models disagree (`≠`).
    Filters combine and never change the scan; `R` resets them. Organic, metal and penetration work on the picture's
    colours, not on the scanner's energies. `[` and `]` hide boxes the models are less sure of; a save hides none.
