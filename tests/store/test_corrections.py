@@ -71,7 +71,7 @@ def test_unchanged_boxes_stay_the_models_and_items_become_the_persons(
     [("scissors", (10, 20, 110, 90)), ("knife", (10, 20, 110, 91)), ("knife", (0, 0, 320, 240))],
 )
 def test_any_edit_makes_a_box_human(stored: MakeAnalysis, correct: Correct, label: str, xyxy: XYXY) -> None:
-    correction = correct(stored().id, boxes=[CorrectionBox(id="b1", label=label, xyxy=xyxy)])
+    correction = correct(stored().id, items=[(label, 1)], boxes=[CorrectionBox(id="b1", label=label, xyxy=xyxy)])
     (box,) = correction.boxes
     assert (box.id, box.source, box.confidence) == ("b1", "human", None)
     assert (box.label, box.xyxy) == (label, xyxy)
@@ -95,12 +95,13 @@ def test_the_difference_is_to_the_base_revision(stored: MakeAnalysis, correct: C
     analysis = stored()
     first = correct(
         analysis.id,
-        items=[("knife", 2)],
+        items=[("knife", 2), ("gun", 2)],
         boxes=[CorrectionBox(label="gun", xyxy=(0, 0, 50, 50))],
     )
     assert first.diff.items == (
         ItemChange(label="knife", before=1, after=2),
         ItemChange(label="plastic bottle", before=2, after=0),
+        ItemChange(label="gun", before=0, after=2),
     )
     assert first.diff.boxes_removed == ("b1",)
     new = first.boxes[0].id
@@ -112,7 +113,7 @@ def test_the_difference_is_to_the_base_revision(stored: MakeAnalysis, correct: C
         base=1,
         by="ben",
     )
-    assert second.diff.items == (ItemChange(label="gun", before=0, after=1),)
+    assert second.diff.items == (ItemChange(label="gun", before=2, after=1),)
     assert second.diff.boxes_changed == (new,)
     assert second.diff.boxes_added == ("b1",)  # the prediction's, put back as it was
     assert second.boxes[1].source == "model"
@@ -122,6 +123,17 @@ def test_what_nobody_looked_for_is_not_called_removed(stored: MakeAnalysis, corr
     correction = correct(stored().id, items=[("gun", 1)], boxes=[], looked_for=("gun",))
     assert correction.diff.items == (ItemChange(label="gun", before=0, after=1),)
     assert correction.diff.boxes_removed == ()
+
+
+def test_a_box_of_what_the_list_does_not_name_is_refused(db: Database, stored: MakeAnalysis, correct: Correct) -> None:
+    analysis = stored()
+    with pytest.raises(BadInput, match="box of knife, but the list does not name it"):
+        correct(analysis.id, items=[])
+    with pytest.raises(BadInput, match="box of knife"):
+        correct(analysis.id, items=[], looked_for=("knife", "gun"))
+    assert corrections.list(db, analysis.id) == []
+    correct(analysis.id, items=[], looked_for=("gun",))  # of what was not looked for nothing is said
+    correct(analysis.id, items=[("KNIVES", 1)], base=1)
 
 
 @pytest.mark.parametrize("xyxy", [(0, 0, 320.5, 10), (0, 0, 10, 241), (319, 0, 330, 10), (0, 0, 1e300, 1e300)])

@@ -15,7 +15,14 @@ from xray_app.store import analyses, drafts, facts, queue, vigilance
 from xray_app.store.database import Database
 from xray_app.store.labels import Labels
 from xray_app.store.paging import newest_first
-from xray_app.store.revision import difference, read_boxes, read_items, read_labelled_classes, split_of
+from xray_app.store.revision import (
+    difference,
+    read_boxes,
+    read_items,
+    read_labelled_classes,
+    refuse_unlisted,
+    split_of,
+)
 from xray_app.store.tables import AnalysisRow, CorrectionReviewRow, CorrectionRow
 from xray_app.types import Analysis, Correction, CorrectionIn, ReviewStatus
 
@@ -43,7 +50,8 @@ def add(
     Raises:
         NotFound: no analysis has this id.
         UnknownLabel: a label that is neither a class nor an alias.
-        BadInput: a box outside the picture, an unknown box id, a count over 99 (nothing is stored).
+        BadInput: a box outside the picture or of what the list does not name, an unknown box id, a count over 99
+            (nothing is stored).
         Conflict: `base_revision` is not the newest one, which is in `details["newest"]`; or it is a test image
             that was answered.
     """
@@ -56,6 +64,7 @@ def add(
             items = read_items(correction, taxonomy)
             boxes = read_boxes(correction, analysis, newest, taxonomy)
             labelled_classes = read_labelled_classes(correction, taxonomy)
+            refuse_unlisted(items, boxes, labelled_classes)
             value = Correction(
                 id=uuid4().hex,
                 analysis_id=analysis_id,

@@ -255,7 +255,9 @@ def clear_scans(db: Database, username: str) -> list[str]:
     harmless = {
         id
         for id, correction in corrected.items()
-        if correction.labelled_classes is None and all(item.status is Status.ALLOWED for item in correction.items)
+        if correction.labelled_classes is None
+        and all(item.status is Status.ALLOWED for item in correction.items)
+        and all(box.status is Status.ALLOWED for box in correction.boxes)
     }
     return list(dict.fromkeys(scan for id, scan, correction in rows if not correction or id in harmless))
 

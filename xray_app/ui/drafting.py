@@ -10,7 +10,7 @@ from xray_app.errors import BadInput
 from xray_app.store.merging import Version, merge
 from xray_app.store.revision import read_boxes, read_items, read_labelled_classes
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import Analysis, Box, Correction, CorrectionBox, CorrectionIn, Item, ItemCount
+from xray_app.types import Analysis, Box, Correction, CorrectionBox, CorrectionIn, ItemCount
 from xray_app.ui.viewer import DRAWN
 
 
@@ -111,20 +111,3 @@ def is_saved(sent: CorrectionIn, saved: Correction) -> bool:
         and {one.label: one.count for one in sent.items} == {one.label: one.count for one in saved.items}
         and drawn(sent.boxes) == drawn(saved.boxes)
     )
-
-
-def refuse_unlisted(
-    items: Sequence[Item | ItemCount], boxes: Sequence[Box | CorrectionBox], scope: Sequence[str] | None
-) -> None:
-    """A box whose label is on no list cannot be meant: the models would be taught that it is there and that it is not.
-
-    Raises:
-        BadInput: there is one; the message says what to do.
-    """
-    listed = {item.label for item in items}
-    stray = [box.label for box in boxes if box.label not in listed and (scope is None or box.label in scope)]
-    if stray:
-        raise BadInput(
-            f"The picture has a box of {stray[0]}, but the list does not name it, so both cannot be right. "
-            "Take the counts from the boxes (C), or delete the box."
-        )
