@@ -14,6 +14,7 @@ from datetime import datetime
 from html import escape
 from pathlib import Path
 
+from xray_app.store.revision import standing
 from xray_app.types import Analysis, Box, Correction, Decision, Item, ItemCount, Outcome
 from xray_app.ui import panels
 
@@ -67,7 +68,7 @@ class Reported:
 def document(told: Reported) -> str:
     """The page, as HTML."""
     analysis = told.analysis
-    valid = next((one for one in reversed(told.revisions) if one.status != "rejected"), None)
+    valid = standing(told.revisions)
     items = valid.items if valid else analysis.report.items
     boxes = valid.boxes if valid else analysis.boxes
     source = f"revision {valid.revision} by {_name(valid.author)}, {valid.status}" if valid else "as the models said"
