@@ -94,7 +94,7 @@ def everything(db: Database, taxonomy: Taxonomy) -> dict[str, Any]:
         "pending": corrections.pending(db),
         "reviews": [reviews.waiting(db, "rob"), reviews.count_own(db, "anna")],
         "double readings": double_readings.pairs(db),
-        "flagged": recent.flagged(db, "rob", datetime.now(UTC) - timedelta(days=1)),
+        "flagged": recent.flagged(db, "rob"),
         "clear hosts": vigilance.clear_scans(db, "nobody"),
         "threats": vigilance.threat_boxes(db, ["knife"]),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -387,6 +388,22 @@ def test_a_supervisor_sees_that_a_high_bag_was_cleared(
     page = tab.verdict.see_flagged(supervisor, page[tab.viewer])
     assert page[tab.verdict.flagged]["visible"] is False
     assert tab.queue(supervisor, None)["items"] == []
+
+
+def test_after_the_shift_what_nobody_decided_or_saw_is_still_there(
+    tab: AnalyseTab, analyst: Identity, upload: Any, work: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tab.verdict.clear_high(analyst, work, "cutlery")
+    supervisor = Identity("nora", Role.ANNOTATOR)
+    add(tab, analyst, upload("left.png", shade=20))
+    add(tab, supervisor, upload("own.png", shade=30))
+    monkeypatch.setattr("xray_app.ui.analyse.SHIFT", timedelta(0))
+    told = tab.queue(analyst, None)
+    assert ([item["filename"] for item in told["items"]], told["waiting"]) == (["left.png"], 1)
+    told = tab.queue(supervisor, None)
+    assert [item["section"] for item in told["items"]] == ["flagged", "waiting"]
+    page = tab.show(supervisor, work["analysis_id"])
+    assert page[tab.verdict.flagged]["visible"] is True
 
 
 def test_views_of_a_bag_share_a_tile_and_a_decision(

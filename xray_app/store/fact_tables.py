@@ -26,6 +26,8 @@ class FactsRow(Base):
         Index(None, "analyst", "created_at", "id"),
         Index(None, "scanner_id", "created_at", "id"),
         Index(None, "adapter", "created_at", "id"),
+        # What one person left undecided.
+        Index(None, "analyst", "decision", "correction", "created_at"),
         Index(None, "day"),
         Index(None, "bag_id"),
     )

@@ -27,7 +27,7 @@ from xray_app.ui.viewer import HERE, items_table, viewer, work_of
 from xray_app.ui.vigilance import Answered, hidden_work, true_work
 
 SHIFT = timedelta(hours=12)
-"""How far back the queue goes: a working shift."""
+"""How far back the queue goes, but for what is left to decide or to look at: a working shift."""
 
 RESENT_WITHIN = timedelta(minutes=30)
 MAX_NAME = 200
@@ -149,16 +149,21 @@ class AnalyseTab:
         return [one for scan_id, one in newest.items() if scan_id != analysis.scan.id]
 
     def queue(self, who: Identity, current: str | None) -> dict[str, Any]:
-        """The queue: what waits for a decision in the order it came, searches to tell of, and what is done."""
+        """The queue: what waits for a decision in the order it came, searches to tell of, and what is done.
+
+        After what waits of this shift comes what was left over from earlier ones.
+        """
         since = datetime.now(UTC) - SHIFT
         shift = recent.of_user(self.services.db, who.username, since)
-        grave = recent.flagged(self.services.db, who.username, since) if who.role.includes(Role.ANNOTATOR) else []
+        left, left_in_all = recent.left_over(self.services.db, who.username, since)
+        grave = recent.flagged(self.services.db, who.username) if who.role.includes(Role.ANNOTATOR) else []
         sections = (
-            ("flagged", grave), ("waiting", shift.waiting), ("searching", shift.searching), ("done", shift.done),
+            ("flagged", grave), ("waiting", [*shift.waiting, *left]),
+            ("searching", shift.searching), ("done", shift.done),
         )  # fmt: skip
         return {
             "current": current,
-            "waiting": shift.waiting_in_all,
+            "waiting": shift.waiting_in_all + left_in_all,
             "items": [tile for name, found in sections for tile in tiles(name, found)],
         }
 
