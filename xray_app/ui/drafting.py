@@ -91,12 +91,21 @@ def merge_onto(
                 CorrectionBox(id=box.id if box.id in known else None, label=box.label, xyxy=box.xyxy)
                 for box in merged.boxes
             ),
-            labelled_classes=draft.labelled_classes,
+            labelled_classes=_together(mine.looked_for, theirs.looked_for, taxonomy),
             comment=draft.comment,
             base_revision=revisions[-1].revision,
         ),
         merged.clashes,
     )
+
+
+def _together(
+    mine: tuple[str, ...] | None, theirs: tuple[str, ...] | None, taxonomy: Taxonomy
+) -> tuple[str, ...] | None:
+    """What two people looked for between them; None: everything."""
+    if mine is None or theirs is None:
+        return None
+    return tuple(sorted({*mine, *theirs}, key=taxonomy.rank))
 
 
 def is_saved(sent: CorrectionIn, saved: Correction) -> bool:
