@@ -157,6 +157,21 @@ def test_scans_analysed_together_get_the_answers_they_get_alone(taxonomy: Taxono
     for one, alone in zip(together, (desk.analyse(scan), desk.analyse(other)), strict=True):
         assert one.model_dump(exclude=changing) == alone.model_dump(exclude=changing)
     assert together[0].scan.bag_id == "bag 7"
+def test_after_a_switch_that_failed_the_next_analysis_switches_again(
+    taxonomy: Taxonomy, scan: Scan, tmp_path: Path
+) -> None:
+    active: list[ActiveAdapter | None] = [ActiveAdapter("a1", tmp_path)]
+    vlm = SaysThis(said(CLEAR), said(KNIFE))
+    desk = analyser(taxonomy, vlm, SeesThis(), active_adapter=lambda: active[0])
+    assert desk.analyse(scan).risk.level == "HIGH"
+    active[0] = ActiveAdapter("gone", tmp_path / "gone")
+    with pytest.raises(BadModel):
+        desk.analyse(scan)
+    active[0] = None  # rolled back, while the model still answers with the one before
+    rolled_back = desk.analyse(scan)
+    assert (rolled_back.models.vlm.adapter, rolled_back.risk.level) == (None, "LOW")
+
+
     assert together[0].id != together[1].id
     assert desk.analyse_together([]) == []
 

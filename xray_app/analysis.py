@@ -54,6 +54,10 @@ class ActiveAdapter:
 
 
 class Validated(Protocol):
+_UNKNOWN = ActiveAdapter("", Path())
+"""In use while switching, and after a switch that failed: no adapter is this one, so the next answer switches again."""
+
+
     """Says whether this model pair is on record as validated on a scanner."""
 
     def __call__(self, scanner_id: str | None, adapter: str | None) -> bool: ...
@@ -124,7 +128,7 @@ class Analyser:
         """Makes the VLM answer with the active adapter; returns its id."""
         wanted = self._active_adapter()
         if wanted != self._adapter:
-            self._adapter = None
+            self._adapter = _UNKNOWN
             self.vlm.use_adapter(wanted.folder if wanted else None)
             self._adapter = wanted
             logger.info("now answering with adapter %s", wanted.id if wanted else "none (base)")
