@@ -98,6 +98,7 @@ class AnalyseTab:
                 apply_default_css=False,
                 elem_id="strip",
             )
+        self.upload.preprocess = _paths
 
     # --- showing ------------------------------------------------------------------------------------------
 
@@ -270,6 +271,11 @@ class AnalyseTab:
 
 def _name(text: str | None) -> str | None:
     return (text or "").strip()[:MAX_NAME] or None
+
+
+def _paths(sent: Any) -> list[str]:
+    """The paths of what was uploaded; Gradio's own way there leaves an empty file beside each for good."""
+    return [file.path for file in sent or ()]
 
 
 def _uploaded(path: str) -> Path:
