@@ -111,14 +111,24 @@ def test_an_answer_cut_off_or_nonsense_is_kept_and_never_below_review(
     assert len(analysis.report.text) == len(answer.text)
 
 
-def test_a_threat_box_is_kept_down_to_the_lower_threshold_and_other_boxes_are_not(taxonomy: Taxonomy) -> None:
+def test_a_box_that_counts_is_kept_down_to_the_lower_threshold_and_an_allowed_one_is_not(taxonomy: Taxonomy) -> None:
     policy = taxonomy.policy("prison")
     weak = policy.lower_threshold
-    found = [Detection(label, weak, (0, 0, 9, 9)) for label in ("laptop", "gun")]
+    found = [Detection(label, weak, (0, 0, 9, 9)) for label in ("laptop", "gun", "lighter")]
     found.append(Detection("can", 0.9, (1, 1, 5, 5)))
     boxes = boxes_of(found, taxonomy, policy)
-    assert [box.label for box in boxes] == ["can", "gun"]
-    assert [box.id for box in boxes] == ["m1", "m2"]
+    assert [box.label for box in boxes] == ["can", "gun", "lighter"]
+    assert [box.id for box in boxes] == ["m1", "m2", "m3"]
+    higher = replace(policy, lower_threshold=0.4)
+    shown = boxes_of([Detection("lighter", 0.3, (0, 0, 9, 9))], taxonomy, higher)
+    assert [box.label for box in shown] == ["lighter"], "still on the screen"
+
+
+def test_a_restricted_box_at_the_policys_lower_threshold_is_a_review(taxonomy: Taxonomy, scan: Scan) -> None:
+    prison = taxonomy.policy("prison")
+    lighter = Detection("lighter", prison.lower_threshold, (0, 0, 9, 9))
+    desk = Analyser(SaysThis(said(CLEAR)), SeesThis(lighter), taxonomy, prison, validated=lambda *told: True)
+    assert desk.analyse(scan).risk.level == "MEDIUM"
 
 
 def test_the_next_analysis_uses_the_adapter_promoted_meanwhile(taxonomy: Taxonomy, scan: Scan, tmp_path: Path) -> None:
@@ -145,6 +155,21 @@ def test_an_adapter_that_does_not_load_is_an_error_not_another_models_answer(
     for _ in range(2):
         with pytest.raises(BadModel):
             desk.analyse(scan)
+
+
+def test_after_a_switch_that_failed_the_next_analysis_switches_again(
+    taxonomy: Taxonomy, scan: Scan, tmp_path: Path
+) -> None:
+    active: list[ActiveAdapter | None] = [ActiveAdapter("a1", tmp_path)]
+    vlm = SaysThis(said(CLEAR), said(KNIFE))
+    desk = analyser(taxonomy, vlm, SeesThis(), active_adapter=lambda: active[0])
+    assert desk.analyse(scan).risk.level == "HIGH"
+    active[0] = ActiveAdapter("gone", tmp_path / "gone")
+    with pytest.raises(BadModel):
+        desk.analyse(scan)
+    active[0] = None  # rolled back, while the model still answers with the one before
+    rolled_back = desk.analyse(scan)
+    assert (rolled_back.models.vlm.adapter, rolled_back.risk.level) == (None, "LOW")
 
 
 def test_scans_analysed_together_get_the_answers_they_get_alone(taxonomy: Taxonomy, scan: Scan) -> None:

@@ -282,6 +282,12 @@ def test_bombs_are_refused_before_they_unfold() -> None:
     # Runs of zeros: two bytes for 128 pixels.
     rle = struct.pack("<16L", 1, 64, *[0] * 14) + b"\x81\x00" * 2_000_000
     assert peak(make(ramp(9, np.uint8), RLELossless, encapsulate([rle])), "more pixels than the file says") < most
+    # Codes that stand for nothing, and the same runs said to be several parts.
+    idle = struct.pack("<16L", 1, 64, *[0] * 14) + b"\x80" * 2_000_000
+    assert peak(make(ramp(9, np.uint8), RLELossless, encapsulate([idle])), "more pixels than the file says") < most
+    end = 64 + 2 * (ROWS * COLUMNS // 2)
+    twice = struct.pack("<16L", 15, *[64, end] * 7, 64) + b"\xff\x00" * (ROWS * COLUMNS // 2)
+    assert peak(make(ramp(9, np.uint8), RLELossless, encapsulate([twice])), "overlap") < most
     # A deflated data set of zeros.
     bomb = io.BytesIO()
     dataset = dcmread(io.BytesIO(make(np.zeros((2000, 2000), np.uint16))))

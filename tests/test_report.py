@@ -16,6 +16,7 @@ from xray_app.report import (
     parse_entries,
     parse_report,
 )
+from xray_app.risk import assess
 from xray_app.taxonomy import load_taxonomy
 from xray_app.types import Status
 
@@ -218,7 +219,15 @@ def test_an_answer_said_twice_keeps_all_items_and_is_incomplete() -> None:
     assert not parse_report(text, TAXONOMY).complete
 
 
-def test_repeated_labels_are_merged_with_the_lowest_confidence() -> None:
+def test_of_a_threat_said_twice_the_higher_confidence_counts() -> None:
+    text = "Items detected: 1 knife (threat), 1 knife (threat). Security risk: HIGH - knife detected."
+    report = parse_report(text, TAXONOMY, {0: 0.9, 1: 0.2})
+    assert [(item.label, item.count, item.confidence) for item in report.items] == [("knife", 2, 0.9)]
+    assert assess(report, (), 0.0, True, TAXONOMY.policy()).level == "HIGH"
+    assert parse_report(text, TAXONOMY, {0: 0.2, 1: 0.9}).items[0].confidence == 0.9
+
+
+def test_of_other_labels_said_twice_the_lower_confidence_counts() -> None:
     text = "Items detected: 60 cans, 60 drink cans, 1 tin. Security risk: LOW - no threats detected."
     report = parse_report(text, TAXONOMY, {0: 0.9, 1: 0.7})
     assert [(i.label, i.count, i.confidence) for i in report.items] == [("can", 99, 0.7), ("tin", 1, None)]

@@ -28,6 +28,7 @@ from xray_app.types import (
     DetectorFacts,
     ModelFacts,
     ScanFacts,
+    Status,
     Timings,
     VlmFacts,
 )
@@ -36,8 +37,8 @@ from xray_app.vlm.reading import read_answer
 
 logger = logging.getLogger(__name__)
 
-# Boxes of allowed and restricted classes below this are noise on the screen; prohibited ones are
-# kept down to the policy's lower threshold, because a missed knife costs more than a spare box.
+# Boxes of allowed classes below this are noise on the screen; others are kept down to the policy's lower
+# threshold, from which on they count, because a missed knife costs more than a spare box.
 DISPLAY_CONFIDENCE = 0.25
 BATCH = 32
 """Scans worth answering together: past it a CPU gains little, and a GPU runs out of memory."""
@@ -51,6 +52,10 @@ class ActiveAdapter:
 
     id: str
     folder: Path
+
+
+_UNKNOWN = ActiveAdapter("", Path())
+"""In use while switching, and after a switch that failed: no adapter is this one, so the next answer switches again."""
 
 
 class Validated(Protocol):
@@ -124,7 +129,7 @@ class Analyser:
         """Makes the VLM answer with the active adapter; returns its id."""
         wanted = self._active_adapter()
         if wanted != self._adapter:
-            self._adapter = None
+            self._adapter = _UNKNOWN
             self.vlm.use_adapter(wanted.folder if wanted else None)
             self._adapter = wanted
             logger.info("now answering with adapter %s", wanted.id if wanted else "none (base)")
@@ -230,9 +235,14 @@ def _timings(vlm: float, detector: float) -> Timings:
 
 def boxes_of(detections: Sequence[Detection], taxonomy: Taxonomy, policy: Policy) -> list[Box]:
     """Detections worth showing as boxes, the surest first, with ids `m1`, `m2`, …"""
+    least = {
+        Status.PROHIBITED: policy.lower_threshold,
+        Status.RESTRICTED: min(policy.lower_threshold, DISPLAY_CONFIDENCE),
+        Status.ALLOWED: DISPLAY_CONFIDENCE,
+    }
     shown: list[Box] = []
     for found in sorted(detections, key=lambda one: -one.confidence):
         box = taxonomy.box(f"m{len(shown) + 1}", "model", found.label, found.xyxy, found.confidence)
-        if found.confidence >= (policy.lower_threshold if box.threat else DISPLAY_CONFIDENCE):
+        if found.confidence >= least[box.status]:
             shown.append(box)
     return shown

@@ -36,6 +36,8 @@ MAX_VIEWS = 16
 """More frames than this are a volume or a film, not the views of a bag."""
 MAX_READS = 50_000
 """How often the header may make the reader read: some ten thousand fields and items."""
+MAX_IDLE = 1024
+"""Codes of a compressed segment that stand for nothing: no encoder writes them, and each takes time to read."""
 MAX_FACT = 64
 
 SHOWN = {
@@ -202,16 +204,21 @@ def _frame_bytes(dataset: Dataset, syntax: UID, frames: int) -> Iterator[bytes]:
 
 
 def _check_rle(frame: bytes, pixels: int) -> None:
-    """Refuses runs that unpack to more than the picture: a small file can hold gigabytes of them."""
+    """Refuses what unpacks to more than the picture, or takes far longer: a small file can hold gigabytes of runs."""
     segments = struct.unpack_from("<16L", frame)
     starts = [*segments[1 : 1 + min(segments[0], 15)], len(frame)]
+    if any(start >= end for start, end in pairwise((63, *starts))):
+        raise BadScan("The DICOM file is damaged: the parts of a compressed frame overlap or lie outside it.")
     for start, end in pairwise(starts):
-        place, made = start, 0
-        while place < min(end, len(frame)) - 1:
+        place, made, idle = start, 0, 0
+        while place < end - 1:
             code = frame[place]
-            made += 257 - code if code > 128 else code + 1 if code < 128 else 0
-            place += 2 if code > 128 else code + 2 if code < 128 else 1
-            if made > pixels + 128:
+            if code == 128:
+                place, idle = place + 1, idle + 1
+            else:
+                made += 257 - code if code > 128 else code + 1
+                place += 2 if code > 128 else code + 2
+            if made > pixels + 128 or idle > MAX_IDLE:
                 raise BadScan("The DICOM file is damaged: a compressed frame holds more pixels than the file says.")
 
 

@@ -198,20 +198,21 @@ def parse_report(
 
     Returns:
         A Report with one item a label, in rank order. Repeated labels are merged: counts add up (99
-        at most), the lowest confidence stays.
+        at most); of a prohibited one the highest confidence stays, of others the lowest: the safe side.
     """
     text = _storable(text)
     parsed = parse_entries(text, taxonomy)
     counts: dict[str, int] = {}
-    lowest: dict[str, float] = {}
+    kept: dict[str, float] = {}
     for index, entry in enumerate(parsed.entries):
         counts[entry.label] = min(counts.get(entry.label, 0) + entry.count, MAX_COUNT)
         confidence = (confidences or {}).get(index)
         if confidence is not None and math.isfinite(confidence):
             confidence = min(max(float(confidence), 0.0), 1.0)
-            lowest[entry.label] = min(lowest.get(entry.label, 1.0), confidence)
+            safer = max if taxonomy.resolve(entry.label).status is Status.PROHIBITED else min
+            kept[entry.label] = safer(kept.get(entry.label, confidence), confidence)
     items: list[Item] = [
-        taxonomy.item(label, counts[label], lowest.get(label)) for label in sorted(counts, key=taxonomy.rank)
+        taxonomy.item(label, counts[label], kept.get(label)) for label in sorted(counts, key=taxonomy.rank)
     ]
     return Report(
         items=tuple(items),

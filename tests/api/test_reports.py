@@ -6,12 +6,17 @@ import base64
 import io
 import re
 from typing import Any
+from uuid import uuid4
 
 from fastapi.testclient import TestClient
 from PIL import Image
 
 from tests.api.conftest import png
+from tests.conftest import MakeAnalysis, scan_facts
 from xray_app.api.reports import LONGEST_SIDE
+from xray_app.api.services import Services
+from xray_app.store import analyses
+from xray_app.types import Risk
 
 
 def test_a_report_is_one_page_of_its_own(client: TestClient, analyst: dict[str, str]) -> None:
@@ -40,6 +45,21 @@ def test_a_small_picture_is_left_as_it_is(
     answer = client.get(f"/v1/analyses/{analysed['id']}/report", headers=analyst)
     assert "data:image/png;base64," in answer.text
     assert "not validated on this scanner" in answer.text
+
+
+def test_a_report_says_that_another_view_is_worse(
+    client: TestClient, services: Services, analyst: dict[str, str], make_analysis: MakeAnalysis
+) -> None:
+    bag = uuid4().hex
+    low = Risk(level="LOW", reason="no threats detected", action="CLEAR", policy="airport")
+    pages = []
+    for changes in ({"risk": low}, {}):
+        content = png((320, 240))
+        kept = make_analysis(scan=scan_facts(content, bag_id=bag), **changes)
+        analyses.save_with_scan(services.db, kept.scan, content, "image/png", kept, "analyst")
+        pages.append(f"/v1/analyses/{kept.id}/report")
+        assert "Another view" not in client.get(pages[-1], headers=analyst).text
+    assert "Another view of this bag is HIGH: knife" in client.get(pages[0], headers=analyst).text
 
 
 def test_an_analysis_that_is_not_there(client: TestClient, analyst: dict[str, str]) -> None:

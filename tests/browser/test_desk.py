@@ -250,6 +250,7 @@ def test_two_people_at_one_scan(scripted: Desk, page: Any, open_desk: Open) -> N
     page.wait_for_selector(".conflict")
     assert "ben" in page.locator(".conflict").inner_text()
     assert boxes(page)[-1]["label"] == "gun", "nothing was lost"
+    page.keyboard.press("c")
     page.click("#keep-mine")
     page.wait_for_function("xrayDesk.work.base_revision === 2")
     assert [one.author for one in corrections.list(services.db, analysis_id)] == ["ben", "ana"]
@@ -310,6 +311,7 @@ def test_only_what_a_role_may_do_is_shown(page: Any, scripted: Desk, open_desk: 
 def test_a_refused_event_is_said_and_loses_nothing(scripted: Desk, page: Any) -> None:
     analysis_id = page.evaluate("xrayDesk.work.analysis_id")
     draw(page, "gun", (0.55, 0.6), (0.75, 0.8))
+    page.keyboard.press("c")
     page.fill("#comment textarea, #comment input", "under the lining")
     page.locator("#comment textarea, #comment input").blur()
     cookies = page.context.cookies()

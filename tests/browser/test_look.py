@@ -86,10 +86,9 @@ def _worked_on(services: Any, analysis: Analysis, number: int) -> None:
         boxes = [{"id": box.id, "label": box.label, "xyxy": box.xyxy} for box in analysis.boxes[:-1]]
         width, height = analysis.scan.width, analysis.scan.height
         boxes.append({"label": "scissors", "xyxy": (width * 0.1, height * 0.1, width * 0.3, height * 0.25)})
-        items = [
-            {"label": item.label, "count": item.count} for item in analysis.report.items if item.label != "scissors"
-        ]
-        sent = CorrectionIn.model_validate({"items": [*items, {"label": "scissors", "count": 1}], "boxes": boxes})
+        labels = [box["label"] for box in boxes]
+        items = [{"label": label, "count": labels.count(label)} for label in sorted(set(labels))]
+        sent = CorrectionIn.model_validate({"items": items, "boxes": boxes})
         saved = corrections.add(db, analysis.id, sent, "ana", services.taxonomy, review_required=True)
         if number % 4 == 0:
             corrections.review(db, saved.id, "accepted", None, "admin")

@@ -14,7 +14,7 @@ from tests.browser.test_desk import KNIFE, add
 from tests.browser.test_look import picture
 from tests.conftest import MakeAnalysis, png
 from xray_app.store import decisions
-from xray_app.types import Decision, Item, Report
+from xray_app.types import Decision, Item, Report, Risk
 from xray_app.ui.scan_report import Reported, document
 
 
@@ -59,9 +59,11 @@ def test_the_fullest_report_is_one_sheet(chromium: Any, make_analysis: MakeAnaly
     )
     names = tuple(item.label for item in items)
     plain = make_analysis()
+    worst = Risk(level="HIGH", reason="thing " * 30, action="SEARCH", policy="airport")
     analysis = plain.model_copy(
         update={
             "scan": plain.scan.model_copy(update={"filename": "name " * 60, "width": size[0], "height": size[1]}),
+            "risk": worst.model_copy(update={"level": "MEDIUM", "reason": "reason " * 30}),
             "report": Report(items=items, text="word " * 2000, complete=False),
             "agreement": plain.agreement.model_copy(update={"both": names, "vlm_only": names, "detector_only": names}),
         }
@@ -75,7 +77,7 @@ def test_the_fullest_report_is_one_sheet(chromium: Any, make_analysis: MakeAnaly
         for n in range(20)
     ]  # fmt: skip
     told = Reported(
-        analysis=analysis, analyst="ana", picture=png(200, *size), media_type="image/png", revisions=[],
+        analysis=analysis, bag=worst, analyst="ana", picture=png(200, *size), media_type="image/png", revisions=[],
         decisions=decided, outcomes=[], demonstration=True, printed_by="ana", printed_at=now,
     )  # fmt: skip
     page = chromium.new_page(viewport={"width": 794, "height": 1123})

@@ -108,7 +108,7 @@ def test_the_slider_hides_boxes_but_never_from_a_save(scripted: Desk, page: Any)
     page.locator(".threshold input").fill("75")
     assert page.locator(".box.frame").count() == 1, "by mouse too"
     page.locator(".threshold input").fill("0")
-    press(page, "s")
+    press(page, "c", "s")
     page.wait_for_function("xrayDesk.work.base_revision === 1")
 
 

@@ -11,11 +11,13 @@ from pydantic import ValidationError
 
 from tests.conftest import MakeAnalysis
 from xray_app.errors import BadInput, Conflict, Forbidden, NotFound, UnknownLabel
-from xray_app.store import corrections, decisions, outcomes
+from xray_app.store import corrections, decisions, outcomes, reviews, search, vigilance
 from xray_app.store.database import Database
 from xray_app.store.revision import split_of
+from xray_app.store.search import Filter
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import XYXY, Correction, CorrectionBox, CorrectionIn, ItemChange, ItemCount
+from xray_app.ui.viewer import work_of
 
 Correct = Callable[..., Correction]
 AS_PREDICTED = CorrectionBox(id="b1", label="knife", xyxy=(10, 20, 110, 90))
@@ -71,7 +73,7 @@ def test_unchanged_boxes_stay_the_models_and_items_become_the_persons(
     [("scissors", (10, 20, 110, 90)), ("knife", (10, 20, 110, 91)), ("knife", (0, 0, 320, 240))],
 )
 def test_any_edit_makes_a_box_human(stored: MakeAnalysis, correct: Correct, label: str, xyxy: XYXY) -> None:
-    correction = correct(stored().id, boxes=[CorrectionBox(id="b1", label=label, xyxy=xyxy)])
+    correction = correct(stored().id, items=[(label, 1)], boxes=[CorrectionBox(id="b1", label=label, xyxy=xyxy)])
     (box,) = correction.boxes
     assert (box.id, box.source, box.confidence) == ("b1", "human", None)
     assert (box.label, box.xyxy) == (label, xyxy)
@@ -95,12 +97,13 @@ def test_the_difference_is_to_the_base_revision(stored: MakeAnalysis, correct: C
     analysis = stored()
     first = correct(
         analysis.id,
-        items=[("knife", 2)],
+        items=[("knife", 2), ("gun", 2)],
         boxes=[CorrectionBox(label="gun", xyxy=(0, 0, 50, 50))],
     )
     assert first.diff.items == (
         ItemChange(label="knife", before=1, after=2),
         ItemChange(label="plastic bottle", before=2, after=0),
+        ItemChange(label="gun", before=0, after=2),
     )
     assert first.diff.boxes_removed == ("b1",)
     new = first.boxes[0].id
@@ -112,7 +115,7 @@ def test_the_difference_is_to_the_base_revision(stored: MakeAnalysis, correct: C
         base=1,
         by="ben",
     )
-    assert second.diff.items == (ItemChange(label="gun", before=0, after=1),)
+    assert second.diff.items == (ItemChange(label="gun", before=2, after=1),)
     assert second.diff.boxes_changed == (new,)
     assert second.diff.boxes_added == ("b1",)  # the prediction's, put back as it was
     assert second.boxes[1].source == "model"
@@ -122,6 +125,17 @@ def test_what_nobody_looked_for_is_not_called_removed(stored: MakeAnalysis, corr
     correction = correct(stored().id, items=[("gun", 1)], boxes=[], looked_for=("gun",))
     assert correction.diff.items == (ItemChange(label="gun", before=0, after=1),)
     assert correction.diff.boxes_removed == ()
+
+
+def test_a_box_of_what_the_list_does_not_name_is_refused(db: Database, stored: MakeAnalysis, correct: Correct) -> None:
+    analysis = stored()
+    with pytest.raises(BadInput, match="box of knife, but the list does not name it"):
+        correct(analysis.id, items=[])
+    with pytest.raises(BadInput, match="box of knife"):
+        correct(analysis.id, items=[], looked_for=("knife", "gun"))
+    assert corrections.list(db, analysis.id) == []
+    correct(analysis.id, items=[], looked_for=("gun",))  # of what was not looked for nothing is said
+    correct(analysis.id, items=[("KNIVES", 1)], base=1)
 
 
 @pytest.mark.parametrize("xyxy", [(0, 0, 320.5, 10), (0, 0, 10, 241), (319, 0, 330, 10), (0, 0, 1e300, 1e300)])
@@ -248,6 +262,57 @@ def test_only_the_newest_accepted_revision_trains(db: Database, stored: MakeAnal
     corrections.review(db, second.id, "accepted", None, "ben")
     corrections.review(db, third.id, "rejected", None, "ben")
     assert training() == [(analysis.id, second.id), (other.id, alone.id)]
+
+
+def test_a_rejected_revision_is_not_the_newest_word(
+    db: Database, stored: MakeAnalysis, correct: Correct, taxonomy: Taxonomy
+) -> None:
+    analysis = stored()
+    gun = CorrectionBox(label="gun", xyxy=(0, 0, 50, 50))
+    first = correct(analysis.id, items=[("gun", 1)], boxes=[gun])
+    second = correct(analysis.id, items=[], boxes=[], base=1, by="ben", review=True)
+    missed = Filter(label="gun", missed=True)
+    assert search.count(db, missed) == 0
+    corrections.review(db, second.id, "rejected", "there is one", "cleo")
+    assert search.count(db, missed) == 1
+    (found,), _ = search.page(db, missed)
+    assert found.correction == "accepted"
+    assert vigilance.threat_boxes(db, ["gun"]) == [(analysis.scan.id, "gun", (0, 0, 50, 50))]
+
+    work = work_of(analysis, corrections.list(db, analysis.id), taxonomy, "anna")
+    assert [box["label"] for box in work["boxes"]] == ["gun"]
+    assert work["base_revision"] == 2, "the next one comes on top of it all the same"
+    kept = CorrectionBox(id=first.boxes[0].id, label="gun", xyxy=(0, 0, 50, 50))
+    third = correct(analysis.id, items=[("gun", 2)], boxes=[kept], base=2, by="dora")
+    assert third.boxes == first.boxes
+    assert third.diff.items == (ItemChange(label="gun", before=1, after=2),)
+
+
+def test_with_nothing_but_rejected_revisions_the_prediction_stands(
+    db: Database, stored: MakeAnalysis, correct: Correct, taxonomy: Taxonomy
+) -> None:
+    analysis = stored()
+    said = correct(analysis.id, items=[("gun", 1)], boxes=[], review=True)
+    corrections.review(db, said.id, "rejected", "a hair dryer", "ben")
+    assert search.count(db, Filter(label="gun", named_by="person")) == 0
+    assert search.count(db, Filter(corrected="yes")) == 1
+    work = work_of(analysis, corrections.list(db, analysis.id), taxonomy, "anna")
+    assert [item["label"] for item in work["items"]] == ["knife", "plastic bottle"]
+    assert (work["base_revision"], work["predicted"]) == (1, [])
+
+
+def test_a_revision_waits_again_when_the_one_on_top_was_rejected(
+    db: Database, stored: MakeAnalysis, correct: Correct
+) -> None:
+    analysis = stored()
+    first = correct(analysis.id, review=True)
+    second = correct(analysis.id, items=[], boxes=[], base=1, by="ben", review=True)
+    assert [one.correction.id for one in reviews.waiting(db, "cleo")] == [second.id]
+    corrections.review(db, second.id, "rejected", "look again", "cleo")
+    assert [one.correction.id for one in reviews.waiting(db, "cleo")] == [first.id]
+    corrections.review(db, first.id, "accepted", None, "cleo")
+    assert [one.id for _, one in corrections.accepted(db)] == [first.id]
+    assert reviews.waiting(db, "dora") == []
 
 
 def test_one_bag_in_five_is_kept_for_testing(stored: MakeAnalysis, correct: Correct) -> None:

@@ -10,11 +10,11 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.conftest import MakeAnalysis
 from xray_app.errors import Conflict, Forbidden, NotFound
-from xray_app.store import decisions, outcomes, recent
+from xray_app.store import corrections, decisions, outcomes, recent
 from xray_app.store.database import Database
 from xray_app.store.tables import DecisionMarkRow
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import Risk
+from xray_app.types import CorrectionIn, Risk
 
 LOW = Risk(level="LOW", reason="no threats detected", action="CLEAR", policy="airport")
 
@@ -68,22 +68,34 @@ def test_marks_are_never_removed(db: Database, stored: MakeAnalysis) -> None:
 
 
 def test_clearing_a_high_bag_is_flagged_until_a_supervisor_has_seen_it(db: Database, stored: MakeAnalysis) -> None:
-    start = datetime.now(UTC)
     high, low = stored(shade=1), stored(shade=2, risk=LOW)
     assert decisions.add(db, high.id, "CLEAR", None, "cutlery", "anna").flagged
     assert not decisions.add(db, low.id, "CLEAR", None, None, "anna").flagged
     assert not decisions.add(db, high.id, "SEARCH", None, None, "anna").flagged
-    assert [one.analysis for one in recent.flagged(db, "root", start)] == [high]
-    assert recent.flagged(db, "anna", start) == [], "nobody supervises their own"
+    assert [one.analysis for one in recent.flagged(db, "root")] == [high]
+    assert recent.flagged(db, "anna") == [], "nobody supervises their own"
     with pytest.raises(Conflict):
         decisions.see(db, high.id, "anna")
     decisions.see(db, high.id, "root")
-    assert recent.flagged(db, "root", start) == []
+    assert recent.flagged(db, "root") == []
     with pytest.raises(Conflict):
         decisions.see(db, high.id, "root")
     slip = decisions.add(db, high.id, "CLEAR", None, "oh", "anna")
     decisions.withdraw(db, [slip.id], "anna")
-    assert recent.flagged(db, "root", start) == []
+    assert recent.flagged(db, "root") == []
+
+
+def test_what_was_left_undecided_waits_however_old(db: Database, stored: MakeAnalysis, taxonomy: Taxonomy) -> None:
+    now = datetime.now(UTC)
+    days = [stored(shade=shade, created_at=now - timedelta(days=shade)) for shade in range(5)]
+    decisions.add(db, days[1].id, "CLEAR", None, "cutlery", "anna")
+    corrections.add(db, days[2].id, CorrectionIn(items=(), boxes=()), "ben", taxonomy, False)
+    stored(shade=9, by="ben", created_at=now - timedelta(days=1))
+    left, in_all = recent.left_over(db, "anna", now - timedelta(hours=12), limit=1)
+    assert [(one.analysis, one.decision) for one in left] == [(days[3], None)]
+    assert in_all == 2
+    decisions.add(db, days[3].id, "SEARCH", None, None, "ben")
+    assert [one.analysis for one in recent.left_over(db, "anna", now - timedelta(hours=12))[0]] == [days[4]]
 
 
 def test_a_bag_is_decided_with_all_its_views(db: Database, stored: MakeAnalysis) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from tests.conftest import MakeAnalysis, png, scan_facts
 from training.confusion import Confusion
@@ -36,6 +37,24 @@ def rows(table: Table, *columns: str) -> list[tuple[object, ...]]:
 
 def found(db: Database, analysis: Analysis, taxonomy: Taxonomy, *labels: str) -> None:
     outcomes.add(db, analysis.id, [ItemCount(label=label, count=1) for label in labels], None, "ana", taxonomy)
+
+
+def test_scans_that_keep_coming_in_do_not_keep_the_reader(
+    db: Database, stored: MakeAnalysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for shade in range(2):
+        stored(shade=shade, created_at=NOON + timedelta(days=shade))
+    made: list[date] = []
+
+    def while_one_comes_in(session: Session, day: date) -> dict[figures.Cell, figures.Figures]:
+        assert len(made) < 10, "it would go on for ever"
+        made.append(day)
+        session.merge(StaleDayRow(day=day))
+        return {}
+
+    monkeypatch.setattr(figures, "of_day", while_one_comes_in)
+    figures.bring_up_to_date(db)
+    assert made == [DAY + timedelta(days=1), DAY], "each once; what came in meanwhile is for the next reader"
 
 
 def is_threat(label: str) -> bool:

@@ -94,7 +94,7 @@ def everything(db: Database, taxonomy: Taxonomy) -> dict[str, Any]:
         "pending": corrections.pending(db),
         "reviews": [reviews.waiting(db, "rob"), reviews.count_own(db, "anna")],
         "double readings": double_readings.pairs(db),
-        "flagged": recent.flagged(db, "rob", datetime.now(UTC) - timedelta(days=1)),
+        "flagged": recent.flagged(db, "rob"),
         "clear hosts": vigilance.clear_scans(db, "nobody"),
         "threats": vigilance.threat_boxes(db, ["knife"]),
     }
@@ -124,6 +124,16 @@ def test_a_test_image_changes_no_figure_and_no_listing(
         assert after[name] == value, name
     with pytest.raises(NotFound):
         queue.take(db, test.id, "rob")
+
+
+def test_a_bag_with_a_box_of_a_threat_is_not_taken_for_clear(
+    db: Database, stored: MakeAnalysis, taxonomy: Taxonomy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clear, drawn = stored(shade=1), stored(shade=2)
+    corrections.add(db, clear.id, CorrectionIn(items=(), boxes=()), "anna", taxonomy, False)
+    monkeypatch.setattr(corrections, "refuse_unlisted", lambda *said: None)  # as corrections were stored once
+    corrections.add(db, drawn.id, SAID.model_copy(update={"items": ()}), "anna", taxonomy, False)
+    assert vigilance.clear_scans(db, "ben") == [clear.scan.id]
 
 
 def test_a_test_image_is_in_the_queue_of_its_analyst_without_a_mark_until_it_is_answered(

@@ -80,7 +80,7 @@ def correct(
 ) -> None:
     sent = CorrectionIn(
         items=tuple(ItemCount(label=label, count=count) for label, count in items.items()),
-        boxes=(CorrectionBox(label="knife", xyxy=(10, 20, 110, 90)),),
+        boxes=(CorrectionBox(label="knife", xyxy=(10, 20, 110, 90)),) if "knife" in items else (),
         labelled_classes=looked_for,
         base_revision=base,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -145,12 +146,15 @@ def test_unsaved_edits_stay_on_the_screen_after_a_decision(tab: AnalyseTab, anal
     assert "SEARCH" in page[tab.banner]
 
 
+EDITED = [("knife", 2), ("plastic bottle", 1), ("gun", 1)]
+
+
 def edited(work: dict[str, Any]) -> dict[str, Any]:
     """The work as a browser sends it after a box was drawn, one moved, one deleted, and a count changed."""
     boxes = [dict(box) for box in work["boxes"]][:2]
     boxes[0] = boxes[0] | {"xyxy": [10, 10, 50, 50], "status": "allowed", "threat": False, "source": "model"}
     boxes.append({"id": "new-1", "label": "gun", "xyxy": [100, 20, 150, 60]})
-    items = [{"label": "knife", "count": 2}, {"label": "gun", "count": 1}]
+    items = [{"label": label, "count": count} for label, count in EDITED]
     return {**work, "boxes": boxes, "items": items}
 
 
@@ -160,7 +164,7 @@ def test_a_correction_is_saved_as_the_next_revision(
     page = tab.verdict.save_correction(analyst, edited(work), " two of them ", [])
     (saved,) = corrections.list(services.db, work["analysis_id"])
     assert (saved.revision, saved.author, saved.comment) == (1, "ana", "two of them")
-    assert [(item.label, item.count) for item in saved.items] == [("knife", 2), ("gun", 1)]
+    assert [(item.label, item.count) for item in saved.items] == EDITED
     moved = next(box for box in saved.boxes if box.id == work["boxes"][0]["id"])
     assert (moved.source, moved.xyxy, moved.threat) == ("human", (10, 10, 50, 50), True), (
         "the server says what is a threat"
@@ -168,6 +172,15 @@ def test_a_correction_is_saved_as_the_next_revision(
     assert any(box.label == "gun" and box.id != "new-1" for box in saved.boxes)
     assert page[tab.viewer]["base_revision"] == 1
     assert page[tab.viewer]["predicted"] == work["boxes"], "the prediction is kept beside it"
+
+
+def test_a_box_that_the_list_does_not_name_is_not_saved(
+    tab: AnalyseTab, analyst: Identity, services: Services, work: Any
+) -> None:
+    unlisted = {**work, "items": [item for item in work["items"] if item["label"] != "knife"]}
+    with pytest.raises(BadInput, match="box of knife, but the list does not name it"):
+        tab.verdict.save_correction(analyst, unlisted, None, None)
+    assert corrections.list(services.db, work["analysis_id"]) == []
 
 
 def test_two_people_at_one_scan_overwrite_nothing(
@@ -327,6 +340,22 @@ def test_a_supervisor_sees_that_a_high_bag_was_cleared(
     page = tab.verdict.see_flagged(supervisor, page[tab.viewer])
     assert page[tab.verdict.flagged]["visible"] is False
     assert tab.queue(supervisor, None)["items"] == []
+
+
+def test_after_the_shift_what_nobody_decided_or_saw_is_still_there(
+    tab: AnalyseTab, analyst: Identity, upload: Any, work: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tab.verdict.clear_high(analyst, work, "cutlery")
+    supervisor = Identity("nora", Role.ANNOTATOR)
+    add(tab, analyst, upload("left.png", shade=20))
+    add(tab, supervisor, upload("own.png", shade=30))
+    monkeypatch.setattr("xray_app.ui.analyse.SHIFT", timedelta(0))
+    told = tab.queue(analyst, None)
+    assert ([item["filename"] for item in told["items"]], told["waiting"]) == (["left.png"], 1)
+    told = tab.queue(supervisor, None)
+    assert [item["section"] for item in told["items"]] == ["flagged", "waiting"]
+    page = tab.show(supervisor, work["analysis_id"])
+    assert page[tab.verdict.flagged]["visible"] is True
 
 
 def test_views_of_a_bag_share_a_tile_and_a_decision(

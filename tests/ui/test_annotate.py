@@ -18,6 +18,7 @@ from xray_app.store.tables import QueueClaimRow
 from xray_app.types import Agreement, Analysis, Role
 from xray_app.ui.annotate import AnnotateTab
 from xray_app.ui.guard import Guard
+from xray_app.ui.viewer import correction_from
 
 NORA, BEN = Identity("nora", Role.ANNOTATOR), Identity("ben", Role.ANNOTATOR)
 Work = dict[str, Any]
@@ -57,8 +58,6 @@ def with_gun(work: Work) -> Work:
 
 def save_as(services: Services, who: Identity, analysis: Analysis, work: Work, **changes: Any) -> None:
     """Somebody else's correction, from another tab."""
-    from xray_app.ui.viewer import correction_from
-
     sent = correction_from({**work, **changes}, None, None)
     corrections.add(services.db, analysis.id, sent, who.username, services.taxonomy, False)
 
@@ -212,6 +211,21 @@ def test_a_conflict_is_shown_and_merged_never_overwritten(
     first, second = corrections.list(services.db, analysis.id)
     assert (first.author, second.author, second.comment) == ("ben", "nora", "mine")
     assert [box.id for box in second.boxes if box.label == "knife"] == ["b1"], "the box kept its id through the merge"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "mine", "both"),
+    [(None, ["gun"], []), (["knife"], None, []), (["knife"], ["gun", "knife"], ["knife", "gun"])],
+)
+def test_a_merge_says_what_both_looked_for(
+    tab: AnnotateTab, services: Services, analysis: Analysis, work: Work,
+    theirs: list[str] | None, mine: list[str] | None, both: list[str],
+) -> None:  # fmt: skip
+    sent = correction_from({**work, "items": [{"label": "knife", "count": 1}]}, None, theirs)
+    corrections.add(services.db, analysis.id, sent, BEN.username, services.taxonomy, False)
+    tab.save_correction(NORA, with_gun(work), None, mine)
+    page = tab.merge_both(NORA, work)
+    assert page[tab.labelled] == both
 
 
 def test_ones_own_can_be_dropped_for_theirs(

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from gradio import FileData
 from gradio.utils import get_upload_folder
 from PIL import Image
 
@@ -82,6 +83,18 @@ def test_a_file_name_is_never_a_path(
     assert '"><b>.png' not in page[review.versions] + page[review.facts]
     kept = [path.relative_to(services.db.data_dir) for path in services.db.data_dir.rglob("*") if path.is_file()]
     assert {path.parts[0] for path in kept} <= {"scans", "xray.db", "xray.db-wal", "xray.db-shm"}
+
+
+def test_an_upload_leaves_no_empty_file(
+    tabs: tuple[AnalyseTab, AnnotateTab, ReviewTab], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload, folder = tabs[0].upload, tmp_path / "uploads"
+    folder.mkdir()
+    monkeypatch.setattr(upload, "GRADIO_CACHE", str(folder))
+    sent = upload.data_model([FileData(path="/a/one.png"), FileData(path="/b/two.png")])
+    assert upload.preprocess(sent) == ["/a/one.png", "/b/two.png"]
+    assert upload.preprocess(None) == []
+    assert list(folder.iterdir()) == []
 
 
 def test_of_500_files_one_broken_is_listed_and_499_are_analysed(

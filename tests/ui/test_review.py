@@ -190,6 +190,19 @@ def test_nobody_judges_what_is_no_longer_the_newest(tab: ReviewTab, services: Se
     assert item["note"].startswith("nora"), "only the newest of a scan is judged"
 
 
+def test_the_revision_below_a_rejected_one_is_judged_again(
+    tab: ReviewTab, services: Services, stored: MakeAnalysis
+) -> None:
+    analysis = stored()
+    first = correct(services, analysis, "ana", KNIFE, knife=1)
+    correct(services, analysis, "nora", base=1)
+    tab.judging("rejected")(BEN, tab.look_again(BEN, None)[tab.seen], "the knife is there")
+    seen = tab.look_again(BEN, None)[tab.seen]
+    assert seen["correction_id"] == first
+    tab.judging("accepted")(BEN, seen, None)
+    assert [one.status for one in corrections.list(services.db, analysis.id)] == ["accepted", "rejected"]
+
+
 def test_two_reviewers_at_once_are_told(tab: ReviewTab, services: Services, stored: MakeAnalysis) -> None:
     correct(services, stored(), "ana", KNIFE, knife=1)
     seen = tab.look_again(BEN, None)[tab.seen]

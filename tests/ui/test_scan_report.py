@@ -80,7 +80,7 @@ def told(make_analysis: MakeAnalysis, taxonomy: Taxonomy) -> Any:
             id="o1", analysis_id=analysis.id, author="sam", created_at=NOW, found=(ItemCount(label="gun", count=1),)
         )
         values: dict[str, Any] = {
-            "analysis": analysis, "analyst": "ana", "picture": png(), "media_type": "image/png",
+            "analysis": analysis, "bag": analysis.risk, "analyst": "ana", "picture": png(), "media_type": "image/png",
             "revisions": [revision], "decisions": [decision], "outcomes": [found], "demonstration": True,
             "printed_by": "root", "printed_at": NOW,
         }  # fmt: skip
@@ -102,6 +102,15 @@ def test_everything_somebody_asks_for_later_is_on_it(told: Any) -> None:
         assert words in page.words, words
     assert page.tags <= TAGS
     assert document(report).count('class="halo"') == 1  # the corrected box, not the predicted one
+
+
+def test_the_risk_of_one_view_is_not_given_as_the_bags(told: Any, make_analysis: MakeAnalysis) -> None:
+    low = make_analysis(risk=Risk(level="LOW", reason="no threats detected", action="CLEAR", policy="airport"))
+    worst = Risk(level="HIGH", reason=f"knife detected {HOSTILE}", action="SEARCH", policy="airport")
+    page = Tags(document(told(analysis=low, bag=worst)))
+    assert "Another view of this bag is HIGH: knife detected" in page.words
+    assert page.tags <= TAGS
+    assert "Another view" not in Tags(document(told(analysis=low))).words
 
 
 def test_a_rejected_correction_is_told_but_does_not_stand(told: Any) -> None:

@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 from PIL import Image
 
 from xray_app.api.asking import Analyst, Desk
+from xray_app.api.scans import worst_view
 from xray_app.scan import browser_picture
 from xray_app.store import analyses, corrections, decisions, outcomes, scans
 from xray_app.ui.scan_report import POLICY, Reported, document
@@ -28,6 +29,7 @@ def scan_report(analysis_id: str, who: Analyst, desk: Desk) -> HTMLResponse:
     picture, media_type = _for_paper(*browser_picture(path.read_bytes(), desk.limits))
     told = Reported(
         analysis=analysis,
+        bag=worst_view(analyses.of_bag(desk.db, analysis.scan.bag_id)),
         analyst=analyses.analyst_of(desk.db, analysis_id),
         picture=picture,
         media_type=media_type,

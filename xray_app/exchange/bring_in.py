@@ -18,6 +18,7 @@ from xray_app.exchange.labelled import Dataset, LabelledImage, inside
 from xray_app.scan import Limits, Scan, read_scan
 from xray_app.store import analyses, audit, corrections
 from xray_app.store.database import Database
+from xray_app.store.revision import standing
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Analysis, Correction, CorrectionIn, ItemCount, Value
 
@@ -173,7 +174,7 @@ class _Taken:
         wanted = self._correction(image, line, scope)
         analysis, revisions = self._here(scan)
         if revisions:
-            newest = revisions[-1]
+            newest = standing(revisions) or revisions[-1]
             if newest.status == "accepted" and self._same(newest, wanted):
                 return "already"
             raise BadInput(

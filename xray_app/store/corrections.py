@@ -15,7 +15,15 @@ from xray_app.store import analyses, drafts, facts, queue, vigilance
 from xray_app.store.database import Database
 from xray_app.store.labels import Labels
 from xray_app.store.paging import newest_first
-from xray_app.store.revision import difference, read_boxes, read_items, read_labelled_classes, split_of
+from xray_app.store.revision import (
+    difference,
+    read_boxes,
+    read_items,
+    read_labelled_classes,
+    refuse_unlisted,
+    split_of,
+    standing,
+)
 from xray_app.store.tables import AnalysisRow, CorrectionReviewRow, CorrectionRow
 from xray_app.types import Analysis, Correction, CorrectionIn, ReviewStatus
 
@@ -43,7 +51,8 @@ def add(
     Raises:
         NotFound: no analysis has this id.
         UnknownLabel: a label that is neither a class nor an alias.
-        BadInput: a box outside the picture, an unknown box id, a count over 99 (nothing is stored).
+        BadInput: a box outside the picture or of what the list does not name, an unknown box id, a count over 99
+            (nothing is stored).
         Conflict: `base_revision` is not the newest one, which is in `details["newest"]`; or it is a test image
             that was answered.
     """
@@ -51,11 +60,13 @@ def add(
         with db.write() as session:
             analysis = analyses.read(session, analysis_id)
             vigilance.refuse_correction(session, analysis_id)
-            newest = _newest(session, analysis_id)
+            revisions = _revisions(session, analysis_id)
+            newest, base = revisions[-1] if revisions else None, standing(revisions)
             _refuse_stale(newest, correction.base_revision)
             items = read_items(correction, taxonomy)
-            boxes = read_boxes(correction, analysis, newest, taxonomy)
+            boxes = read_boxes(correction, analysis, (newest, base), taxonomy)
             labelled_classes = read_labelled_classes(correction, taxonomy)
+            refuse_unlisted(items, boxes, labelled_classes)
             value = Correction(
                 id=uuid4().hex,
                 analysis_id=analysis_id,
@@ -67,7 +78,7 @@ def add(
                 boxes=boxes,
                 labelled_classes=labelled_classes,
                 comment=correction.comment,
-                diff=difference(analysis, newest, items, boxes, labelled_classes),
+                diff=difference(analysis, base, items, boxes, labelled_classes),
                 split=split_of(analysis.scan.bag_id),
             )
             session.add(
@@ -90,7 +101,7 @@ def add(
             queue.corrected(session, analysis_id, newest is None, [item.label for item in items])
     except IntegrityError as error:  # somebody's revision of the same number came first
         with db.read() as session:
-            _refuse_stale(_newest(session, analysis_id), correction.base_revision)
+            _refuse_stale(next(reversed(_revisions(session, analysis_id)), None), correction.base_revision)
         raise Conflict("Somebody else saved a correction at the same moment. Try again.") from error
     return value
 
@@ -213,11 +224,9 @@ def _read(session: Session, correction_id: str) -> Correction:
     return _value(*found)
 
 
-def _newest(session: Session, analysis_id: str) -> Correction | None:
-    found: Row[CorrectionRow, str] | None = session.execute(
-        _with_status().where(CorrectionRow.analysis_id == analysis_id).order_by(CorrectionRow.revision.desc()).limit(1)
-    ).one_or_none()
-    return None if found is None else _value(*found)
+def _revisions(session: Session, analysis_id: str) -> builtins.list[Correction]:
+    query = _with_status().where(CorrectionRow.analysis_id == analysis_id).order_by(CorrectionRow.revision)
+    return [_value(row, status) for row, status in session.execute(query)]
 
 
 def _refuse_stale(newest: Correction | None, base_revision: int) -> None:
@@ -241,8 +250,7 @@ def list(db: Database, analysis_id: str) -> builtins.list[Correction]:
     Raises:
         NotFound: no analysis has this id.
     """
-    query = _with_status().where(CorrectionRow.analysis_id == analysis_id).order_by(CorrectionRow.revision)
     with db.read() as session:
         if session.get(AnalysisRow, analysis_id) is None:
             raise NotFound("There is no analysis with this id.")
-        return [_value(row, status) for row, status in session.execute(query)]
+        return _revisions(session, analysis_id)

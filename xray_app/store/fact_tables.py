@@ -26,6 +26,8 @@ class FactsRow(Base):
         Index(None, "analyst", "created_at", "id"),
         Index(None, "scanner_id", "created_at", "id"),
         Index(None, "adapter", "created_at", "id"),
+        # What one person left undecided.
+        Index(None, "analyst", "decision", "correction", "created_at"),
         Index(None, "day"),
         Index(None, "bag_id"),
     )
@@ -45,7 +47,7 @@ class FactsRow(Base):
     seconds: Mapped[float | None]
     outcome: Mapped[str] = mapped_column(Word)  # "found", "nothing" or ""
     outcome_at: Mapped[datetime | None]
-    correction: Mapped[str] = mapped_column(Word)  # the newest revision's status, or ""
+    correction: Mapped[str] = mapped_column(Word)  # the newest revision's status, of one not rejected if any; or ""
     missed: Mapped[bool]  # a person or a search named something that neither model did
 
 
@@ -60,7 +62,7 @@ class LabelFactRow(Base):
     created_at: Mapped[datetime]  # of the analysis, so that pages of one label are in order
     by_vlm: Mapped[bool]
     by_detector: Mapped[bool]
-    by_person: Mapped[bool]  # the newest correction
+    by_person: Mapped[bool]  # the newest correction that was not rejected
     by_search: Mapped[bool]  # the newest outcome
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from datetime import UTC, date
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from xray_app.look import Look
@@ -93,15 +93,17 @@ def follow(session: Session, analysis_id: str) -> None:
     outcome = Outcome.model_validate_json(outcome_row.document) if outcome_row else None
     facts.outcome = ("found" if outcome.found else "nothing") if outcome else ""
     facts.outcome_at = outcome.created_at if outcome else None
+    correction_status = func.coalesce(CorrectionReviewRow.status, CorrectionRow.first_status)
     correction_row = session.execute(
-        select(CorrectionRow, CorrectionReviewRow.status)
+        select(CorrectionRow.document, correction_status)
         .outerjoin(CorrectionReviewRow, CorrectionReviewRow.correction_id == CorrectionRow.id)
         .where(CorrectionRow.analysis_id == analysis_id)
-        .order_by(CorrectionRow.revision.desc())
+        .order_by(correction_status == "rejected", CorrectionRow.revision.desc())
         .limit(1)
     ).first()
-    correction = Correction.model_validate_json(correction_row[0].document) if correction_row else None
-    facts.correction = (correction_row[1] or correction_row[0].first_status) if correction_row else ""
+    document, facts.correction = correction_row or ("", "")
+    # What was rejected is nobody's word: an earlier revision stands, or the prediction.
+    correction = Correction.model_validate_json(document) if facts.correction not in ("", "rejected") else None
     person = (
         {item.label for item in correction.items} | {box.label for box in correction.boxes} if correction else set()
     )

@@ -153,11 +153,10 @@ def first_days(db: Database, scanner: str | None, scans: int) -> tuple[Figures, 
 
 def bring_up_to_date(db: Database) -> None:
     """Makes the sums of every day anew of which something changed; a transaction a day, so that nobody waits long."""
-    while True:
-        with db.read() as session:
-            day = session.scalar(select(func.max(StaleDayRow.day)))
-        if day is None:
-            return
+    # Read once: a day that becomes stale meanwhile is for the next reader, or scans coming in would keep this one.
+    with db.read() as session:
+        days = session.scalars(select(StaleDayRow.day).order_by(StaleDayRow.day.desc())).all()
+    for day in days:
         with db.write() as session:
             session.execute(delete(StaleDayRow).where(StaleDayRow.day == day))
             session.execute(delete(DayFiguresRow).where(DayFiguresRow.day == day))

@@ -11,7 +11,8 @@ from sqlalchemy.orm import aliased
 
 from xray_app.store.database import Database
 from xray_app.store.decisions import has_mark, not_withdrawn
-from xray_app.store.tables import AnalysisRow, DecisionRow, OutcomeRow
+from xray_app.store.fact_tables import FactsRow
+from xray_app.store.tables import AnalysisRow, DecisionMarkRow, DecisionRow, OutcomeRow
 from xray_app.store.vigilance import Sight, is_trial, sights
 from xray_app.types import Analysis
 
@@ -68,21 +69,44 @@ def of_user(db: Database, username: str, since: datetime, limit: int = 60) -> Sh
     return Shift(_seen(db, waiting), in_all, _seen(db, _values(searching)), _seen(db, _values(done)))
 
 
-def flagged(db: Database, supervisor: str, since: datetime, limit: int = 20) -> list[Recent]:
-    """Analyses that others cleared although their bag is HIGH and no supervisor has seen yet, newest first."""
+def left_over(db: Database, username: str, before: datetime, limit: int = 60) -> tuple[list[Recent], int]:
+    """What this user analysed before a moment and nobody decided about or corrected: the newest first, and how many.
+
+    A test image is not among them: no bag was left over with it.
+    """
+    of_user = (FactsRow.analyst == username, FactsRow.decision == "", FactsRow.correction == "")
+    waits = (*of_user, FactsRow.created_at < before)
+    query = select(AnalysisRow.document, FactsRow.decision).join(FactsRow, FactsRow.id == AnalysisRow.id).where(*waits)
+    with db.read() as session:
+        rows = session.execute(query.order_by(FactsRow.created_at.desc()).limit(limit)).tuples().all()
+        in_all = session.scalar(select(func.count()).select_from(FactsRow).where(*waits)) or 0
+    return _seen(db, _values([(document, None) for document, _ in rows])), in_all
+
+
+def flagged(db: Database, supervisor: str, analysis_id: str | None = None, limit: int = 20) -> list[Recent]:
+    """Analyses that others cleared although their bag is HIGH and no supervisor has seen yet, newest first.
+
+    Args:
+        db: the store.
+        supervisor: who may look; their own decisions are left out.
+        analysis_id: of this one only.
+        limit: at most so many.
+    """
     query = (
         select(AnalysisRow.document, DecisionRow.decision)
         .join(DecisionRow, DecisionRow.analysis_id == AnalysisRow.id)
+        .join(DecisionMarkRow, DecisionMarkRow.decision_id == DecisionRow.id)
         .where(
-            has_mark("flagged"),
+            DecisionMarkRow.kind == "flagged",
             ~has_mark("seen"),
             not_withdrawn(),
-            DecisionRow.created_at >= since,
             DecisionRow.author != supervisor,
         )
-        .order_by(DecisionRow.created_at.desc(), DecisionRow.id.desc())
+        .order_by(DecisionMarkRow.created_at.desc(), DecisionMarkRow.id.desc())
         .limit(limit)
     )
+    if analysis_id is not None:
+        query = query.where(AnalysisRow.id == analysis_id)
     with db.read() as session:
         found = _values(session.execute(query).tuples().all())
     return list({one.analysis.id: one for one in found}.values())

@@ -32,11 +32,19 @@ class Review:
 
 
 def waiting(db: Database, reviewer: str, limit: int = 50) -> list[Waiting]:
-    """What this person may review, the longest waiting first. A revision that a newer one replaced is left out."""
-    later = aliased(CorrectionRow)
+    """What this person may review, the longest waiting first.
+
+    A revision that a newer one replaced is left out, unless that one was rejected.
+    """
+    later, later_review = aliased(CorrectionRow), aliased(CorrectionReviewRow)
     replaced = (
         select(later.id)
-        .where(later.analysis_id == CorrectionRow.analysis_id, later.revision > CorrectionRow.revision)
+        .outerjoin(later_review, later_review.correction_id == later.id)
+        .where(
+            later.analysis_id == CorrectionRow.analysis_id,
+            later.revision > CorrectionRow.revision,
+            func.coalesce(later_review.status, later.first_status) != "rejected",
+        )
         .exists()
     )
     query = (

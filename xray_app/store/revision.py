@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import uuid4
 
 from xray_app.errors import BadInput
@@ -29,6 +29,15 @@ def split_of(bag_id: str) -> Split:
     """One bag in five is kept for testing, by a hash: the same bag always falls on the same side."""
     digest = int.from_bytes(hashlib.sha256(bag_id.encode()).digest(), "big")
     return "holdout" if digest % HOLDOUT_ONE_IN == 0 else "train"
+
+
+def standing(revisions: Sequence[Correction]) -> Correction | None:
+    """The newest revision that nobody rejected; None where the prediction still stands.
+
+    Args:
+        revisions: of one analysis, oldest first.
+    """
+    return next((one for one in reversed(revisions) if one.status != "rejected"), None)
 
 
 def read_items(correction: CorrectionIn, labels: Labels) -> tuple[Item, ...]:
@@ -63,14 +72,14 @@ def read_labelled_classes(correction: CorrectionIn, labels: Labels) -> tuple[str
 
 
 def read_boxes(
-    correction: CorrectionIn, analysis: Analysis, base: Correction | None, labels: Labels
+    correction: CorrectionIn, analysis: Analysis, bases: Iterable[Correction | None], labels: Labels
 ) -> tuple[Box, ...]:
     """The boxes in canonical labels. One that is as it was stays the model's; any edit makes it human.
 
     Args:
         correction: as sent.
         analysis: the prediction and the size of the picture.
-        base: the newest revision, None where this is the first.
+        bases: the revisions it may have boxes of, the one whose word on a box counts last; None is no revision.
         labels: the taxonomy.
 
     Raises:
@@ -78,8 +87,8 @@ def read_boxes(
         BadInput: a box outside the picture, or with an id that is unknown or used twice.
     """
     known = {box.id: box for box in analysis.boxes}
-    if base is not None:
-        known |= {box.id: box for box in base.boxes}  # the base's word on a box is the newer one
+    for base in bases:
+        known |= {box.id: box for box in (base.boxes if base else ())}
     boxes: list[Box] = []
     seen: set[str] = set()
     for number, given in enumerate(correction.boxes, start=1):
@@ -101,6 +110,22 @@ def read_boxes(
             after = labels.box(given.id, before.source, given.label, before.xyxy, before.confidence)
         boxes.append(after)
     return tuple(boxes)
+
+
+def refuse_unlisted(items: Iterable[Item], boxes: Iterable[Box], labelled_classes: tuple[str, ...] | None) -> None:
+    """A box whose label is on no list cannot be meant: the models would be taught that it is there and that it is not.
+
+    Raises:
+        BadInput: there is one; the message says what to do.
+    """
+    listed = {item.label for item in items}
+    for box in boxes:
+        if box.label not in listed and (labelled_classes is None or box.label in labelled_classes):
+            raise BadInput(
+                f"The picture has a box of {box.label}, but the list does not name it, so both cannot be right. "
+                "Take the counts from the boxes (C), or delete the box.",
+                details={"label": box.label},
+            )
 
 
 def difference(

@@ -12,14 +12,22 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from xray_app.errors import Conflict
 from xray_app.store import facts, queue
 from xray_app.store.database import Database
 from xray_app.store.fact_tables import FactsRow, LabelFactRow
-from xray_app.store.tables import AnalysisRow, BlindRow, CorrectionRow, DecisionMarkRow, DecisionRow, TrialRow
+from xray_app.store.tables import (
+    AnalysisRow,
+    BlindRow,
+    CorrectionReviewRow,
+    CorrectionRow,
+    DecisionMarkRow,
+    DecisionRow,
+    TrialRow,
+)
 from xray_app.types import XYXY, Analysis, Correction, Status, Value
 
 HIDDEN_FOR = timedelta(hours=12)
@@ -255,7 +263,9 @@ def clear_scans(db: Database, username: str) -> list[str]:
     harmless = {
         id
         for id, correction in corrected.items()
-        if correction.labelled_classes is None and all(item.status is Status.ALLOWED for item in correction.items)
+        if correction.labelled_classes is None
+        and all(item.status is Status.ALLOWED for item in correction.items)
+        and all(box.status is Status.ALLOWED for box in correction.boxes)
     }
     return list(dict.fromkeys(scan for id, scan, correction in rows if not correction or id in harmless))
 
@@ -284,7 +294,11 @@ def threat_boxes(db: Database, labels: Collection[str]) -> list[tuple[str, str, 
 def _newest_corrections(session: Session, analysis_ids: Iterable[str]) -> dict[str, Correction]:
     query = (
         select(CorrectionRow.analysis_id, CorrectionRow.document)
-        .where(CorrectionRow.analysis_id.in_(list(analysis_ids)))
+        .outerjoin(CorrectionReviewRow, CorrectionReviewRow.correction_id == CorrectionRow.id)
+        .where(
+            CorrectionRow.analysis_id.in_(list(analysis_ids)),
+            func.coalesce(CorrectionReviewRow.status, CorrectionRow.first_status) != "rejected",
+        )
         .order_by(CorrectionRow.revision)
     )
     newest = dict(session.execute(query).tuples().all())

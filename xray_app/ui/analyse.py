@@ -30,7 +30,7 @@ from xray_app.ui.vigilance import Answered, hidden_work, true_work
 log = logging.getLogger(__name__)
 
 SHIFT = timedelta(hours=12)
-"""How far back the queue goes: a working shift."""
+"""How far back the queue goes, but for what is left to decide or to look at: a working shift."""
 
 RESENT_WITHIN = timedelta(minutes=30)
 MAX_NAME = 200
@@ -105,6 +105,7 @@ class AnalyseTab:
                 apply_default_css=False,
                 elem_id="strip",
             )
+        self.upload.preprocess = _paths
 
     # --- showing ------------------------------------------------------------------------------------------
 
@@ -158,16 +159,21 @@ class AnalyseTab:
         return [one for scan_id, one in newest.items() if scan_id != analysis.scan.id]
 
     def queue(self, who: Identity, current: str | None) -> dict[str, Any]:
-        """The queue: what waits for a decision in the order it came, searches to tell of, and what is done."""
+        """The queue: what waits for a decision in the order it came, searches to tell of, and what is done.
+
+        After what waits of this shift comes what was left over from earlier ones.
+        """
         since = datetime.now(UTC) - SHIFT
         shift = recent.of_user(self.services.db, who.username, since)
-        grave = recent.flagged(self.services.db, who.username, since) if who.role.includes(Role.ANNOTATOR) else []
+        left, left_in_all = recent.left_over(self.services.db, who.username, since)
+        grave = recent.flagged(self.services.db, who.username) if who.role.includes(Role.ANNOTATOR) else []
         sections = (
-            ("flagged", grave), ("waiting", shift.waiting), ("searching", shift.searching), ("done", shift.done),
+            ("flagged", grave), ("waiting", [*shift.waiting, *left]),
+            ("searching", shift.searching), ("done", shift.done),
         )  # fmt: skip
         return {
             "current": current,
-            "waiting": shift.waiting_in_all,
+            "waiting": shift.waiting_in_all + left_in_all,
             "items": [tile for name, found in sections for tile in tiles(name, found)],
         }
 
@@ -277,6 +283,11 @@ def _name(text: Any) -> str | None:
     if not isinstance(text, str | None):
         raise BadInput("A scanner, a bag and a view are named by words.")
     return (text or "").strip()[:MAX_NAME] or None
+
+
+def _paths(sent: Any) -> list[str]:
+    """The paths of what was uploaded; Gradio's own way there leaves an empty file beside each for good."""
+    return [file.path for file in sent or ()]
 
 
 def _uploaded(path: str) -> Path:

@@ -13,7 +13,7 @@ from xray_app.store import analyses, corrections, drafts, outcomes, queue
 from xray_app.types import Correction, CorrectionBox, CorrectionIn, ItemCount, Role
 from xray_app.ui import annotate_panels as bars
 from xray_app.ui import panels
-from xray_app.ui.drafting import base_of, edits_of, is_saved, merge_onto, read_draft, refuse_unlisted
+from xray_app.ui.drafting import base_of, edits_of, is_saved, merge_onto, read_draft
 from xray_app.ui.guard import Guard
 from xray_app.ui.viewer import HERE, analysis_id_of, correction_from, items_table, viewer, work_of
 
@@ -136,7 +136,8 @@ class AnnotateTab:
         conflict = ""
         if draft is not None and draft.base_revision == work["base_revision"]:
             try:
-                work["draft"] = edits_of(read_draft(draft, analysis, newest, taxonomy), analysis, newest)
+                edits = read_draft(draft, analysis, revisions, taxonomy)
+                work["draft"] = edits_of(edits, analysis, base_of(draft, revisions))
             except DeskError:  # a class left the taxonomy meanwhile
                 draft = None
         elif draft is not None and newest is not None:
@@ -224,7 +225,7 @@ class AnnotateTab:
         if newest is not None and newest.revision > sent.base_revision and newest.author == who.username:
             return {self.claim: gr.skip()}  # sent before their own save was answered: there is nothing left to keep
         if work.get("dirty"):
-            read_draft(sent, analyses.get(db, analysis_id), base_of(sent, revisions), self.services.taxonomy)
+            read_draft(sent, analyses.get(db, analysis_id), revisions, self.services.taxonomy)
             drafts.put(db, analysis_id, who.username, sent)
         elif (kept := drafts.get(db, analysis_id, who.username)) and kept.base_revision == sent.base_revision:
             drafts.drop(db, analysis_id, who.username)
@@ -258,7 +259,6 @@ class AnnotateTab:
 
     def _save(self, who: Identity, analysis_id: str, sent: CorrectionIn) -> dict[Any, Any]:
         services = self.services
-        refuse_unlisted(sent.items, sent.boxes, sent.labelled_classes)
         try:
             saved = corrections.add(
                 services.db, analysis_id, sent, who.username, services.taxonomy, services.settings.review == "required"
@@ -287,7 +287,7 @@ class AnnotateTab:
         if draft is None or not revisions:
             raise BadInput("There is nothing to merge; save again.")
         newest = revisions[-1]
-        proposal = merge_onto(newest, draft, analysis, revisions, taxonomy)
+        proposal = merge_onto(draft, analysis, revisions, taxonomy)
         drafts.put(db, analysis.id, who.username, proposal.draft)
         return self._reopen(who, analysis.id) | {
             self.conflict: bars.merged(newest, proposal.clashes),

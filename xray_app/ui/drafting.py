@@ -8,24 +8,22 @@ from typing import Any
 
 from xray_app.errors import BadInput
 from xray_app.store.merging import Version, merge
-from xray_app.store.revision import read_boxes, read_items, read_labelled_classes
+from xray_app.store.revision import read_boxes, read_items, read_labelled_classes, standing
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import Analysis, Box, Correction, CorrectionBox, CorrectionIn, Item, ItemCount
+from xray_app.types import Analysis, Box, Correction, CorrectionBox, CorrectionIn, ItemCount
 from xray_app.ui.viewer import DRAWN
 
 
 def base_of(draft: CorrectionIn, revisions: Sequence[Correction]) -> Correction | None:
-    """The revision a draft was begun on; None for the prediction.
+    """The revision a draft was begun on, or the one before that stands if it was rejected; None for the prediction.
 
     Raises:
         BadInput: there is no such revision.
     """
-    if draft.base_revision == 0:
-        return None
-    found = next((one for one in revisions if one.revision == draft.base_revision), None)
-    if found is None:
+    earlier = [one for one in revisions if one.revision <= draft.base_revision]
+    if draft.base_revision and not (earlier and earlier[-1].revision == draft.base_revision):
         raise BadInput("This draft is of a revision that does not exist.")
-    return found
+    return standing(earlier)
 
 
 def version_of(analysis: Analysis, revision: Correction | None) -> Version:
@@ -35,15 +33,16 @@ def version_of(analysis: Analysis, revision: Correction | None) -> Version:
     return Version(revision.items, revision.boxes, revision.labelled_classes)
 
 
-def read_draft(draft: CorrectionIn, analysis: Analysis, base: Correction | None, taxonomy: Taxonomy) -> Version:
+def read_draft(draft: CorrectionIn, analysis: Analysis, revisions: Sequence[Correction], taxonomy: Taxonomy) -> Version:
     """What a draft says, checked as a correction is.
 
     Raises:
         UnknownLabel, BadInput: as when it would be saved.
     """
+    begun_on = [one for one in revisions if one.revision == draft.base_revision]  # it may have been rejected since
     return Version(
         read_items(draft, taxonomy),
-        read_boxes(draft, analysis, base, taxonomy),
+        read_boxes(draft, analysis, (*begun_on, base_of(draft, revisions)), taxonomy),
         read_labelled_classes(draft, taxonomy),
     )
 
@@ -72,17 +71,17 @@ class Proposal:
 
 
 def merge_onto(
-    newest: Correction, draft: CorrectionIn, analysis: Analysis, revisions: Sequence[Correction], taxonomy: Taxonomy
+    draft: CorrectionIn, analysis: Analysis, revisions: Sequence[Correction], taxonomy: Taxonomy
 ) -> Proposal:
-    """A draft of an older revision, brought on top of the newest one.
+    """A draft of an older revision, brought on top of the newest one, and put together with the one that stands.
 
     Raises:
         BadInput: the draft cannot be read.
     """
-    base = base_of(draft, revisions)
-    mine = read_draft(draft, analysis, base, taxonomy)
-    merged = merge(version_of(analysis, base), mine, version_of(analysis, newest))
-    known = {box.id for box in (*analysis.boxes, *newest.boxes)}
+    mine = read_draft(draft, analysis, revisions, taxonomy)
+    theirs = version_of(analysis, standing(revisions))
+    merged = merge(version_of(analysis, base_of(draft, revisions)), mine, theirs)
+    known = {box.id for box in (*analysis.boxes, *theirs.boxes)}
     labels = sorted(merged.counts, key=taxonomy.rank)
     return Proposal(
         CorrectionIn(
@@ -92,12 +91,21 @@ def merge_onto(
                 CorrectionBox(id=box.id if box.id in known else None, label=box.label, xyxy=box.xyxy)
                 for box in merged.boxes
             ),
-            labelled_classes=draft.labelled_classes,
+            labelled_classes=_together(mine.looked_for, theirs.looked_for, taxonomy),
             comment=draft.comment,
-            base_revision=newest.revision,
+            base_revision=revisions[-1].revision,
         ),
         merged.clashes,
     )
+
+
+def _together(
+    mine: tuple[str, ...] | None, theirs: tuple[str, ...] | None, taxonomy: Taxonomy
+) -> tuple[str, ...] | None:
+    """What two people looked for between them; None: everything."""
+    if mine is None or theirs is None:
+        return None
+    return tuple(sorted({*mine, *theirs}, key=taxonomy.rank))
 
 
 def is_saved(sent: CorrectionIn, saved: Correction) -> bool:
@@ -111,20 +119,3 @@ def is_saved(sent: CorrectionIn, saved: Correction) -> bool:
         and {one.label: one.count for one in sent.items} == {one.label: one.count for one in saved.items}
         and drawn(sent.boxes) == drawn(saved.boxes)
     )
-
-
-def refuse_unlisted(
-    items: Sequence[Item | ItemCount], boxes: Sequence[Box | CorrectionBox], scope: Sequence[str] | None
-) -> None:
-    """A box whose label is on no list cannot be meant: the models would be taught that it is there and that it is not.
-
-    Raises:
-        BadInput: there is one; the message says what to do.
-    """
-    listed = {item.label for item in items}
-    stray = [box.label for box in boxes if box.label not in listed and (scope is None or box.label in scope)]
-    if stray:
-        raise BadInput(
-            f"The picture has a box of {stray[0]}, but the list does not name it, so both cannot be right. "
-            "Take the counts from the boxes (C), or delete the box."
-        )

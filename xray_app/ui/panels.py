@@ -37,8 +37,8 @@ def banner(analysis: Analysis | None, decisions: Sequence[Decision] = (), bag: R
         )
     risk = analysis.risk
     decided = ""
-    if bag is not None and _GRAVITY.index(bag.level) > _GRAVITY.index(risk.level):
-        decided = f'<span class="other">Another view of this bag is {bag.level}: {escape(bag.reason)}</span>'
+    if bag is not None and (worse := worse_view(risk, bag)):
+        decided = f'<span class="other">{escape(worse)}</span>'
     if decisions:
         last = decisions[-1]
         seconds = f" after {last.seconds:.0f} s" if last.seconds is not None else ""
@@ -54,6 +54,13 @@ def banner(analysis: Analysis | None, decisions: Sequence[Decision] = (), bag: R
         f"<span>Advice: <b>{risk.action}</b>, {_ACTIONS[risk.action]} · policy “{escape(risk.policy)}”</span>"
         f"{decided}</div></div>"
     )
+
+
+def worse_view(risk: Risk, bag: Risk) -> str:
+    """That another view of the bag is graver than this one, in words; "" where none is."""
+    if _GRAVITY.index(bag.level) <= _GRAVITY.index(risk.level):
+        return ""
+    return f"Another view of this bag is {bag.level}: {bag.reason}"
 
 
 def opinions(analysis: Analysis, taxonomy: Taxonomy, policy: Policy) -> str:

@@ -11,6 +11,7 @@ from xray_app.annotator_agreement import agreement
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, Conflict
 from xray_app.store import analyses, corrections, double_readings, outcomes, reviews
+from xray_app.store.revision import standing
 from xray_app.types import Role
 from xray_app.ui import panels
 from xray_app.ui import review_panels as parts
@@ -100,14 +101,14 @@ class ReviewTab:
                 raise BadInput(f"A comment has at most {MAX_COMMENT} characters.")
             if status == "rejected" and not words:
                 raise BadInput("Say in the comment why: its author reads it.")
-            newest = corrections.list(self.services.db, analysis_id)[-1]
-            if newest.id != correction_id:
+            newest = standing(corrections.list(self.services.db, analysis_id))
+            if newest is not None and newest.id != correction_id:
                 raise Conflict(
                     f"{newest.author} has saved revision {newest.revision} of this scan meanwhile. "
                     "Press Look again and judge that one."
                 )
-            corrections.review(self.services.db, correction_id, status, words or None, who.username)
-            return self._show(who, None) | {self.said: panels.said(f"Revision {newest.revision} {status}")}
+            judged = corrections.review(self.services.db, correction_id, status, words or None, who.username)
+            return self._show(who, None) | {self.said: panels.said(f"Revision {judged.revision} {status}")}
 
         judge.__name__ = judge.__qualname__ = f"judge_{status}"
         return judge
@@ -146,7 +147,7 @@ class ReviewTab:
             }
         analysis, proposed = chosen.analysis, chosen.correction
         revisions = corrections.list(db, analysis.id)
-        earlier = next((one for one in revisions if one.revision == proposed.revision - 1), None)
+        earlier = standing([one for one in revisions if one.revision < proposed.revision])
         return {
             self.said: "",
             self.seen: {"analysis_id": analysis.id, "correction_id": proposed.id},

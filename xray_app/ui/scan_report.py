@@ -14,17 +14,19 @@ from datetime import datetime
 from html import escape
 from pathlib import Path
 
-from xray_app.types import Analysis, Box, Correction, Decision, Item, ItemCount, Outcome
+from xray_app.store.revision import standing
+from xray_app.types import Analysis, Box, Correction, Decision, Item, ItemCount, Outcome, Risk
 from xray_app.ui import panels
 
 # Of everything at once, what still fits on one sheet.
 MOST_ITEMS = 10
-MOST_EVENTS = 4
+MOST_EVENTS = 3
 MOST_WORDS = 200
 MOST_NOTE = 90
 MOST_NAME = 64
 MOST_LABELS = 80
 MOST_LABEL = 20
+MOST_REASON = 110
 MOST_AUTHOR = 24
 
 STYLE = (Path(__file__).parent / "scan_report.css").read_text(encoding="utf-8")
@@ -41,6 +43,7 @@ class Reported:
 
     Attributes:
         analysis: what the models said.
+        bag: the risk of the bag's worst view.
         analyst: who had the scan analysed.
         picture: the scan as browsers show it, any size.
         media_type: of the picture.
@@ -53,6 +56,7 @@ class Reported:
     """
 
     analysis: Analysis
+    bag: Risk
     analyst: str
     picture: bytes
     media_type: str
@@ -67,7 +71,7 @@ class Reported:
 def document(told: Reported) -> str:
     """The page, as HTML."""
     analysis = told.analysis
-    valid = next((one for one in reversed(told.revisions) if one.status != "rejected"), None)
+    valid = standing(told.revisions)
     items = valid.items if valid else analysis.report.items
     boxes = valid.boxes if valid else analysis.boxes
     source = f"revision {valid.revision} by {_name(valid.author)}, {valid.status}" if valid else "as the models said"
@@ -81,7 +85,7 @@ def document(told: Reported) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Scan report · {escape(analysis.scan.filename[:MOST_NAME])}</title><style>{STYLE}</style></head><body>"
         '<p class="how">Print this page, or save it as a PDF: <b>Ctrl P</b>. It is one sheet of A4.</p>'
-        f"{_head(told)}{demo}{_risk(analysis)}"
+        f"{_head(told)}{demo}{_risk(analysis, told.bag)}"
         f'<div class="main"><div>{_figure(told, boxes, source)}</div>'
         f"<div><h2>Items</h2>{_items(items)}<p class='small quiet'>{source}</p></div></div>"
         f"{_agreement(analysis)}"
@@ -106,12 +110,14 @@ def _head(told: Reported) -> str:
     )
 
 
-def _risk(analysis: Analysis) -> str:
+def _risk(analysis: Analysis, bag: Risk) -> str:
     risk = analysis.risk
+    worse = panels.worse_view(risk, bag)
     return (
         f'<div class="risk {risk.level.lower()}">{panels.icon(risk.level)}<b class="word">{risk.level}</b>'
         f"<span><strong>{_cut(risk.reason, MOST_LABELS)}</strong>Advice: <b>{risk.action}</b> · "
         f"policy {_name(risk.policy)} · opaque {analysis.opaque_fraction:.1%}</span></div>"
+        f"{f'<p><b>▲ {_cut(worse, MOST_REASON)}</b></p>' if worse else ''}"
     )
 
 

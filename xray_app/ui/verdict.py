@@ -243,8 +243,7 @@ class Verdict:
         return self._show(who, analysis_id) | {self.said: panels.said("Taken back: decide again"), self.made: []}
 
     def _waits_for_a_look(self, who: Identity, decision: Decision) -> bool:
-        waiting = recent.flagged(self.services.db, who.username, decision.created_at)
-        return any(one.analysis.id == decision.analysis_id for one in waiting)
+        return bool(recent.flagged(self.services.db, who.username, decision.analysis_id))
 
     def see_flagged(self, who: Identity, work: Any) -> dict[Any, Any]:
         """A supervisor has looked at a HIGH bag that was cleared."""

@@ -16,6 +16,7 @@ import gradio as gr
 from pydantic import ValidationError
 
 from xray_app.errors import BadInput
+from xray_app.store.revision import standing
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Analysis, Correction, CorrectionIn
 
@@ -69,7 +70,7 @@ def work_of(
     *,
     discard_draft: bool = False,
 ) -> dict[str, Any]:
-    """The viewer's value: the newest revision, or the prediction where there is none.
+    """The viewer's value: the newest revision that was not rejected, or the prediction where there is none.
 
     Args:
         analysis: what the models said.
@@ -79,12 +80,12 @@ def work_of(
         views: the bag's other views, shown beside it.
         discard_draft: True when the browser's unsaved edits are to be thrown away.
     """
-    newest = revisions[-1] if revisions else None
-    boxes = newest.boxes if newest else analysis.boxes
-    items = newest.items if newest else analysis.report.items
+    stands = standing(revisions)
+    boxes = stands.boxes if stands else analysis.boxes
+    items = stands.items if stands else analysis.report.items
     return {
         "analysis_id": analysis.id,
-        "base_revision": newest.revision if newest else 0,
+        "base_revision": revisions[-1].revision if revisions else 0,
         "user": user,
         # Makes every showing a new value, so that the browser notices even an unchanged analysis.
         "shown": uuid.uuid4().hex,
@@ -99,7 +100,7 @@ def work_of(
         },
         "boxes": [box.model_dump(mode="json") for box in boxes],
         # Kept beside a correction, so that one can always see what the models had said.
-        "predicted": [box.model_dump(mode="json") for box in analysis.boxes] if newest else [],
+        "predicted": [box.model_dump(mode="json") for box in analysis.boxes] if stands else [],
         "items": [item.model_dump(mode="json", exclude={"threat"}) for item in items],
         "labels": labels_of(taxonomy),
         "agreement": analysis.agreement.model_dump(mode="json"),
