@@ -198,8 +198,8 @@ def split_by_bag(samples: Sequence[Sample], share: float, seed: int) -> tuple[li
 def from_correction(analysis: Analysis, correction: Correction, image: Path, taxonomy: Taxonomy) -> Sample:
     """What a person saw in one scan, as a sample. `image` is the stored upload."""
     counts: Counter[str] = Counter()
-    for item in correction.items:
-        counts[taxonomy.resolve(item.label).name] += item.count
+    for label, count in correction.counts.items():
+        counts[taxonomy.resolve(label).name] += count
     scope = None
     if correction.labelled_classes is not None:
         scope = taxonomy.scope(correction.labelled_classes)

@@ -5,6 +5,7 @@ Their JSON form (`model_dump(mode="json")`) is the public contract's, field for 
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -202,6 +203,8 @@ class Diff(Value):
 
 
 class Correction(Value):
+    """What a person says is in a scan, in one revision."""
+
     id: str
     analysis_id: str
     revision: int
@@ -214,6 +217,15 @@ class Correction(Value):
     comment: str | None
     diff: Diff
     split: Split
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What is in the scan by this revision. A box of what the list does not name counts too: the list was not
+        brought up to date, and a knife that somebody drew is not to be taught as none.
+        """
+        listed = {item.label: item.count for item in self.items}
+        drawn = Counter(box.label for box in self.boxes if box.label not in listed)
+        return listed | drawn
 
 
 class Decision(Value):

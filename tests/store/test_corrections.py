@@ -127,15 +127,10 @@ def test_what_nobody_looked_for_is_not_called_removed(stored: MakeAnalysis, corr
     assert correction.diff.boxes_removed == ()
 
 
-def test_a_box_of_what_the_list_does_not_name_is_refused(db: Database, stored: MakeAnalysis, correct: Correct) -> None:
-    analysis = stored()
-    with pytest.raises(BadInput, match="box of knife, but the list does not name it"):
-        correct(analysis.id, items=[])
-    with pytest.raises(BadInput, match="box of knife"):
-        correct(analysis.id, items=[], looked_for=("knife", "gun"))
-    assert corrections.list(db, analysis.id) == []
-    correct(analysis.id, items=[], looked_for=("gun",))  # of what was not looked for nothing is said
-    correct(analysis.id, items=[("KNIVES", 1)], base=1)
+def test_a_box_of_what_the_list_does_not_name_counts_as_seen(stored: MakeAnalysis, correct: Correct) -> None:
+    unlisted = correct(stored().id, items=[("gun", 2)])
+    assert unlisted.counts == {"gun": 2, "knife": 1}
+    assert [item.label for item in unlisted.items] == ["gun"], "what was sent is kept as it was sent"
 
 
 @pytest.mark.parametrize("xyxy", [(0, 0, 320.5, 10), (0, 0, 10, 241), (319, 0, 330, 10), (0, 0, 1e300, 1e300)])

@@ -127,11 +127,10 @@ def test_a_test_image_changes_no_figure_and_no_listing(
 
 
 def test_a_bag_with_a_box_of_a_threat_is_not_taken_for_clear(
-    db: Database, stored: MakeAnalysis, taxonomy: Taxonomy, monkeypatch: pytest.MonkeyPatch
+    db: Database, stored: MakeAnalysis, taxonomy: Taxonomy
 ) -> None:
     clear, drawn = stored(shade=1), stored(shade=2)
     corrections.add(db, clear.id, CorrectionIn(items=(), boxes=()), "anna", taxonomy, False)
-    monkeypatch.setattr(corrections, "refuse_unlisted", lambda *said: None)  # as corrections were stored once
     corrections.add(db, drawn.id, SAID.model_copy(update={"items": ()}), "anna", taxonomy, False)
     assert vigilance.clear_scans(db, "ben") == [clear.scan.id]
 

@@ -141,6 +141,17 @@ def test_a_scan_analysed_and_corrected_twice_trains_once_with_the_latest_word(
     assert sample.counts(taxonomy) == {"scissors": 1}
 
 
+def test_a_knife_that_was_drawn_and_not_listed_is_not_taught_as_none(
+    db: Database, stored: MakeAnalysis, taxonomy: Taxonomy
+) -> None:
+    drawn = CorrectionIn(items=(), boxes=(CorrectionBox(label="knife", xyxy=(10, 20, 110, 90)),))
+    corrections.add(db, stored(shade=1, bag_id="bag").id, drawn, "anna", taxonomy, False)
+    by_split = from_corrections(db, taxonomy)
+    (sample,) = by_split["train"] + by_split["holdout"]
+    assert sample.counts(taxonomy) == {"knife": 1}
+    assert "HIGH" in sample.response
+
+
 def test_a_scan_whose_file_is_gone_is_named(db: Database, stored: MakeAnalysis, taxonomy: Taxonomy) -> None:
     analysis = stored(shade=1, bag_id="bag 2")
     correct(db, taxonomy, analysis.id, {"knife": 1})

@@ -323,7 +323,7 @@ def test_a_double_click_decides_and_saves_once(
     assert page[tab.viewer]["base_revision"] == 1
     tab.verdict.save_correction(analyst, page[tab.viewer], None, None)  # the second click, after the answer
     assert len(corrections.list(services.db, work["analysis_id"])) == 1
-    page = tab.verdict.save_correction(analyst, edited(work) | {"items": []}, None, None)
+    page = tab.verdict.save_correction(analyst, edited(work) | {"items": [], "boxes": []}, None, None)
     assert "ana" in page[tab.verdict.conflict], "another correction of one's own from another tab is a conflict"
 
 

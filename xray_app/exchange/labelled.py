@@ -88,11 +88,11 @@ def labelled(
         UnknownLabel: a label of old that the taxonomy no longer has.
     """
     source = analysis if correction is None else correction
-    items = analysis.report.items if correction is None else correction.items
+    predicted = [(item.label, item.count) for item in analysis.report.items]
     counts: Counter[str] = Counter()
-    for item in items:
-        name = taxonomy.resolve(item.label).name
-        counts[name] = min(counts[name] + item.count, report.MAX_COUNT)
+    for label, count in predicted if correction is None else correction.counts.items():
+        name = taxonomy.resolve(label).name
+        counts[name] = min(counts[name] + count, report.MAX_COUNT)
     scope = None
     if correction is not None and correction.labelled_classes is not None:
         scope = taxonomy.scope(correction.labelled_classes)

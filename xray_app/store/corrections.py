@@ -20,7 +20,6 @@ from xray_app.store.revision import (
     read_boxes,
     read_items,
     read_labelled_classes,
-    refuse_unlisted,
     split_of,
     standing,
 )
@@ -51,8 +50,7 @@ def add(
     Raises:
         NotFound: no analysis has this id.
         UnknownLabel: a label that is neither a class nor an alias.
-        BadInput: a box outside the picture or of what the list does not name, an unknown box id, a count over 99
-            (nothing is stored).
+        BadInput: a box outside the picture, an unknown box id, a count over 99 (nothing is stored).
         Conflict: `base_revision` is not the newest one, which is in `details["newest"]`; or it is a test image
             that was answered.
     """
@@ -66,7 +64,6 @@ def add(
             items = read_items(correction, taxonomy)
             boxes = read_boxes(correction, analysis, (newest, base), taxonomy)
             labelled_classes = read_labelled_classes(correction, taxonomy)
-            refuse_unlisted(items, boxes, labelled_classes)
             value = Correction(
                 id=uuid4().hex,
                 analysis_id=analysis_id,

@@ -104,9 +104,7 @@ def follow(session: Session, analysis_id: str) -> None:
     document, facts.correction = correction_row or ("", "")
     # What was rejected is nobody's word: an earlier revision stands, or the prediction.
     correction = Correction.model_validate_json(document) if facts.correction not in ("", "rejected") else None
-    person = (
-        {item.label for item in correction.items} | {box.label for box in correction.boxes} if correction else set()
-    )
+    person = set(correction.counts) if correction else set()
     search = {item.label for item in outcome.found} if outcome else set()
     known = {row.label: row for row in session.scalars(select(LabelFactRow).filter_by(analysis_id=analysis_id))}
     for label in sorted(person | search | known.keys()):

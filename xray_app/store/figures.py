@@ -257,7 +257,7 @@ def _add_correction(sums: Sums, analysis: Analysis, correction: Correction) -> b
         return correction.labelled_classes is None or label in correction.labelled_classes
 
     said = {item.label: item.count for item in analysis.report.items if looked_for(item.label)}
-    there = {item.label: item.count for item in correction.items if looked_for(item.label)}
+    there = {label: count for label, count in correction.counts.items() if looked_for(label)}
     for label in {*said, *there}:
         sums["checked"][label] += 1
         if said.get(label) != there.get(label):

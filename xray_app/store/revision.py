@@ -112,22 +112,6 @@ def read_boxes(
     return tuple(boxes)
 
 
-def refuse_unlisted(items: Iterable[Item], boxes: Iterable[Box], labelled_classes: tuple[str, ...] | None) -> None:
-    """A box whose label is on no list cannot be meant: the models would be taught that it is there and that it is not.
-
-    Raises:
-        BadInput: there is one; the message says what to do.
-    """
-    listed = {item.label for item in items}
-    for box in boxes:
-        if box.label not in listed and (labelled_classes is None or box.label in labelled_classes):
-            raise BadInput(
-                f"The picture has a box of {box.label}, but the list does not name it, so both cannot be right. "
-                "Take the counts from the boxes (C), or delete the box.",
-                details={"label": box.label},
-            )
-
-
 def difference(
     analysis: Analysis,
     base: Correction | None,

@@ -13,7 +13,7 @@ from xray_app.store import analyses, corrections, drafts, outcomes, queue
 from xray_app.types import Correction, CorrectionBox, CorrectionIn, ItemCount, Role
 from xray_app.ui import annotate_panels as bars
 from xray_app.ui import panels
-from xray_app.ui.drafting import base_of, edits_of, is_saved, merge_onto, read_draft
+from xray_app.ui.drafting import base_of, edits_of, is_saved, merge_onto, read_draft, refuse_unlisted
 from xray_app.ui.guard import Guard
 from xray_app.ui.viewer import HERE, analysis_id_of, correction_from, items_table, viewer, work_of
 
@@ -259,6 +259,7 @@ class AnnotateTab:
 
     def _save(self, who: Identity, analysis_id: str, sent: CorrectionIn) -> dict[Any, Any]:
         services = self.services
+        refuse_unlisted(sent)
         try:
             saved = corrections.add(
                 services.db, analysis_id, sent, who.username, services.taxonomy, services.settings.review == "required"

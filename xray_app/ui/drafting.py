@@ -119,3 +119,18 @@ def is_saved(sent: CorrectionIn, saved: Correction) -> bool:
         and {one.label: one.count for one in sent.items} == {one.label: one.count for one in saved.items}
         and drawn(sent.boxes) == drawn(saved.boxes)
     )
+
+
+def refuse_unlisted(sent: CorrectionIn) -> None:
+    """A box whose label the list does not name cannot be meant: it is there by the one and not by the other.
+
+    Raises:
+        BadInput: there is one; the message says what to do.
+    """
+    listed = {item.label for item in sent.items}
+    for box in sent.boxes:
+        if box.label not in listed and (sent.labelled_classes is None or box.label in sent.labelled_classes):
+            raise BadInput(
+                f"The picture has a box of {box.label}, but the list does not name it, so both cannot be right. "
+                "Take the counts from the boxes (C), or delete the box."
+            )

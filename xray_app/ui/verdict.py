@@ -16,6 +16,7 @@ from xray_app.errors import BadInput, Conflict, NotFound
 from xray_app.store import analyses, corrections, decisions, recent, vigilance
 from xray_app.types import Action, Analysis, Correction, CorrectionIn, Decision, Risk, Role
 from xray_app.ui import panels
+from xray_app.ui.drafting import refuse_unlisted
 from xray_app.ui.guard import Guard
 from xray_app.ui.viewer import analysis_id_of, correction_from
 
@@ -258,6 +259,7 @@ class Verdict:
         analysis_id = analysis_id_of(work)
         services = self.services
         sent = correction_from(work, comment, labelled)
+        refuse_unlisted(sent)
         if self._just_saved(who, analysis_id, sent):
             return self._show(who, analysis_id)
         try:
