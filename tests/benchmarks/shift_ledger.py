@@ -121,7 +121,7 @@ def _stored(db: Database) -> dict[Kind, Counter[tuple[Any, ...]]]:
         kind: Counter() for kind in ("upload", "decision", "undo", "correction", "skip", "review")
     }
     with db.read() as session:
-        analysed = session.execute(select(AnalysisRow.id, AnalysisRow.created_by)).tuples().all()
+        analysed = session.execute(select(AnalysisRow.id, AnalysisRow.created_by)).all()
         decided = set(session.scalars(select(DecisionRow.analysis_id)))
         corrected = set(session.scalars(select(CorrectionRow.analysis_id)))
         for skip in session.scalars(select(QueueSkipRow)):
@@ -129,7 +129,7 @@ def _stored(db: Database) -> dict[Kind, Counter[tuple[Any, ...]]]:
         query = select(CorrectionReviewRow, CorrectionRow).join(
             CorrectionRow, CorrectionRow.id == CorrectionReviewRow.correction_id
         )
-        for review, correction in session.execute(query).tuples():
+        for review, correction in session.execute(query):
             found["review"][review.reviewer, correction.analysis_id, (correction.revision, review.status)] += 1
     for id, author in analysed:
         found["upload"][author, analyses.get(db, id).scan.filename, None] += 1

@@ -38,7 +38,7 @@ def pairs(db: Database) -> Pairs:
     )
     newest: dict[str, dict[str, str]] = {}
     with db.read() as session:
-        for analysis_id, author, document in session.execute(query).tuples():
+        for analysis_id, author, document in session.execute(query):
             newest.setdefault(analysis_id, {})[author] = document
     found: Pairs = {}
     for by_author in newest.values():

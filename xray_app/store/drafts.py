@@ -47,7 +47,7 @@ def others(db: Database, analysis_id: str, username: str) -> list[tuple[str, dat
         .order_by(DraftRow.updated_at.desc())
     )
     with db.read() as session:
-        return [(name, moment) for name, moment in session.execute(query).tuples()]
+        return [(name, moment) for name, moment in session.execute(query)]
 
 
 def drop(db: Database, analysis_id: str, username: str) -> None:

@@ -131,7 +131,7 @@ def read(db: Database, first: date, last: date) -> list[tuple[date, str, str, Fi
         .order_by(DayFiguresRow.day, DayFiguresRow.scanner_id, DayFiguresRow.adapter)
     )
     with db.read() as session:
-        rows = session.execute(query).tuples().all()
+        rows = session.execute(query).all()
     return [(day, scanner, adapter, Figures.model_validate_json(text)) for day, scanner, adapter, text in rows]
 
 
@@ -143,7 +143,7 @@ def first_days(db: Database, scanner: str | None, scans: int) -> tuple[Figures, 
     parts: list[Figures] = []
     reached: date | None = None
     with db.read() as session:
-        for day, text in session.execute(query.execution_options(yield_per=50)).tuples():
+        for day, text in session.execute(query.execution_options(yield_per=50)):
             if day != reached and sum(part.scans for part in parts) >= scans:
                 break
             reached = day
@@ -177,7 +177,7 @@ def of_day(session: Session, day: date) -> dict[Cell, Figures]:
         .where(FactsRow.day == day)
     )
     with_outcome: list[FactsRow] = []
-    for facts, width, height, look in session.execute(query).tuples():
+    for facts, width, height, look in session.execute(query):
         cell = (facts.scanner_id, facts.adapter)
         scans[cell] += 1
         sums = counts[cell]
@@ -225,7 +225,7 @@ def _labels(session: Session, day: date) -> Iterable[tuple[Cell, str, int]]:
         .where(FactsRow.day == day, or_(LabelFactRow.by_vlm, LabelFactRow.by_detector))
         .group_by(FactsRow.scanner_id, FactsRow.adapter, LabelFactRow.label)
     )
-    for scanner, adapter, label, n in session.execute(query).tuples():
+    for scanner, adapter, label, n in session.execute(query):
         yield (scanner, adapter), label, n
 
 
@@ -244,7 +244,7 @@ def _corrections(session: Session, day: date) -> Iterable[tuple[Cell, Analysis, 
         .order_by(CorrectionRow.revision)
     )
     newest: dict[str, tuple[Cell, Analysis, Correction]] = {}
-    for scanner, adapter, predicted, corrected in session.execute(query).tuples():
+    for scanner, adapter, predicted, corrected in session.execute(query):
         analysis = Analysis.model_validate_json(predicted)
         newest[analysis.id] = (scanner, adapter), analysis, Correction.model_validate_json(corrected)
     return newest.values()

@@ -215,9 +215,7 @@ def add(session: Session, analysis: Analysis) -> None:
     counts = dict(
         session.execute(
             select(CorrectedLabelRow.label, CorrectedLabelRow.scans).where(CorrectedLabelRow.label.in_(labels))
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     reasons = reasons_of(analysis)
     row = QueueRow(

@@ -61,11 +61,11 @@ def of_user(db: Database, username: str, since: datetime, limit: int = 60) -> Sh
     columns = select(AnalysisRow.document, decision)
     with db.read() as session:
         first = session.execute(columns.where(*waits).order_by(AnalysisRow.created_at, AnalysisRow.id).limit(limit))
-        waiting = _values(first.tuples().all())
+        waiting = _values(first.all())
         in_all = session.scalar(select(func.count()).select_from(AnalysisRow).where(*waits)) or 0
-        searching = session.execute(columns.where(*own, to_tell).order_by(*newest).limit(limit)).tuples().all()
+        searching = session.execute(columns.where(*own, to_tell).order_by(*newest).limit(limit)).all()
         settled: ColumnElement[bool] = decision.is_not(None) & ~to_tell
-        done = session.execute(columns.where(*own, settled).order_by(*newest).limit(limit)).tuples().all()
+        done = session.execute(columns.where(*own, settled).order_by(*newest).limit(limit)).all()
     return Shift(_seen(db, waiting), in_all, _seen(db, _values(searching)), _seen(db, _values(done)))
 
 
@@ -78,7 +78,7 @@ def left_over(db: Database, username: str, before: datetime, limit: int = 60) ->
     waits = (*of_user, FactsRow.created_at < before)
     query = select(AnalysisRow.document, FactsRow.decision).join(FactsRow, FactsRow.id == AnalysisRow.id).where(*waits)
     with db.read() as session:
-        rows = session.execute(query.order_by(FactsRow.created_at.desc()).limit(limit)).tuples().all()
+        rows = session.execute(query.order_by(FactsRow.created_at.desc()).limit(limit)).all()
         in_all = session.scalar(select(func.count()).select_from(FactsRow).where(*waits)) or 0
     return _seen(db, _values([(document, None) for document, _ in rows])), in_all
 
@@ -108,7 +108,7 @@ def flagged(db: Database, supervisor: str, analysis_id: str | None = None, limit
     if analysis_id is not None:
         query = query.where(AnalysisRow.id == analysis_id)
     with db.read() as session:
-        found = _values(session.execute(query).tuples().all())
+        found = _values(session.execute(query).all())
     return list({one.analysis.id: one for one in found}.values())
 
 

@@ -64,7 +64,7 @@ def waiting(db: Database, reviewer: str, limit: int = 50) -> list[Waiting]:
     with db.read() as session:
         return [
             Waiting(Analysis.model_validate_json(analysis), Correction.model_validate_json(correction))
-            for analysis, correction in session.execute(query).tuples()
+            for analysis, correction in session.execute(query)
         ]
 
 
@@ -99,4 +99,4 @@ def of_analysis(db: Database, analysis_id: str) -> list[Review]:
         .order_by(CorrectionRow.revision)
     )
     with db.read() as session:
-        return [Review(*row) for row in session.execute(query).tuples()]
+        return [Review(*row) for row in session.execute(query)]

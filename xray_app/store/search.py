@@ -103,7 +103,7 @@ def page(db: Database, wanted: Filter, limit: int = 48, after: str | None = None
         rows, following = newest_first(session, _query(wanted), order[0].created_at, order[1], limit, after)
         ids = [row.id for row in rows]
         query = select(AnalysisRow.id, AnalysisRow.document).where(AnalysisRow.id.in_(ids))
-        documents = dict(session.execute(query).tuples().all())
+        documents = dict(session.execute(query).all())
         labels: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for one in session.scalars(
             select(LabelFactRow).where(LabelFactRow.analysis_id.in_(ids)).order_by(LabelFactRow.label)

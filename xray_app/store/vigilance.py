@@ -230,7 +230,7 @@ def sights(db: Database, analysis_ids: Collection[str]) -> dict[str, Sight]:
     with db.read() as session:
         blind = session.scalars(select(BlindRow).where(BlindRow.analysis_id.in_(analysis_ids))).all()
         found = {row.analysis_id: Sight(hidden=row.shown_at is None, blind=True) for row in blind}
-        for trial, decision in session.execute(answered).tuples():
+        for trial, decision in session.execute(answered):
             test = Tested(Truth.model_validate_json(trial.document), result_of(trial.label, decision))
             found[trial.analysis_id] = replace(found.get(trial.analysis_id, Sight()), test=test)
     return found
@@ -258,7 +258,7 @@ def clear_scans(db: Database, username: str) -> list[str]:
             .where(AnalysisRow.created_by == username)
         )
         seen = {Truth.model_validate_json(document).host for document in session.scalars(had)}
-        rows = [row for row in session.execute(query).tuples() if row[1] not in seen]
+        rows = [row for row in session.execute(query) if row[1] not in seen]
         corrected = _newest_corrections(session, [id for id, _, correction in rows if correction])
     harmless = {
         id
@@ -281,7 +281,7 @@ def threat_boxes(db: Database, labels: Collection[str]) -> list[tuple[str, str, 
         .limit(MOST_READ)
     )
     with db.read() as session:
-        scans = dict(session.execute(query).tuples().all())
+        scans = dict(session.execute(query).all())
         corrected = _newest_corrections(session, scans)
     return [
         (scans[id], box.label, box.xyxy)
@@ -301,5 +301,5 @@ def _newest_corrections(session: Session, analysis_ids: Iterable[str]) -> dict[s
         )
         .order_by(CorrectionRow.revision)
     )
-    newest = dict(session.execute(query).tuples().all())
+    newest = dict(session.execute(query).all())
     return {id: Correction.model_validate_json(document) for id, document in newest.items()}

@@ -109,7 +109,7 @@ def read(db: Database, asked: Asked, analyst: str | None = None) -> Vigilance:
     )
     with db.read() as session:
         return Vigilance(
-            tuple(Answer(*row) for row in session.execute(answers).tuples()),
+            tuple(Answer(*row) for row in session.execute(answers)),
             tuple(BlindCount(str(row[0]), *(int(n) for n in row[1:])) for row in session.execute(blind).all()),
         )
 
