@@ -246,6 +246,7 @@ def test_two_people_at_one_scan(scripted: Desk, page: Any, open_desk: Open) -> N
     corrections.add(
         services.db, analysis_id, CorrectionIn(items=(), boxes=()), "ben", services.taxonomy, review_required=False
     )
+    page.keyboard.press("c")
     page.keyboard.press("s")
     page.wait_for_selector(".conflict")
     assert "ben" in page.locator(".conflict").inner_text()
@@ -265,6 +266,7 @@ def test_edits_are_not_lost_when_somebody_else_saved_meanwhile(scripted: Desk, p
     page.wait_for_selector("#desk-hint")
     assert "Revision 1 was saved" in page.locator("#desk-hint").inner_text()
     assert boxes(page)[-1]["label"] == "gun"
+    page.keyboard.press("c")
     page.keyboard.press("s")
     page.wait_for_selector(".conflict")
     page.click("#take-theirs")

@@ -116,7 +116,7 @@ def test_edits_after_a_save_and_during_one_stay(scripted: Desk, page: Any) -> No
     draw(page, "gun", (0.55, 0.6), (0.75, 0.8))
     held: list[Any] = []
     page.route("**/gradio_api/queue/join*", lambda route: held.append(route))
-    press(page, "s")
+    press(page, "c", "s")
     draw(page, "axe", (0.8, 0.1), (0.95, 0.3))  # before the answer comes
     for route in held:
         route.continue_()
