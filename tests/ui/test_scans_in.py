@@ -51,7 +51,6 @@ def test_a_fault_over_one_file_stops_no_other(
         return answer(*values)
 
     monkeypatch.setattr(services.analyser.vlm, "answer", fail_once)
-    monkeypatch.setattr("xray_app.vigilance.Maker.maybe", lambda *_: 1 / 0)
     page = add(tab, analyst, upload("one.png"), upload("two.png", shade=90))
     (refused,) = page[tab.intake]["refused"]
     assert (refused["index"], refused["reason"]) == (0, "a fault in the desk, which has been logged")

@@ -225,19 +225,12 @@ class AnalyseTab:
                 first = first or analysis.id  # with every value: the page may miss one that another follows at once
                 offer = {"keep_current": True, "offer": first}
                 yield {self.strip: self.queue(who, None) | offer}
-                if self._test_image(scan, who):
+                if self.services.test_images.maybe(scan, who.username):
                     yield {self.strip: self.queue(who, None) | offer}
         finally:
             for file in files:
                 _discard(file)
         yield {self.upload: None, self.intake: {"token": uuid4().hex, "refused": refused}}
-
-    def _test_image(self, scan: Scan, who: Identity) -> bool:
-        try:
-            return self.services.test_images.maybe(scan, who.username) is not None
-        except Exception:
-            log.exception("no test image could be made")
-            return False
 
     def _analyse(
         self, who: Identity, file: Path, told: Mapping[str, str | None], resent: bool
