@@ -7,6 +7,7 @@ much memory it needed at most: `python -m training.rehearsal`.
 from __future__ import annotations
 
 import json
+import math
 import os
 import resource
 import statistics
@@ -47,12 +48,14 @@ class Course:
         steps: when each step ended.
         evaluations: when the loss on the stopping samples was known, of each epoch; empty without such samples.
         ended: when everything was saved.
-        peak_bytes: the most memory that was resident.
+        peaks: the most bytes that had been resident by each step's end.
+        peak_bytes: the same by the very end.
     """
 
     steps: tuple[float, ...]
     evaluations: tuple[float, ...]
     ended: float
+    peaks: tuple[int, ...]
     peak_bytes: int
 
 
@@ -91,7 +94,9 @@ def follow(data: Path, recipe: Recipe, method: Method, out: Path, epochs: float)
     if child.returncode:
         raise RehearsalFailed(f"The rehearsal failed: {(child.stderr.strip().splitlines() or ['no word'])[-1]}")
     told = json.loads(child.stdout.splitlines()[-1])
-    return Course(tuple(told["steps"]), tuple(told["evaluations"]), told["ended"], told["peak_bytes"])
+    return Course(
+        tuple(told["steps"]), tuple(told["evaluations"]), told["ended"], tuple(told["peaks"]), told["peak_bytes"]
+    )
 
 
 def rehearse(samples: Sequence[Sample], recipe: Recipe, method: Method, folder: Path) -> Rehearsal:
@@ -141,7 +146,20 @@ def forecast(rehearsal: Rehearsal, recipe: Recipe, trained: int, stopping: int, 
     end = course.ended - max(course.steps[-1], *course.evaluations, 0.0)
     steps = -(-trained // a_step)
     seconds = start + steps * (first + (epochs - 1) * later) + epochs * (evaluating + between) + end
-    return Forecast(seconds, course.peak_bytes)
+    return Forecast(seconds, peak_after(course, max(1, int(epochs * steps))))
+
+
+def peak_after(course: Course, steps: int) -> float:
+    """Bytes resident at most in so many steps, from the peaks of fewer.
+
+    The C library's heap frays where batches are of many sizes: the peak goes on rising, about as much with every
+    doubling of the steps. The first step is left out: the optimiser's moments only come with it.
+    """
+    last = len(course.peaks)
+    if last < 4:
+        return course.peak_bytes
+    a_doubling = (course.peaks[-1] - course.peaks[1]) / math.log2(last / 2)
+    return course.peak_bytes + a_doubling * max(0.0, math.log2(steps / last))
 
 
 def measured_here(
@@ -183,17 +201,24 @@ def main() -> None:
     began = float(sys.argv[2])
     steps: list[float] = []
     evaluations: list[float] = []
+    peaks: list[int] = []
 
     def told(done: float, figures: dict[str, float]) -> bool:
         if figures["step"] > len(steps):
             steps.append(time.time() - began)
+            peaks.append(peak_bytes())
         if "stopping_loss" in figures:
             evaluations.append(time.time() - began)
         return False
 
     finetune(Path(data), Recipe(**recipe), method, Path(out), epochs=epochs, on_progress=told)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps(asdict(Course(tuple(steps), tuple(evaluations), time.time() - began, peak))))
+    course = Course(tuple(steps), tuple(evaluations), time.time() - began, tuple(peaks), peak_bytes())
+    print(json.dumps(asdict(course)))
+
+
+def peak_bytes() -> int:
+    """The most of this process that was ever resident."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":

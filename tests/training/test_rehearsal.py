@@ -16,6 +16,7 @@ from training.rehearsal import (
     follow,
     forecast,
     measured_here,
+    peak_after,
     rehearse,
 )
 from xray_app.errors import BadDataset
@@ -28,7 +29,7 @@ def course(first: float = 2.0, later: float = 1.0, start: float = 10.0, evaluati
     again = evaluations[0] + 1.0
     steps += [again + later * (n + 1) for n in range(STEPS)]
     evaluations.append(steps[-1] + evaluating)
-    return Course(tuple(steps), tuple(evaluations), evaluations[-1] + 2.0, 10**9)
+    return Course(tuple(steps), tuple(evaluations), evaluations[-1] + 2.0, (10**9,) * 8, 10**9)
 
 
 def test_a_forecast_adds_up_loading_steps_evaluations_and_saving() -> None:
@@ -42,10 +43,18 @@ def test_a_forecast_adds_up_loading_steps_evaluations_and_saving() -> None:
 def test_without_stopping_samples_nothing_is_added_for_them() -> None:
     recipe = load_recipe("bundled").model_copy(update={"batch": 8, "accumulation": 2})
     whole = course(evaluating=0.0)
-    bare = Course(whole.steps, (), whole.ended, whole.peak_bytes)
+    bare = Course(whole.steps, (), whole.ended, whole.peaks, whole.peak_bytes)
     told = forecast(Rehearsal(bare, stopping=0), recipe, trained=160, stopping=0, epochs=3)
     assert told.seconds == pytest.approx(10 + 10 * 2 + 20 * 1 + 3 * 1 + 2)
     assert forecast(Rehearsal(bare, stopping=0), recipe, 160, 32, 3).seconds > told.seconds
+
+
+def test_the_peak_goes_on_rising_with_every_doubling_of_the_steps() -> None:
+    rising = Course((), (), 0.0, (1_000, 2_000, 2_000, 2_100, 2_100, 2_150, 2_150, 2_200), 2_250)
+    assert peak_after(rising, 8) == 2_250
+    assert peak_after(rising, 32) == pytest.approx(2_250 + 2 * 100)  # 200 in the two doublings after the second step
+    assert peak_after(rising, 4) == 2_250
+    assert peak_after(Course((), (), 0.0, (1_000, 2_000, 2_100), 2_250), 32) == 2_250
 
 
 def test_too_few_samples_are_refused(tmp_path: Path) -> None:
