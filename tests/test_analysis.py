@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from PIL import Image
 
 from xray_app.analysis import ActiveAdapter, Analyser, boxes_of
 from xray_app.detector.base import Detection
-from xray_app.errors import BadModel, Busy
+from xray_app.errors import BadModel, Busy, OutOfMemory
 from xray_app.scan import Limits, Scan, read_scan
 from xray_app.taxonomy import Taxonomy
 from xray_app.vlm.base import Answer
@@ -202,6 +203,25 @@ def test_one_scan_at_a_time_and_past_the_queue_busy(taxonomy: Taxonomy, scan: Sc
     assert len(served) == 3
     assert vlm.most_inside == 1
     assert desk.analyse(scan).report.complete, "the queue is free again"
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+    ],
+)
+def test_too_little_memory_is_an_error_that_says_so(taxonomy: Taxonomy, scan: Scan, problem: Exception) -> None:
+    def short(images: Sequence[Image.Image], instructions: Sequence[str]) -> list[Answer]:
+        raise problem
+
+    vlm = SaysThis(said(CLEAR))
+    desk = analyser(taxonomy, vlm, SeesThis())
+    with mock.patch.object(vlm, "answer", short), pytest.raises(OutOfMemory, match="nothing was stored"):
+        desk.analyse(scan)
+    assert desk.analyse(scan).report.complete
 
 
 def test_a_failing_model_frees_its_place_in_the_queue(taxonomy: Taxonomy, scan: Scan) -> None:

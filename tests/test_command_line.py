@@ -81,6 +81,24 @@ def test_a_scan_a_remote_model_gives_no_answer_to_does_not_stop_the_rest(
     assert json.loads(result.stderr) == {"file": paths[1], "error": told}
 
 
+def test_scans_that_do_not_fit_into_memory_together_are_read_one_by_one(
+    run: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [str(tmp_path / f"{number}.png") for number in range(3)]
+    for number, path in enumerate(paths):
+        Path(path).write_bytes(png(number + 40))
+    answer = FixedVlm.answer
+
+    def one_at_a_time(self: FixedVlm, images: Sequence[Image], instructions: Sequence[str]) -> list[Answer]:
+        if len(images) > 1:
+            raise MemoryError
+        return answer(self, images, instructions)
+
+    monkeypatch.setattr(FixedVlm, "answer", one_at_a_time)
+    result = run.invoke(command_line.app, ["analyze", *paths])
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 3), result.stderr
+
+
 def test_all_well_ends_with_nothing_to_say(run: CliRunner, tmp_path: Path, data_dir: Path) -> None:
     (tmp_path / "a.png").write_bytes(png())
     result = run.invoke(command_line.app, ["analyze", str(tmp_path / "a.png")])

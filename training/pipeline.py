@@ -37,7 +37,7 @@ from training.runs import (
 )
 from training.samples import Sample, from_corrections, training_samples, unscoped
 from training.snapshot import replay, snapshot
-from xray_app.errors import BadInput, BadModel, BadRecipe, Conflict, DeskError
+from xray_app.errors import BadInput, BadModel, BadRecipe, Conflict, DeskError, is_out_of_memory
 from xray_app.settings import Settings
 from xray_app.store import adapters, runs
 from xray_app.store.database import Database
@@ -100,11 +100,12 @@ def _work(db: Database, settings: Settings, run: Run) -> int:
         error = f"{problem.strerror or problem}."
         if problem.errno == errno.ENOSPC:
             error = f"The disk that holds {settings.data_dir.resolve()} is full. Make room and start the run again."
-    except MemoryError:
-        error = "The machine ran out of memory. Use a smaller base model, batch or picture size."
     except Exception as problem:
         logger.exception("run %s", run.id)
-        error = f"{type(problem).__name__}: {problem}. The run's log.txt has the details."
+        if is_out_of_memory(problem):
+            error = "The machine ran out of memory. Use a smaller base model, batch or picture size."
+        else:
+            error = f"{type(problem).__name__}: {problem}. The run's log.txt has the details."
     finally:
         tidy(settings, run.id)
     if error is not None:

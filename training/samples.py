@@ -261,8 +261,8 @@ def _picture(db: Database, analysis: Analysis) -> Path:
     except NotFound as error:
         seen = analysis.scan
         raise BadDataset(
-            f"The file of {seen.filename} (bag {seen.bag_id}, scan {seen.id}) is missing from {db.data_dir / 'scans'}. "
-            "Upload the same picture again, or put it back from a backup; then start the run again."
+            f"{seen.filename} (bag {seen.bag_id}, scan {seen.id}) in {db.data_dir / 'scans'}: {error.message} "
+            "Then start the run again."
         ) from error
 
 

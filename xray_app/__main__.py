@@ -15,7 +15,7 @@ import typer
 from sqlalchemy import make_url
 
 from xray_app import auth
-from xray_app.errors import BadScan, DeskError, ModelUnavailable, ScanTooLarge
+from xray_app.errors import BadScan, DeskError, ModelUnavailable, OutOfMemory, ScanTooLarge
 from xray_app.settings import Settings
 from xray_app.store import adapters
 from xray_app.store import users as stored_users
@@ -75,13 +75,13 @@ def _analyse_and_print(analyser: Analyser, scans: list[tuple[Path, Scan]]) -> in
         for analysis in analyser.analyse_together([scan for _, scan in scans]):
             print(analysis.model_dump_json(), flush=True)
         return 0
-    except ModelUnavailable:
+    except (ModelUnavailable, OutOfMemory):
         pass
     unanswered = 0
-    for path, scan in scans:  # one of them got no answer: which?
+    for path, scan in scans:  # one of them got no answer, or they are too many together: which?
         try:
             print(analyser.analyse(scan).model_dump_json(), flush=True)
-        except ModelUnavailable as error:
+        except (ModelUnavailable, OutOfMemory) as error:
             unanswered += 1
             _tell(path, error)
     return unanswered

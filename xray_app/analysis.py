@@ -17,7 +17,7 @@ from PIL.Image import Image
 
 from xray_app.detector.base import Detection, Detector
 from xray_app.detector.onnx import OnnxDetector
-from xray_app.errors import Busy
+from xray_app.errors import Busy, OutOfMemory, is_out_of_memory
 from xray_app.report import instruction
 from xray_app.risk import agree, assess
 from xray_app.scan import Scan
@@ -122,6 +122,13 @@ class Analyser:
         try:
             with self._turn:
                 yield
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemory(
+                "There was not enough memory to read this scan, and nothing was stored. Try again; if it happens "
+                "again, an admin has to free memory, or to choose smaller weights (XRAY_VLM, XRAY_VLM_DTYPE=nf4)."
+            ) from error
         finally:
             self._slots.release()
 
@@ -152,6 +159,7 @@ class Analyser:
         Raises:
             Busy: too many scans are waiting already.
             BadModel: the active adapter or detector does not load; nothing is answered with another in its place.
+            OutOfMemory: a model needed more than there is.
         """
         return self.analyse_together([scan])[0]
 
@@ -166,6 +174,7 @@ class Analyser:
         Raises:
             Busy: too many scans are waiting already.
             BadModel: the active adapter or detector does not load; nothing is answered with another in its place.
+            OutOfMemory: a model needed more than there is.
             ModelUnavailable: a model on another server gave no answer to one of them.
         """
         if not scans:
@@ -220,6 +229,7 @@ class Analyser:
         Raises:
             Busy: too many scans are waiting already.
             BadModel: the active detector does not load.
+            OutOfMemory: it needed more than there is.
         """
         with self._queued():
             return self._boxes(self._detector_in_use(), scan.image)

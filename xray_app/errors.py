@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+OUT_OF_MEMORY = ("out of memory", "allocate memory", "allocate buffer", "bad_alloc", "bad allocation")
+"""As PyTorch, CUDA, ONNX Runtime and the C++ library put it."""
+
 
 class DeskError(Exception):
     """An error with a message written for the person in front of the screen.
@@ -126,3 +129,16 @@ class StorageFailed(DeskError):
 
     code = "storage_failed"
     http_status = 503
+
+
+class OutOfMemory(DeskError):
+    """A model needed more memory than there was."""
+
+    code = "out_of_memory"
+    http_status = 503
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was short: PyTorch and ONNX Runtime say so in errors of their own, in words alone."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or any(sign in words for sign in OUT_OF_MEMORY)

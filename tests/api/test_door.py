@@ -11,10 +11,12 @@ import pytest
 from fastapi.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
+from tests.conftest import png
 from xray_app.api.app import create_app
 from xray_app.api.door import DESK_LIMIT, FILES_PER_UPLOAD, JSON_LIMIT, Door, body_limit
 from xray_app.api.services import Services
 from xray_app.api.session import COOKIE
+from xray_app.store import analyses
 
 MB = 1024 * 1024
 
@@ -25,11 +27,13 @@ def ask(
     path: str,
     headers: dict[str, str],
     chunks: list[bytes] | None = None,
+    breaks_off: bool = False,
 ) -> tuple[int, dict[str, str], bytes, int]:
     """One request straight into the app, with a body that comes in chunks.
 
     Args:
         chunks: None: reading the body at all is an error.
+        breaks_off: the client goes away after them, with more to come.
 
     Returns:
         Status, headers, body, and how many chunks were read.
@@ -44,7 +48,7 @@ def ask(
             await asyncio.sleep(0)
             return {"type": "http.disconnect"}
         taken += 1
-        return {"type": "http.request", "body": chunks[taken - 1], "more_body": taken < len(chunks)}
+        return {"type": "http.request", "body": chunks[taken - 1], "more_body": breaks_off or taken < len(chunks)}
 
     async def send(message: Message) -> None:
         sent.append(message)
@@ -104,6 +108,17 @@ def test_json_bodies_have_a_limit_too(services: Services, admin: dict[str, str],
     assert status == 413
     assert json.loads(body)["error"]["code"] == "too_large"
     assert taken == len(chunks)
+
+
+def test_an_upload_that_breaks_off_is_no_fault_of_the_desk(
+    services: Services, admin: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    before = len(analyses.page(services.db, 500)[0])
+    scan = b'--x\r\nContent-Disposition: form-data; name="file"; filename="bag.png"\r\n\r\n' + png()[:100]
+    with pytest.raises(IndexError):  # nobody is there any more to be answered
+        ask(create_app(services), "POST", "/v1/analyze", MULTIPART | admin, [scan], breaks_off=True)
+    assert "failed" not in caplog.text
+    assert len(analyses.page(services.db, 500)[0]) == before
 
 
 def test_the_limits_by_path() -> None:

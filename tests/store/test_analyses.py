@@ -85,6 +85,8 @@ def test_a_file_cut_short_outside_is_written_anew(db: Database, stored: MakeAnal
     analysis = stored()
     path, _ = scans.scan_path(db, analysis.scan.id)
     path.write_bytes(b"cut")
+    with pytest.raises(NotFound, match=r"3 of .* bytes are left\. Upload the same picture again"):
+        scans.scan_path(db, analysis.scan.id)
     stored()
     assert path.read_bytes() == png()
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
@@ -190,6 +191,18 @@ def test_a_bug_in_training_is_an_honest_failure(
     assert ended.status == "failed"
     assert "ZeroDivisionError: division by zero" in str(ended.error)
     assert adapters.page(db)[0] == []
+
+
+@pytest.mark.usefixtures("corrected")
+def test_too_little_memory_is_said(db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_large(*_: object, **__: object) -> Path:
+        torch.empty(10**16)
+        raise AssertionError("so much memory")
+
+    monkeypatch.setattr(pipeline, "finetune", too_large)
+    run = queue(db)
+    assert pipeline.run_pipeline(db, settings, run.id) == 1
+    assert "ran out of memory. Use a smaller base model" in str(runs.get(db, run.id).error)
 
 
 @pytest.mark.usefixtures("corrected")

@@ -158,7 +158,7 @@ def test_a_scan_whose_file_is_gone_is_named(db: Database, stored: MakeAnalysis, 
     scans.scan_path(db, analysis.scan.id)[0].unlink()
     for gather in (from_corrections, training_samples):
         with pytest.raises(
-            BadDataset, match=rf"The file of scan\.png \(bag bag 2, scan {analysis.scan.id}\) is missing"
+            BadDataset, match=rf"scan\.png \(bag bag 2, scan {analysis.scan.id}\) .*: The file of this scan is missing"
         ):
             gather(db, taxonomy)
 

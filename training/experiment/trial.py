@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-
 from training.detection_intervals import map_rates
 from training.detection_metrics import scored
 from training.evaluate import as_items, evaluate_detector, evaluate_vlm
@@ -24,6 +22,7 @@ from training.samples import Sample, write_jsonl
 from training.training_facts import TrainingFacts, training_facts
 from xray_app.detector.base import Detection
 from xray_app.detector.load import detector_file, load_detector
+from xray_app.errors import is_out_of_memory
 from xray_app.settings import Settings
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Method
@@ -156,7 +155,9 @@ def run_cell(
             result = _vlm(cell, scans, recipe, settings, taxonomy, folder, on_progress)
         else:
             result = _detector(cell, scans, detector, settings, taxonomy, folder, on_progress)
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         result = Result(cell, failed=f"not enough memory: {error}")
     result.write(folder)
     for made in ("work", "data"):

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.to_thread
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -104,6 +105,8 @@ class Door:
                 await self._counted(scope, receive, sending)
             else:
                 await refusal(scope, receive, sending)
+        except ClientDisconnect:
+            logger.info("%s %s: the client went away", scope["method"], scope["path"])
         except Exception:
             logger.exception("%s %s failed", scope["method"], scope["path"])
             if started:

@@ -18,6 +18,7 @@ from xray_app.store.database import INCOMING, Database
 from xray_app.store.tables import ScanRow
 from xray_app.types import ScanFacts
 
+MEND = "Upload the same picture again, or put the file back from a backup."
 SHA256 = re.compile(r"[0-9a-f]{64}")
 EXTENSIONS = {
     "image/png": "png",
@@ -98,7 +99,7 @@ def scan_path(db: Database, scan_id: str) -> tuple[Path, str]:
     """The file of a scan and its media type.
 
     Raises:
-        NotFound: no scan has this id, or its file is gone from the data folder.
+        NotFound: no scan has this id, or its file is gone from the data folder or not as long as it was.
     """
     with db.read() as session:
         row = session.get(ScanRow, scan_id)
@@ -106,7 +107,9 @@ def scan_path(db: Database, scan_id: str) -> tuple[Path, str]:
         raise NotFound("There is no scan with this id.")
     path = _path(db, row.id, row.media_type)
     if not path.is_file():
-        raise NotFound("The file of this scan is missing from the data folder.")
+        raise NotFound(f"The file of this scan is missing from the data folder. {MEND}")
+    if path.stat().st_size != row.size:
+        raise NotFound(f"The file of this scan is damaged: {path.stat().st_size} of {row.size} bytes are left. {MEND}")
     return path, row.media_type
 
 
