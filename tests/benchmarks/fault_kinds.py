@@ -187,11 +187,13 @@ def damaged_adapter(desk: Promises) -> None:
             desk.said_what(desk.client.post(f"/v1/adapters/{desk.adapter}/promote", json={}), {409, 422})
     else:
         desk.client.post(f"/v1/adapters/{desk.adapter}/promote", json={}).raise_for_status()
-        with _damaged(weights, gone=desk.draws.random() < 0.5):
-            desk.said_what(desk.analyse(desk.picture()), {422, 503})
-        if desk.took_or_said(desk.analyse(desk.picture()))["models"]["vlm"]["adapter"] != desk.adapter:
-            raise FaultHidden("the mended adapter does not answer")
-        desk.client.post("/v1/adapters/rollback", json={}).raise_for_status()
+        try:
+            with _damaged(weights, gone=desk.draws.random() < 0.5):
+                desk.said_what(desk.analyse(desk.picture()), {422, 503})
+            if desk.took_or_said(desk.analyse(desk.picture()))["models"]["vlm"]["adapter"] != desk.adapter:
+                raise FaultHidden("the mended adapter does not answer")
+        finally:
+            desk.client.post("/v1/adapters/rollback", json={}).raise_for_status()
     active = adapters.active(db, "vlm-adapter", vlm.weights_sha256)
     if active is not None or desk.took_or_said(desk.analyse(desk.picture()))["models"]["vlm"]["adapter"]:
         raise FaultHidden("an adapter answers that was not promoted")

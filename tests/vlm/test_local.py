@@ -74,6 +74,23 @@ def test_an_adapter_with_foreign_keys_is_refused_and_the_base_answers_on(vlm: Lo
     assert ask(vlm) == before
 
 
+def test_an_adapter_cut_short_on_disk_is_refused_and_leaves_nothing_in_the_base(vlm: LocalVlm, adapter: Path) -> None:
+    before = ask(vlm)
+    vlm.use_adapter(adapter)
+    adapted = ask(vlm)
+    vlm.use_adapter(None)
+    file = adapter / "adapter_model.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BadModel, match="does not fit this model"):
+        vlm.use_adapter(adapter)
+    assert not [name for name, _ in vlm.model.named_modules() if "lora_" in name]
+    assert ask(vlm) == before
+    file.write_bytes(whole)
+    vlm.use_adapter(adapter)
+    assert ask(vlm) == adapted
+
+
 def test_an_adapter_with_a_missing_key_is_refused(vlm: LocalVlm, adapter: Path) -> None:
     file = adapter / "adapter_model.safetensors"
     weights = load_file(file)

@@ -23,7 +23,7 @@ from transformers import (
     LogitsProcessorList,
 )
 
-from xray_app.errors import BadModel
+from xray_app.errors import BadModel, is_out_of_memory
 from xray_app.vlm.base import Answer
 from xray_app.vlm.pictures import limits_of_adapter, picture_limits, set_picture_limits
 from xray_app.vlm.prompt import batch, encode
@@ -255,7 +255,10 @@ def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
         missing = [key for key in result.missing_keys if "lora_" in key or "modules_to_save." in key]
         wrong = missing + list(result.unexpected_keys)
         problem = f"{len(wrong)} keys do not match, first {wrong[0]}" if wrong else None
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+    except Exception as error:  # safetensors and PEFT raise many unrelated types, and the base must come out of each
+        if is_out_of_memory(error):
+            wrapped.unload()
+            raise
         problem = str(error)
     if problem:
         wrapped.unload()
