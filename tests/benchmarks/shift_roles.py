@@ -64,7 +64,7 @@ class Analyst(Person):
         tile = tiles.nth(self.rng.randrange(await tiles.count()))
         wanted = await tile.get_attribute("data-analysis")
         before = await page.evaluate(MARK)
-        await tile.click()
+        await page.locator(f"#strip .tile[data-analysis='{wanted}']").first.click()  # the queue may have moved on
         await page.wait_for_function(SHOWN, arg=[wanted, before])
         await page.wait_for_function(UNHURRIED)
 
