@@ -13,7 +13,7 @@ from PIL import Image
 
 from xray_app.analysis import ActiveAdapter, Analyser, boxes_of
 from xray_app.detector.base import Detection
-from xray_app.errors import BadModel, Busy, OutOfMemory
+from xray_app.errors import BadModel, Busy, ModelUnavailable, OutOfMemory
 from xray_app.scan import Limits, Scan, read_scan
 from xray_app.taxonomy import Taxonomy
 from xray_app.vlm.base import Answer
@@ -222,6 +222,13 @@ def test_too_little_memory_is_an_error_that_says_so(taxonomy: Taxonomy, scan: Sc
     with mock.patch.object(vlm, "answer", short), pytest.raises(OutOfMemory, match="nothing was stored"):
         desk.analyse(scan)
     assert desk.analyse(scan).report.complete
+
+
+def test_the_memory_of_another_server_is_not_ours(taxonomy: Taxonomy, scan: Scan) -> None:
+    vlm = SaysThis(said(CLEAR))
+    away = ModelUnavailable("The server answered 500: CUDA out of memory")
+    with mock.patch.object(vlm, "answer", side_effect=away), pytest.raises(ModelUnavailable, match="server answered"):
+        analyser(taxonomy, vlm, SeesThis()).analyse(scan)
 
 
 def test_a_failing_model_frees_its_place_in_the_queue(taxonomy: Taxonomy, scan: Scan) -> None:

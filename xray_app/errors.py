@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-OUT_OF_MEMORY = ("out of memory", "allocate memory", "allocate buffer", "bad_alloc", "bad allocation")
+OUT_OF_MEMORY = ("out of memory", "allocate memory", "bad_alloc", "bad allocation")
 """As PyTorch, CUDA, ONNX Runtime and the C++ library put it."""
 
 
@@ -139,6 +139,11 @@ class OutOfMemory(DeskError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory was short: PyTorch and ONNX Runtime say so in errors of their own, in words alone."""
+    """Whether memory was short here: PyTorch and ONNX Runtime say so in errors of their own, in words alone.
+
+    An error that is already written for a person stays what it is, as where another server's memory is meant.
+    """
+    if isinstance(error, DeskError):
+        return False
     words = str(error).lower()
     return isinstance(error, MemoryError) or any(sign in words for sign in OUT_OF_MEMORY)

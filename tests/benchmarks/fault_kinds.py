@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import resource
-import signal
 import socket
 import sqlite3
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -220,17 +218,25 @@ def killed_run(desk: Promises) -> None:
         raise FaultHidden(f"no run starts: {answer.text}")
     run, until = answer.json(), time.monotonic() + RUN_SECONDS
     time.sleep(desk.draws.uniform(0, 8))
-    while not (children := [one for one in psutil.Process().children(True) if run["id"] in " ".join(one.cmdline())]):
+    while (process := _process_of(run["id"])) is None:
         if time.monotonic() > until:
             raise FaultHidden("a run has no process")
         time.sleep(0.1)
-    os.kill(children[0].pid, signal.SIGKILL)
+    process.kill()
     while time.monotonic() < until:
         run = desk.client.get(f"/v1/training/runs/{run['id']}").json()
         if run["status"] == "failed" and run["error"]:
             return
         time.sleep(0.2)
     raise FaultHidden(f"a killed run is called {run['status']}")
+
+
+def _process_of(run_id: str) -> psutil.Process | None:
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it may end while it is looked at
+            if run_id in " ".join(child.cmdline()):
+                return child
+    return None
 
 
 KINDS: Mapping[str, Callable[[Promises], None]] = {

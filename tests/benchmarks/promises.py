@@ -19,8 +19,6 @@ from xray_app.store.tables import AnalysisRow, CorrectionRow, DecisionRow, Trial
 
 TRAINABLE = 6
 """Bags corrected at the start: one in five is held out, and a run needs others."""
-
-
 SHORTEST = 12
 """Characters of the least that can be called a message."""
 
@@ -35,7 +33,7 @@ class Promises:
     Attributes:
         services, client, address: of the desk.
         draws: everything random.
-        adapter: the id of one that was never promoted.
+        adapter: the id of one that is not in use.
         analyses: by id, as answered.
         corrections: by analysis, as answered, oldest first.
         decisions: by id, as answered.

@@ -132,23 +132,26 @@ def _alone(services: Services, kind: AdapterKind, names: Sequence[str], pictures
     Raises:
         RuntimeError: two of them say the same of all scans: nothing could be told from their answers.
     """
-    found: Alone = {}
-    for name in (None, *names):
-        active = None if name is None else ActiveAdapter(name, adapters.folder(services.db, name))
-        analyser = Analyser(
-            load_local("bundled"),
-            load_detector(services.settings, services.taxonomy),
-            services.taxonomy,
-            services.policy,
-            lambda active=active: active if kind == "vlm-adapter" else None,  # type: ignore[misc]
-            active_detector=lambda active=active: active if kind == "detector" else None,  # type: ignore[misc]
-        )
-        scans = [read_scan(picture, "scan.jpg", services.limits) for picture in pictures]
-        found[name] = [_part(analyser.analyse(scan).model_dump(mode="json"), kind) for scan in scans]
+    found: Alone = {name: _says(services, kind, name, pictures) for name in (None, *names)}
     told = [[words for _, words in answers] for answers in found.values()]
     if any(one == other for number, one in enumerate(told) for other in told[:number]):
         raise RuntimeError(f"Two models of kind {kind} answer alike.")
     return found
+
+
+def _says(services: Services, kind: AdapterKind, name: str | None, pictures: Sequence[bytes]) -> list[tuple[Any, Any]]:
+    """What one model says of each scan, loaded anew."""
+    active = None if name is None else ActiveAdapter(name, adapters.folder(services.db, name))
+    analyser = Analyser(
+        load_local("bundled"),
+        load_detector(services.settings, services.taxonomy),
+        services.taxonomy,
+        services.policy,
+        lambda: active if kind == "vlm-adapter" else None,
+        active_detector=lambda: active if kind == "detector" else None,
+    )
+    scans = [read_scan(picture, "scan.jpg", services.limits) for picture in pictures]
+    return [_part(analyser.analyse(scan).model_dump(mode="json"), kind) for scan in scans]
 
 
 def _promote(
