@@ -25,14 +25,14 @@ from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
 from starlette.routing import Mount
 
-from training import runs
+from training.run import supervisor
 from xray_app import auth
 from xray_app.analysis import ActiveAdapter, Analyser
 from xray_app.api.app import create_app
 from xray_app.api.door import FILES_PER_UPLOAD
-from xray_app.api.services import Services
 from xray_app.detector.load import load_detector
 from xray_app.errors import DeskError
+from xray_app.services import Services
 from xray_app.settings import Settings
 from xray_app.store import adapters
 from xray_app.store.database import Database
@@ -77,7 +77,7 @@ def wire(settings: Settings) -> Services:
         taxonomy=taxonomy,
         policy=policy,
         analyser=analyser,
-        launch=lambda run: runs.launch(db, settings, run),
+        launch=lambda run: supervisor.launch(db, settings, run),
     )
 
 
@@ -185,7 +185,7 @@ def main() -> int:
         settings = Settings()
         bound = listen(settings.host, settings.port)
         services = wire(settings)
-        runs.keep_watch(services.db, settings)
+        supervisor.keep_watch(services.db, settings)
     except ValidationError as error:
         print(f"A setting is wrong: {_settings_problem(error)}", file=sys.stderr)
         return 1

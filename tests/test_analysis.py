@@ -14,7 +14,7 @@ from PIL import Image
 from xray_app.analysis import ActiveAdapter, Analyser, boxes_of
 from xray_app.detector.base import Detection
 from xray_app.errors import BadModel, Busy, ModelUnavailable, OutOfMemory
-from xray_app.scan import Limits, Scan, read_scan
+from xray_app.scan.read import Limits, Scan, read_scan
 from xray_app.taxonomy import Taxonomy
 from xray_app.vlm.base import Answer
 

@@ -12,8 +12,8 @@ from fastapi.testclient import TestClient
 import app as desk_app
 from tests.api.conftest import PASSWORD, make_services
 from xray_app import auth
-from xray_app.api.services import Services
 from xray_app.errors import BadModel
+from xray_app.services import Services
 from xray_app.types import Role
 
 

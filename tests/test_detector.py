@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from training.simulate import simulate_scan
 from xray_app.detector.boxes import PAD_VALUE, keep_best, letterbox, overlaps
 from xray_app.detector.load import load_detector
 from xray_app.detector.onnx import OnnxDetector
 from xray_app.errors import BadModel
 from xray_app.settings import BUNDLED_DETECTOR, Settings
+from xray_app.simulate import simulate_scan
 from xray_app.taxonomy import Taxonomy, load_taxonomy
 
 YOLOX = {"model_family": "yolox", "task": "detect", "imgsz": "64", "names": json.dumps({"0": "Knife", "1": "laptop"})}

@@ -13,8 +13,8 @@ import pytest
 from app import wire
 from tests.benchmarks import ring
 from tests.conftest import png, scan_facts
-from training.runs import keep_watch
-from xray_app.api.services import Services
+from training.run.supervisor import keep_watch
+from xray_app.services import Services
 from xray_app.settings import BUNDLED_DETECTOR, BUNDLED_VLM, Settings
 from xray_app.store import adapters, analyses, corrections, runs
 from xray_app.types import Analysis, CorrectionIn, ItemCount, Run
@@ -98,7 +98,7 @@ def test_a_run_outlives_its_server_and_the_next_one_looks_after_it(
 ) -> None:
     corrected(desk, make_analysis)
     # The server that launches this run forgets it at once, as one that was killed does.
-    monkeypatch.setattr("training.runs._await_end", lambda *_: None)
+    monkeypatch.setattr("training.run.supervisor._await_end", lambda *_: None)
     run = start(desk)
     keep_watch(desk.db, desk.settings, every=0.2)
     assert runs.get(desk.db, run.id).status == "running"

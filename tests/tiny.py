@@ -7,8 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from training.bundled_vlm import build_model, build_processor
-from training.pretrain import save
+from training.vlm.bundled import build_model, build_processor
+from training.vlm.pretrain import save
 from xray_app.taxonomy import Taxonomy, load_taxonomy
 
 PIXELS = 112 * 112

@@ -43,7 +43,7 @@ from transformers import (
 )
 
 from tests.tiny import taxonomy
-from training.bundled_vlm import CHAT_TEMPLATE, build_tokenizer
+from training.vlm.bundled import CHAT_TEMPLATE, build_tokenizer
 from xray_app.report import format_report, instruction
 
 HIDDEN = 64

@@ -1,0 +1,1 @@
+"""How the models learn from corrections, and how it is shown whether they did."""

@@ -1,0 +1,1 @@
+"""The screening desk: scans in, analyses out, people's decisions and corrections kept."""

@@ -24,7 +24,7 @@ from xray_app.types import AdapterKind, Role
 
 if TYPE_CHECKING:
     from xray_app.analysis import Analyser
-    from xray_app.scan import Limits, Scan
+    from xray_app.scan.read import Limits, Scan
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,7 +47,7 @@ def analyze(
     So is a scan that a model on another server gives no answer to. A DICOM file of several views gives several lines.
     """
     from xray_app.analysis import BATCH
-    from xray_app.scan import Limits
+    from xray_app.scan.read import Limits
 
     settings = Settings()
     analyser = _load_analyser(settings)
@@ -102,7 +102,7 @@ def export(
 ) -> None:
     """Writes the newest accepted correction of every scan, in a format other programs read."""
     from xray_app.exchange.export import Filter, Progress, write_zip
-    from xray_app.scan import Limits
+    from xray_app.scan.read import Limits
     from xray_app.taxonomy import load_taxonomy
 
     settings = Settings()
@@ -125,9 +125,10 @@ def bring_in(
     skip_unknown: Annotated[bool, typer.Option(help="leave out boxes of unknown labels")] = False,
 ) -> None:
     """Takes a labelled data set in as accepted corrections; what is wrong is listed, the rest go on, exit 1."""
-    from xray_app.exchange.bring_in import import_dataset
+    from xray_app.exchange.import_dataset import import_dataset
     from xray_app.exchange.source import opened
-    from xray_app.scan import Limits
+    from xray_app.intake import Intake
+    from xray_app.scan.read import Limits
 
     settings = Settings()
     db = _open(settings)
@@ -135,8 +136,9 @@ def bring_in(
     with opened(data) as root:
         analyser = _load_analyser(settings)
         limits = Limits(settings.max_upload_bytes, settings.max_pixels)
+        intake = Intake(db, analyser, limits)
         done = import_dataset(
-            root, db, analyser.taxonomy, analyser.analyse, limits, author,
+            root, db, analyser.taxonomy, lambda scan: intake.take_in([scan], author)[0], limits, author,
             format_name=format_name, skip_unknown=skip_unknown,
         )  # fmt: skip
     for problem in done.problems:
@@ -225,7 +227,7 @@ def _has_database(settings: Settings) -> bool:
 
 
 def _read(path: Path, limits: Limits) -> list[Scan]:
-    from xray_app.scan import read_scans
+    from xray_app.scan.read import read_scans
 
     size = path.stat().st_size
     if size > limits.max_bytes:

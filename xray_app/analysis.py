@@ -20,7 +20,7 @@ from xray_app.detector.onnx import OnnxDetector
 from xray_app.errors import Busy, OutOfMemory, is_out_of_memory
 from xray_app.report import instruction
 from xray_app.risk import agree, assess
-from xray_app.scan import Scan
+from xray_app.scan.read import Scan
 from xray_app.taxonomy import Policy, Taxonomy
 from xray_app.types import (
     Analysis,

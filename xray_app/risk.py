@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xray_app.taxonomy import Policy
-from xray_app.types import Agreement, Box, Report, Risk, Status
+from xray_app.types import Agreement, Analysis, Box, Report, Risk, Status
 
 # A reason is read at a glance; a looping model may name thirty items.
 _MOST_NAMED = 4
@@ -161,3 +161,20 @@ def _list(sightings: Sequence[_Sighting]) -> str:
     names = [f"{one.label} ({one.said})" for one in sightings[:_MOST_NAMED]]
     more = len(sightings) - _MOST_NAMED
     return ", ".join(names) + (f" and {more} more" if more > 0 else "")
+
+
+def worst_view(of_one_bag: Sequence[Analysis]) -> Risk:
+    """The gravest risk among a bag's scans, each judged by its newest analysis.
+
+    Args:
+        of_one_bag: at least one analysis, in any order.
+    """
+    newest: dict[str, Analysis] = {}
+    for analysis in sorted(of_one_bag, key=lambda one: one.created_at):
+        newest[analysis.scan.id] = analysis
+    return max((analysis.risk for analysis in newest.values()), key=severity)
+
+
+def severity(risk: Risk) -> tuple[int, int]:
+    """The one order of risks, by level, then by action: the greater, the worse."""
+    return ("LOW", "MEDIUM", "HIGH").index(risk.level), ("CLEAR", "REVIEW", "SEARCH").index(risk.action)

@@ -15,8 +15,8 @@ from PIL import Image
 from xray_app import auth
 from xray_app.analysis import Analyser
 from xray_app.api.app import create_app
-from xray_app.api.services import Services
 from xray_app.detector.base import Detection
+from xray_app.services import Services
 from xray_app.settings import Settings
 from xray_app.store.database import Database
 from xray_app.taxonomy import load_taxonomy

@@ -14,8 +14,8 @@ from starlette.types import Message, Receive, Scope, Send
 from tests.conftest import png
 from xray_app.api.app import create_app
 from xray_app.api.door import DESK_LIMIT, FILES_PER_UPLOAD, JSON_LIMIT, Door, body_limit
-from xray_app.api.services import Services
-from xray_app.api.session import COOKIE
+from xray_app.services import Services
+from xray_app.session import COOKIE
 from xray_app.store import analyses
 
 MB = 1024 * 1024

@@ -12,9 +12,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.api.conftest import PASSWORD
-from tests.test_dicom import LIMITS, dual, make, ramp
-from xray_app.api.services import Services
-from xray_app.scan import read_scan
+from tests.scan.test_dicom import LIMITS, dual, make, ramp
+from xray_app.scan.read import read_scan
+from xray_app.services import Services
 from xray_app.store import audit
 
 AsUser = Callable[[str], dict[str, str]]

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from tests.api.conftest import PASSWORD, make_services, png
 from xray_app import auth
 from xray_app.api.app import create_app
-from xray_app.api.services import Services
+from xray_app.services import Services
 from xray_app.types import Role
 
 TABLES = ("analyses", "scans", "decisions", "outcomes", "corrections", "correction_reviews")

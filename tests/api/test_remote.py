@@ -14,11 +14,11 @@ from fastapi.testclient import TestClient
 from tests.api.conftest import ANSWER, PASSWORD, FixedDetector, make_services, png
 from tests.api.test_learning import correct_one
 from tests.vlm.scripted_server import Asked, Reply, Script, completion, serving
-from training import registry
+from training.promotion import registry
 from xray_app import auth
 from xray_app.analysis import ActiveAdapter, Analyser
 from xray_app.api.app import create_app
-from xray_app.api.services import Services
+from xray_app.services import Services
 from xray_app.store import adapters
 from xray_app.types import Adapter, Gate, Role, Run, RunMetrics
 from xray_app.vlm.load import base_sha256, load_vlm

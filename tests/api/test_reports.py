@@ -14,7 +14,7 @@ from PIL import Image
 from tests.api.conftest import png
 from tests.conftest import MakeAnalysis, scan_facts
 from xray_app.api.reports import LONGEST_SIDE
-from xray_app.api.services import Services
+from xray_app.services import Services
 from xray_app.store import analyses
 from xray_app.types import Risk
 

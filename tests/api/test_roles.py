@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 
 from tests.api.conftest import png
 from xray_app.api.app import create_app
-from xray_app.api.services import Services
+from xray_app.services import Services
 
 USERS = ("anonymous", "analyst", "annotator", "admin")
 

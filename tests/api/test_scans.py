@@ -19,9 +19,9 @@ from PIL import Image
 from tests.api.conftest import PASSWORD, make_services, png
 from xray_app import auth
 from xray_app.api.app import create_app
-from xray_app.api.scans import worst_view
-from xray_app.api.services import Services
-from xray_app.api.session import COOKIE
+from xray_app.risk import worst_view
+from xray_app.services import Services
+from xray_app.session import COOKIE
 from xray_app.types import Analysis, Risk, Role
 
 

@@ -10,9 +10,9 @@ from fastapi.testclient import TestClient
 
 from tests.api.conftest import PASSWORD
 from xray_app import auth
-from xray_app.api.services import Services
-from xray_app.api.session import COOKIE, bearer_token, cookie_token, identity_of
 from xray_app.errors import NotSignedIn
+from xray_app.services import Services
+from xray_app.session import COOKIE, bearer_token, cookie_token, identity_of
 from xray_app.types import Role
 
 

@@ -9,8 +9,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from tests.api.conftest import png
-from xray_app.api.services import Services
-from xray_app.look import SIDE
+from xray_app.scan.appearance import SIDE
+from xray_app.services import Services
 from xray_app.store import thumbnails
 from xray_app.store.fact_tables import LookRow
 

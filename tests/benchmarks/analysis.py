@@ -26,11 +26,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app import wire
-from training.simulate.scene import simulate_scan
-from xray_app.api.services import Services
 from xray_app.report import instruction
-from xray_app.scan import Limits, read_scan
+from xray_app.scan.read import Limits, read_scan
+from xray_app.services import Services
 from xray_app.settings import ROOT, Settings
+from xray_app.simulate.scene import simulate_scan
 from xray_app.store import analyses, corrections, runs
 from xray_app.taxonomy import load_taxonomy
 from xray_app.types import CorrectionBox, CorrectionIn, ItemCount

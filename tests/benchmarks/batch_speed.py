@@ -21,12 +21,12 @@ from typing import Any
 import torch
 from PIL.Image import Image
 
-from training.simulate.scene import simulate_scan
 from xray_app.analysis import BATCH, Analyser
 from xray_app.detector.load import load_detector
 from xray_app.report import instruction
-from xray_app.scan import Limits, Scan, read_scan
+from xray_app.scan.read import Limits, Scan, read_scan
 from xray_app.settings import Settings
+from xray_app.simulate.scene import simulate_scan
 from xray_app.taxonomy import load_taxonomy
 from xray_app.vlm.load import load_local
 from xray_app.vlm.local import LocalVlm

@@ -25,13 +25,14 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from xray_app.store import decisions, drift, figures, insights, queue, search
+from xray_app.correction.usefulness import reasons_of
+from xray_app.store import decisions, queue, search
 from xray_app.store.database import Database
 from xray_app.store.fact_tables import FactsRow, LabelFactRow, LookRow, StaleDayRow
-from xray_app.store.insights import Asked
+from xray_app.store.insights import daily_sums, drift, reports
+from xray_app.store.insights.reports import Asked
 from xray_app.store.search import Filter
 from xray_app.store.tables import AnalysisRow, CorrectionRow, DecisionRow, OutcomeRow, QueueRow, ScanRow
-from xray_app.store.usefulness import reasons_of
 from xray_app.taxonomy import load_taxonomy
 from xray_app.types import (
     Agreement,
@@ -69,7 +70,7 @@ def main() -> None:
         db = Database.open(told.url or f"sqlite:///{folder}/xray.db", Path(folder))
         now = datetime.now(UTC)
         fill(db, rows, now)
-        figures.bring_up_to_date(db)
+        daily_sums.bring_up_to_date(db)
         times = measure(db, now, repeats)
         db.close()
     print(json.dumps({"rows": rows, **times}))
@@ -266,15 +267,15 @@ def queue_pages(db: Database) -> Iterator[Callable[[], object]]:
 
 def everything(db: Database, asked: Asked) -> None:
     """All that the Insights tab shows."""
-    found = insights.read(db, asked)
-    insights.traffic(found)
-    insights.decisions(found)
-    insights.analysts(found)
-    insights.corrections(found)
-    insights.corrections_by_adapter(found)
-    insights.confusion(found, "items")
-    insights.confusion(found, "boxes")
-    insights.detection(found, lambda label: label == "knife")
+    found = reports.read(db, asked)
+    reports.traffic(found)
+    reports.decisions(found)
+    reports.analysts(found)
+    reports.corrections(found)
+    reports.corrections_by_adapter(found)
+    reports.confusion(found, "items")
+    reports.confusion(found, "boxes")
+    reports.detection(found, lambda label: label == "knife")
     drift.read(db, asked.last)
 
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.gate import HoldoutResult, run_gate
-from training.holdout import SIMULATED_BAGS
-from training.outcomes import BagTable, ScanOutcome
+from training.evaluation.bag_table import BagTable, ScanOutcome
+from training.promotion.gate import HoldoutResult, run_gate
+from training.promotion.holdout import SIMULATED_BAGS
 from xray_app.taxonomy import Taxonomy, load_taxonomy
 
 SEED = 20_260_201

@@ -9,11 +9,11 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from training import registry
-from training.finetune import load_base, wrap
-from training.recipe import load_recipe
+from training.promotion import registry
+from training.recipes.recipe import load_recipe
+from training.vlm.finetune import load_base, wrap
 from xray_app.analysis import DETECTOR_FILE
-from xray_app.api.services import Services
+from xray_app.services import Services
 from xray_app.settings import BUNDLED_DETECTOR
 from xray_app.types import AdapterKind, Gate, RunMetrics
 from xray_app.vlm.local import write_base

@@ -17,12 +17,12 @@ import tempfile
 from pathlib import Path
 from typing import get_args
 
-from training.finetune import split_for_stopping
-from training.recipe import Recipe, load_recipe
-from training.rehearsal import Forecast, follow, forecast, rehearse
-from training.samples import Sample, write_jsonl
-from training.simulate.dataset import write_dataset
-from training.yolo import read_yolo
+from training.data.samples import Sample, write_jsonl
+from training.data.yolo import read_yolo
+from training.plan.rehearsal import Forecast, follow, forecast, rehearse
+from training.recipes.recipe import Recipe, load_recipe
+from training.vlm.finetune import split_for_stopping
+from xray_app.simulate.dataset import write_dataset
 from xray_app.taxonomy import load_taxonomy
 from xray_app.types import Method
 

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 
 from tests.benchmarks.noisy_models import register_noisy
 from tests.benchmarks.served import jpeg
-from xray_app.api.services import Services
+from xray_app.services import Services
 from xray_app.store import decisions
 from xray_app.store.tables import AnalysisRow, CorrectionRow, DecisionRow, TrialRow
 

@@ -26,9 +26,9 @@ from app import wire
 from tests.benchmarks.noisy_models import register_noisy
 from tests.benchmarks.served import PASSWORD, jpeg, served, signed_in
 from xray_app.analysis import ActiveAdapter, Analyser
-from xray_app.api.services import Services
 from xray_app.detector.load import load_detector
-from xray_app.scan import read_scan
+from xray_app.scan.read import read_scan
+from xray_app.services import Services
 from xray_app.settings import Settings
 from xray_app.store import adapters
 from xray_app.types import AdapterKind

@@ -19,16 +19,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from training.evaluate import evaluate_vlm
+from training.data.samples import Sample, unscoped, write_jsonl
+from training.data.snapshot import samples_sha256, with_replay
+from training.data.training_record import training_facts
+from training.data.yolo import read_yolo
+from training.evaluation.bag_table import BagTable
+from training.evaluation.evaluate import evaluate_vlm
 from training.experiment.cells import first
-from training.finetune import finetune
-from training.outcomes import BagTable
-from training.recipe import Recipe, load_recipe
-from training.samples import Sample, unscoped, write_jsonl
-from training.simulate.dataset import write_dataset
-from training.snapshot import samples_sha256, with_replay
-from training.training_facts import training_facts
-from training.yolo import read_yolo
+from training.recipes.recipe import Recipe, load_recipe
+from training.vlm.finetune import finetune
+from xray_app.simulate.dataset import write_dataset
 from xray_app.taxonomy import Taxonomy, load_taxonomy
 from xray_app.vlm.load import base_sha256, load_local
 from xray_app.vlm.local import LocalVlm

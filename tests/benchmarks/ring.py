@@ -23,14 +23,14 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from app import wire
-from training.outcomes import BagTable, ScanOutcome
-from training.runs import log_tail
-from training.samples import Sample
-from training.simulate.dataset import write_dataset
-from training.yolo import read_yolo
+from training.data.samples import Sample
+from training.data.yolo import read_yolo
+from training.evaluation.bag_table import BagTable, ScanOutcome
+from training.run.supervisor import log_tail
 from xray_app.api.app import create_app
-from xray_app.api.services import Services
+from xray_app.services import Services
 from xray_app.settings import Settings
+from xray_app.simulate.dataset import write_dataset
 from xray_app.taxonomy import Taxonomy, load_taxonomy
 
 CORRECTED = 30

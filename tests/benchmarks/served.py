@@ -12,8 +12,8 @@ import httpx
 import uvicorn
 
 from app import listen, with_desk
-from training.simulate.scene import simulate_scan
-from xray_app.api.services import Services
+from xray_app.services import Services
+from xray_app.simulate.scene import simulate_scan
 from xray_app.taxonomy import load_taxonomy
 
 PASSWORD = "a benchmark's own"

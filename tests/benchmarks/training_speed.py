@@ -29,11 +29,11 @@ import torch
 from torch.utils.data import SequentialSampler
 from transformers import TrainerCallback
 
-from training import finetune as ours
-from training.recipe import Recipe, load_recipe
-from training.samples import Sample, write_jsonl
-from training.simulate.dataset import write_dataset
-from training.yolo import read_yolo
+from training.data.samples import Sample, write_jsonl
+from training.data.yolo import read_yolo
+from training.recipes.recipe import Recipe, load_recipe
+from training.vlm import finetune as ours
+from xray_app.simulate.dataset import write_dataset
 from xray_app.taxonomy import load_taxonomy
 from xray_app.vlm.prompt import build_messages
 

@@ -101,7 +101,7 @@ def scripted(tmp_path: Path) -> Iterator[Desk]:
     import app
     from xray_app import auth
     from xray_app.analysis import Analyser
-    from xray_app.api.services import Services
+    from xray_app.services import Services
     from xray_app.settings import Settings
     from xray_app.store.database import Database
     from xray_app.taxonomy import load_taxonomy

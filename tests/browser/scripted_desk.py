@@ -16,8 +16,8 @@ from tests.browser.conftest import ADMIN_PASSWORD
 from tests.ui.scripted import ScriptedDetector, ScriptedVlm
 from xray_app import auth
 from xray_app.analysis import Analyser
-from xray_app.api.services import Services
 from xray_app.errors import Conflict
+from xray_app.services import Services
 from xray_app.settings import Settings
 from xray_app.store.database import Database
 from xray_app.taxonomy import load_taxonomy

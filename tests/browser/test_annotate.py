@@ -10,7 +10,7 @@ import pytest
 
 from tests.browser.conftest import ADMIN_PASSWORD, SCREENSHOTS, Desk, Open
 from xray_app import auth
-from xray_app.scan import read_scan
+from xray_app.scan.read import read_scan
 from xray_app.settings import ASSETS
 from xray_app.store import analyses, corrections, decisions, drafts, queue
 from xray_app.types import CorrectionIn, Role

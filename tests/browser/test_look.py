@@ -16,11 +16,12 @@ import pytest
 
 from tests.browser.conftest import HEIGHT, SCREENSHOTS, WIDTH, Desk, Open
 from tests.browser.test_desk import KNIFE, add
-from training import registry
-from training.simulate import simulate_scan
-from xray_app.look import look_of
-from xray_app.scan import read_scan
-from xray_app.store import analyses, corrections, decisions, figures, outcomes
+from training.promotion import registry
+from xray_app.scan.appearance import appearance_of
+from xray_app.scan.read import read_scan
+from xray_app.simulate import simulate_scan
+from xray_app.store import analyses, corrections, decisions, outcomes
+from xray_app.store.insights import daily_sums
 from xray_app.types import (
     Analysis,
     CorrectionIn,
@@ -57,12 +58,12 @@ def furnished(scripted: Desk) -> Desk:
         recent = number >= SCANS - 8
         age = timedelta(minutes=2 * (SCANS - number)) if recent else timedelta(days=DAYS - number // 2, hours=number)
         analysis = services.analyser.analyse(scan).model_copy(update={"created_at": now - age})
-        look = look_of(scan.image)
+        look = appearance_of(scan.image)
         by = "admin" if recent else "ana"
         analyses.save_with_scan(services.db, analysis.scan, scan.content, scan.media_type, analysis, by, look)
         if not recent:
             _worked_on(services, analysis, number)
-    figures.bring_up_to_date(services.db)
+    daily_sums.bring_up_to_date(services.db)
     _candidate(services)
     return scripted
 

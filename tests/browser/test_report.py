@@ -13,9 +13,9 @@ from tests.browser.conftest import Desk, Open
 from tests.browser.test_desk import KNIFE, add
 from tests.browser.test_look import picture
 from tests.conftest import MakeAnalysis, png
+from xray_app.html.scan_report import Reported, document
 from xray_app.store import decisions
 from xray_app.types import Decision, Item, Report, Risk
-from xray_app.ui.scan_report import Reported, document
 
 
 def sheets(page: Any) -> int:

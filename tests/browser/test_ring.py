@@ -12,7 +12,7 @@ import pytest
 
 from tests.browser.conftest import ADMIN_PASSWORD, SCREENSHOTS, Desk, Open
 from tests.browser.test_desk import add, draw
-from training.simulate import simulate_scan
+from xray_app.simulate import simulate_scan
 from xray_app.taxonomy import load_taxonomy
 
 # A run takes three minutes on two idle cores; a busy machine is given time.

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import MakeAnalysis
 from xray_app.exchange.export import Filter, Progress, export_zip
-from xray_app.scan import Limits
+from xray_app.scan.read import Limits
 from xray_app.store import corrections
 from xray_app.store.database import Database
 from xray_app.store.labelled import documents, known

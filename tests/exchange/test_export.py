@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests.conftest import MakeAnalysis, png, scan_facts
 from tests.exchange.conftest import LIMITS, Correct, Export
-from training.samples import from_corrections, read_jsonl
+from training.data.samples import from_corrections, read_jsonl
 from xray_app.errors import BadInput, UnknownLabel
 from xray_app.exchange.export import Filter, Progress, Stopped, export_zip, select_scans
 from xray_app.exchange.formats import FORMATS, IMPORTED

@@ -17,10 +17,10 @@ from tests.exchange.conftest import LIMITS, Export, said
 from xray_app.analysis import facts_of
 from xray_app.errors import BadDataset, UnknownLabel
 from xray_app.exchange import source
-from xray_app.exchange.bring_in import Imported, format_of, import_dataset
 from xray_app.exchange.export import Progress, Stopped
 from xray_app.exchange.formats import IMPORTED
-from xray_app.scan import Scan
+from xray_app.exchange.import_dataset import Imported, format_of, import_dataset
+from xray_app.scan.read import Scan
 from xray_app.store import corrections
 from xray_app.store.database import Database
 from xray_app.store.labelled import documents, known

@@ -10,14 +10,14 @@ import pytest
 from pydantic import ValidationError
 
 from tests.conftest import MakeAnalysis
+from xray_app.correction.revision import split_of
 from xray_app.errors import BadInput, Conflict, Forbidden, NotFound, UnknownLabel
-from xray_app.store import corrections, decisions, outcomes, reviews, search, vigilance
+from xray_app.store import corrections, decisions, outcomes, reviews, search, tip
 from xray_app.store.database import Database
-from xray_app.store.revision import split_of
 from xray_app.store.search import Filter
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import XYXY, Correction, CorrectionBox, CorrectionIn, ItemChange, ItemCount
-from xray_app.ui.viewer import work_of
+from xray_app.ui.viewer.component import work_of
 
 Correct = Callable[..., Correction]
 AS_PREDICTED = CorrectionBox(id="b1", label="knife", xyxy=(10, 20, 110, 90))
@@ -272,7 +272,7 @@ def test_a_rejected_revision_is_not_the_newest_word(
     assert search.count(db, missed) == 1
     (found,), _ = search.page(db, missed)
     assert found.correction == "accepted"
-    assert vigilance.threat_boxes(db, ["gun"]) == [(analysis.scan.id, "gun", (0, 0, 50, 50))]
+    assert tip.threat_boxes(db, ["gun"]) == [(analysis.scan.id, "gun", (0, 0, 50, 50))]
 
     work = work_of(analysis, corrections.list(db, analysis.id), taxonomy, "anna")
     assert [box["label"] for box in work["boxes"]] == ["gun"]

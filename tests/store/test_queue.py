@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import insert, text, update
 
 from tests.conftest import MakeAnalysis, png, scan_facts
+from xray_app.correction.usefulness import CONTROL_ONE_IN, LOT_TOP, RARE_BELOW, lot_of
 from xray_app.errors import BadInput, Conflict, NotFound
 from xray_app.store import analyses, corrections, decisions, drafts, outcomes, queue
 from xray_app.store.database import Database
 from xray_app.store.tables import AnalysisRow, QueueClaimRow, QueueRow
-from xray_app.store.usefulness import CONTROL_ONE_IN, LOT_TOP, RARE_BELOW, lot_of
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Agreement, Analysis, CorrectionBox, CorrectionIn, ItemCount, Report, Risk
 

@@ -12,7 +12,7 @@ from sqlalchemy import delete, select, text
 from tests.conftest import MakeAnalysis, png
 from xray_app import auth
 from xray_app.errors import BadInput, Conflict, NotFound
-from xray_app.look import SIDE, Look, look_of
+from xray_app.scan.appearance import SIDE, Appearance, appearance_of
 from xray_app.store import analyses, corrections, decisions, outcomes, search, thumbnails
 from xray_app.store.database import Database
 from xray_app.store.fact_tables import FactsRow, LabelFactRow, LookRow, StaleDayRow
@@ -233,7 +233,7 @@ def test_a_look_is_kept_with_the_scan(db: Database, make_analysis: MakeAnalysis)
     picture = Image.new("RGB", (640, 480), "white")
     picture.paste((230, 140, 40), (0, 0, 320, 480))  # orange
     picture.paste((40, 80, 220), (320, 0, 480, 480))  # blue
-    look = look_of(picture)
+    look = appearance_of(picture)
     assert (look.organic, look.metal, look.mixed) == pytest.approx((2 / 3, 1 / 3, 0), abs=0.02)
     facts = scan_facts(png(4))
     analyses.save_with_scan(db, facts, png(4), "image/png", make_analysis(scan=facts), "anna", look)
@@ -249,8 +249,8 @@ def test_a_look_is_kept_with_the_scan(db: Database, make_analysis: MakeAnalysis)
 def test_an_empty_tunnel_has_a_look_too() -> None:
     from PIL import Image
 
-    assert look_of(Image.new("RGB", (16, 800), "white")).brightness == 1
-    black = look_of(Image.new("RGB", (16, 16), "black"))
+    assert appearance_of(Image.new("RGB", (16, 800), "white")).brightness == 1
+    black = appearance_of(Image.new("RGB", (16, 16), "black"))
     assert (black.brightness, black.organic, black.metal) == (0, 0, 0)
 
 
@@ -266,7 +266,7 @@ def test_a_full_disk_costs_the_thumbnail_alone(
     from tests.conftest import scan_facts
 
     facts = scan_facts(png(6))
-    look = Look(b"webp", 0.1, 0.1, 0.1, 0.5)
+    look = Appearance(b"webp", 0.1, 0.1, 0.1, 0.5)
     (db.data_dir / "thumbnails").write_text("in the way")
     made = analyses.save_with_scan(db, facts, png(6), "image/png", make_analysis(scan=facts), "anna", look)
     assert ids(db) == {made.id}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.outcomes import BagTable, ScanOutcome
+from training.evaluation.bag_table import BagTable, ScanOutcome
 from xray_app.report import format_report
 from xray_app.taxonomy import Taxonomy
 from xray_app.vlm.base import Answer

@@ -19,10 +19,10 @@ from starlette.requests import Request
 from tests.ui.scripted import ScriptedDetector, ScriptedVlm
 from xray_app import auth
 from xray_app.analysis import Analyser
-from xray_app.api.services import Services
-from xray_app.api.session import COOKIE
 from xray_app.auth import Identity
 from xray_app.errors import Conflict
+from xray_app.services import Services
+from xray_app.session import COOKIE
 from xray_app.settings import Settings
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy

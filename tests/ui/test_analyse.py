@@ -10,9 +10,9 @@ import gradio as gr
 import pytest
 
 from tests.ui.scripted import ScriptedDetector, ScriptedVlm
-from xray_app.api.services import Services
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, Conflict, Forbidden, NotFound, UnknownLabel
+from xray_app.services import Services
 from xray_app.store import analyses, corrections, decisions, outcomes
 from xray_app.types import Role
 from xray_app.ui.analyse import AnalyseTab

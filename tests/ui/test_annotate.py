@@ -10,15 +10,15 @@ import pytest
 from sqlalchemy import delete
 
 from tests.conftest import MakeAnalysis
-from xray_app.api.services import Services
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, Conflict, NotFound
+from xray_app.services import Services
 from xray_app.store import corrections, drafts, queue
 from xray_app.store.tables import QueueClaimRow
 from xray_app.types import Agreement, Analysis, Role
 from xray_app.ui.annotate import AnnotateTab
 from xray_app.ui.guard import Guard
-from xray_app.ui.viewer import correction_from
+from xray_app.ui.viewer.component import correction_from
 
 NORA, BEN = Identity("nora", Role.ANNOTATOR), Identity("ben", Role.ANNOTATOR)
 Work = dict[str, Any]

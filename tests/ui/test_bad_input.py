@@ -14,8 +14,8 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from tests.conftest import MakeAnalysis
-from xray_app.api.services import Services
 from xray_app.auth import Identity
+from xray_app.services import Services
 from xray_app.store import analyses, corrections, decisions, queue, reviews
 from xray_app.types import CorrectionIn, Role
 from xray_app.ui.analyse import AnalyseTab

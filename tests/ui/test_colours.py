@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from xray_app.ui.viewer import HERE
+from xray_app.ui.viewer.component import HERE
 
 # What is written on what, as the style sheets do it.
 TEXT_ON = {

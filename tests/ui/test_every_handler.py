@@ -24,8 +24,8 @@ from tests.conftest import MakeAnalysis
 from tests.ui.conftest import PASSWORD
 from xray_app import auth
 from xray_app.api.door import CLOSED, OPEN
-from xray_app.api.services import Services
-from xray_app.api.session import COOKIE
+from xray_app.services import Services
+from xray_app.session import COOKIE
 from xray_app.store import audit
 from xray_app.types import Role
 

@@ -14,9 +14,9 @@ from gradio.utils import get_upload_folder
 
 from tests.conftest import MakeAnalysis, png
 from tests.exchange.test_import import yolo, zipped
-from xray_app.api.services import Services
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, Conflict
+from xray_app.services import Services
 from xray_app.store import corrections
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import CorrectionIn, Role

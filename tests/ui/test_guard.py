@@ -10,9 +10,9 @@ import pytest
 
 from tests.ui.conftest import Ask
 from xray_app import auth
-from xray_app.api.services import Services
 from xray_app.auth import Identity
 from xray_app.errors import BadInput
+from xray_app.services import Services
 from xray_app.types import Role
 from xray_app.ui.desk import build_desk
 from xray_app.ui.guard import Guard

@@ -14,16 +14,17 @@ from fastapi.testclient import TestClient
 from tests.conftest import MakeAnalysis, png, scan_facts
 from xray_app import auth
 from xray_app.api.app import create_app
-from xray_app.api.services import Services
 from xray_app.auth import Identity
 from xray_app.errors import BadInput
-from xray_app.store import analyses, corrections, decisions, drift, outcomes
-from xray_app.store.drift import Drift, Feature
+from xray_app.html import charts
+from xray_app.html.insights import _alarm
+from xray_app.services import Services
+from xray_app.store import analyses, corrections, decisions, outcomes
+from xray_app.store.insights import drift
+from xray_app.store.insights.drift import Drift, Feature
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import CorrectionIn, ItemCount, Role
-from xray_app.ui import charts
 from xray_app.ui.desk import build_desk
-from xray_app.ui.insight_panels import _alarm
 from xray_app.ui.insights import InsightsTab
 
 HOSTILE = "<img src=x onerror=alert(1)>"

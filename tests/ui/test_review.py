@@ -8,16 +8,16 @@ import gradio as gr
 import pytest
 
 from tests.conftest import MakeAnalysis
-from xray_app.api.services import Services
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, Conflict
+from xray_app.html.review import _label_places
+from xray_app.services import Services
 from xray_app.store import corrections, queue
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Analysis, CorrectionBox, CorrectionIn, ItemCount, Role
 from xray_app.ui.annotate import AnnotateTab
 from xray_app.ui.guard import Guard
 from xray_app.ui.review import ReviewTab
-from xray_app.ui.review_panels import _label_places
 
 NORA, BEN = Identity("nora", Role.ANNOTATOR), Identity("ben", Role.ANNOTATOR)
 KNIFE = CorrectionBox(id="b1", label="knife", xyxy=(10, 20, 110, 90))
@@ -170,7 +170,7 @@ def test_nobody_judges_what_the_page_does_not_show_yet(
         correct(services, analysis, "ana", KNIFE, knife=1)
     before = tab.choose(BEN, {"chosen": first.id})
     now = tab.choose(BEN, {"chosen": second.id})  # the server knows; the page has not drawn it yet
-    with pytest.raises(Conflict, match="Look at it"):
+    with pytest.raises(Conflict, match="Appearance at it"):
         tab.judging("accepted")(BEN, now[tab.seen], None, before[tab.list])
     tab.judging("accepted")(BEN, now[tab.seen], None, now[tab.list])
     assert [corrections.list(services.db, one.id)[0].status for one in (first, second)] == ["pending", "accepted"]

@@ -10,12 +10,12 @@ import gradio as gr
 import numpy as np
 import pytest
 
-from tests.test_dicom import make, ramp
+from tests.scan.test_dicom import make, ramp
 from tests.ui.test_analyse import add
-from xray_app.api.services import Services
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, Busy
-from xray_app.scan import Scan
+from xray_app.scan.read import Scan
+from xray_app.services import Services
 from xray_app.store import analyses
 from xray_app.types import Analysis, Role
 from xray_app.ui.analyse import AnalyseTab

@@ -11,11 +11,11 @@ import gradio as gr
 import pytest
 
 from tests.conftest import MakeAnalysis
-from training import registry
+from training.promotion import registry
 from xray_app import auth
-from xray_app.api.services import Services
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, BadRecipe, Conflict, NotFound
+from xray_app.services import Services
 from xray_app.store import adapters, corrections, runs, users
 from xray_app.types import Adapter, CorrectionIn, Gate, GateCheck, Metrics, MetricSet, Role, Run, RunMetrics
 from xray_app.ui.guard import Guard

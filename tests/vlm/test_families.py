@@ -17,10 +17,10 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from tests.tiny import picture, taxonomy
 from tests.tiny_families import FAMILIES, LAYERS, save_family
 from tests.vlm.ask_families import ask
-from training.collate import Collator, Example
-from training.finetune import finetune, split_for_stopping, wrap
-from training.recipe import Recipe, load_recipe
-from training.samples import Sample, write_jsonl
+from training.data.collate import Collator, Example
+from training.data.samples import Sample, write_jsonl
+from training.recipes.recipe import Recipe, load_recipe
+from training.vlm.finetune import finetune, split_for_stopping, wrap
 from xray_app.errors import BadModel, BadRecipe
 from xray_app.report import format_report, instruction
 from xray_app.vlm.local import BASE_FILE, LocalVlm

@@ -6,7 +6,7 @@ import pytest
 from transformers import AutoProcessor
 
 from tests.tiny import picture, taxonomy
-from training.collate import Collator, Example
+from training.data.collate import Collator, Example
 from xray_app.errors import BadDataset
 from xray_app.report import format_report, instruction
 from xray_app.vlm.prompt import batch, encode

@@ -18,11 +18,11 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from training.__main__ import app as training_commands
-from training.simulate.dataset import write_dataset
 from xray_app.__main__ import app as desk_commands
 from xray_app.errors import ModelUnavailable
 from xray_app.report import instruction
 from xray_app.settings import ASSETS, BUNDLED_VLM, Settings
+from xray_app.simulate.dataset import write_dataset
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Analysis
 from xray_app.vlm.load import load_local, load_vlm

@@ -26,7 +26,7 @@ def simulate(
     items: Annotated[str, typer.Option(help="Fewest and most items in a bag, as 0:8.")] = "0:8",
 ) -> None:
     """Write simulated scans with exact boxes as a YOLO data set."""
-    from training.simulate.dataset import write_dataset
+    from xray_app.simulate.dataset import write_dataset
 
     low, _, high = items.partition(":")
     if not (low.isdecimal() and high.isdecimal() and int(low) <= int(high)):
@@ -47,7 +47,7 @@ def prepare(
     ] = False,
 ) -> None:
     """Turn a YOLO data set into train.jsonl and val.jsonl."""
-    from training.yolo import prepare as write
+    from training.data.yolo import prepare as write
 
     try:
         done = write(yolo, out, site_taxonomy(), val, seed, skip_bad, skip_unknown)
@@ -73,8 +73,8 @@ def pretrain(
     resume: Resume = False,
 ) -> None:
     """Train the bundled language model on simulated scans."""
-    from training.pretrain import PretrainConfig
-    from training.pretrain import pretrain as train
+    from training.vlm.pretrain import PretrainConfig
+    from training.vlm.pretrain import pretrain as train
 
     config = PretrainConfig() if steps is None else PretrainConfig(steps=steps)
     print_json(model=str(train(data, out, site_taxonomy(), config, start=start, resume=resume)))
@@ -93,10 +93,10 @@ def finetune(
     resume: Resume = False,
 ) -> None:
     """Fine-tune a recipe's base model on train.jsonl and replayed simulated scans; val.jsonl is never opened."""
-    from training.checkpoints import refuse_checkpoints
-    from training.finetune import finetune as train
-    from training.recipe import load_recipe
-    from training.snapshot import with_replay
+    from training.data.snapshot import with_replay
+    from training.recipes.recipe import load_recipe
+    from training.vlm.checkpoints import refuse_checkpoints
+    from training.vlm.finetune import finetune as train
 
     def show(done: float, figures: dict[str, float]) -> bool:
         if len(figures) > 2:
@@ -131,8 +131,8 @@ def finetune_detector(
     size: Annotated[int | None, typer.Option(min=64, max=1280, help="Side of the square, pixels.")] = None,
 ) -> None:
     """Train the box detector on a YOLO data set or train.jsonl and export it to ONNX."""
-    from training.finetune_detector import FROM_BUNDLED, FROM_SCRATCH
-    from training.finetune_detector import finetune_detector as train
+    from training.detector.finetune import FROM_BUNDLED, FROM_SCRATCH
+    from training.detector.finetune import finetune_detector as train
     from xray_app.settings import BUNDLED_DETECTOR
 
     if from_scratch and weights:

@@ -35,9 +35,9 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure models on labelled scans, with intervals: report.json, and report.md with pictures beside it."""
-    from training.compare import evaluate_models
-    from training.samples import read_jsonl, unscoped
-    from training.written_report import headline, write_report
+    from training.data.samples import read_jsonl, unscoped
+    from training.evaluation.compare import evaluate_models
+    from training.evaluation.report_page import headline, write_report
 
     samples = read_jsonl(_labelled(data))
     kept = read_jsonl(_labelled(calibration)) if calibration else None
@@ -73,8 +73,8 @@ def compare(
     out: Annotated[Path | None, typer.Option("--out", help="The same as JSON.")] = None,
 ) -> None:
     """One table, a row a model: which one names the items of these scans best, and what does it take?"""
-    from training.compare import Prices, Row, as_json, comparison, table
-    from training.samples import read_jsonl, unscoped
+    from training.data.samples import read_jsonl, unscoped
+    from training.evaluation.compare import Prices, Row, as_json, comparison, table
 
     samples = read_jsonl(_labelled(data))
     samples = unscoped(samples) if full_instruction else samples
@@ -114,7 +114,7 @@ def experiment(
     """Ask whether LoRA beats a detector trained on the same scans; goes on where it was stopped."""
     from training.experiment.run import experiment as run
     from training.experiment.run import read_scans
-    from training.recipe import load_recipe
+    from training.recipes.recipe import load_recipe
 
     def told(name: str, done: float, figures: dict[str, float]) -> None:
         if not figures.keys() <= {"step", "seconds", "loss"}:
@@ -152,12 +152,12 @@ def plan(
 
     For the bundled model, or with --measure, a few steps on this machine say what it takes here.
     """
-    from training import plan_tables
-    from training.plan import plan as estimate
-    from training.plan import shape_of
-    from training.recipe import load_recipe
-    from training.rehearsal import measured_here
-    from training.samples import read_jsonl
+    from training.data.samples import read_jsonl
+    from training.plan import tables
+    from training.plan.estimate import plan as estimate
+    from training.plan.estimate import shape_of
+    from training.plan.rehearsal import measured_here
+    from training.recipes.recipe import load_recipe
 
     chosen, way = load_recipe(recipe), method_named(method)
     rows = estimate(chosen, way, images, epochs=epochs)
@@ -165,7 +165,7 @@ def plan(
         samples = read_jsonl(data / "train.jsonl" if data.is_dir() else data) if data else []
         print("Training a few steps here, to measure ...", file=sys.stderr)
         rows[-1] = measured_here(chosen, way, images, epochs or chosen.epochs, site_taxonomy(), samples)
-    print(f"{chosen.name}, {way}, {images} scans:\n\n{plan_tables.machines_table(rows)}")
-    print(f"\nMemory by picture size:\n\n{plan_tables.memory_table(chosen, way)}")
-    if shape_of(chosen.base).parameters >= plan_tables.COMPARABLE:
-        print(f"\nAll ways, beside the seed document's tables:\n\n{plan_tables.ways_table(chosen, images)}")
+    print(f"{chosen.name}, {way}, {images} scans:\n\n{tables.machines_table(rows)}")
+    print(f"\nMemory by picture size:\n\n{tables.memory_table(chosen, way)}")
+    if shape_of(chosen.base).parameters >= tables.COMPARABLE:
+        print(f"\nAll ways, beside the seed document's tables:\n\n{tables.ways_table(chosen, images)}")

@@ -32,10 +32,10 @@ def register(
     """Send an adapter or a detector trained elsewhere through the gate and record it."""
     import uuid
 
-    from training import registry
-    from training.detector_run import examine_detector
-    from training.pipeline import examine
-    from training.samples import from_corrections
+    from training.data.samples import from_corrections
+    from training.promotion import registry
+    from training.run.detector_pipeline import examine_detector
+    from training.run.pipeline import examine
     from xray_app.vlm.load import load_local
 
     settings, chosen = Settings(), _kind(kind)
@@ -79,7 +79,7 @@ def promote(
     reason: Annotated[str | None, typer.Option()] = None,
 ) -> None:
     """Let a registered adapter answer from the next scan on."""
-    from training import registry
+    from training.promotion import registry
     from xray_app.vlm.load import load_if_remote
 
     settings = Settings()
@@ -95,8 +95,8 @@ def rollback(
     kind: Kind = "vlm-adapter",
 ) -> None:
     """Back to the adapter or detector in use before; null is the base model."""
-    from training import registry
-    from training.samples import file_sha256
+    from training.data.samples import file_sha256
+    from training.promotion import registry
     from xray_app.detector.load import detector_file
     from xray_app.vlm.load import base_sha256
 
@@ -110,8 +110,8 @@ def rollback(
 @app.command(hidden=True)
 def run_pipeline(run_id: str) -> None:
     """Work on a queued run: what the desk starts as a process of its own."""
-    from training.pipeline import be_modest
-    from training.pipeline import run_pipeline as work
+    from training.run.pipeline import be_modest
+    from training.run.pipeline import run_pipeline as work
 
     settings = Settings()
     be_modest()

@@ -9,8 +9,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from training.recipe import VISION, Recipe
-from training.samples import Sample
+from training.data.samples import Sample
+from training.recipes.recipe import VISION, Recipe
 from xray_app.types import Value
 
 CURVE = (50, 100, 200, 400)

@@ -14,18 +14,18 @@ from pathlib import Path
 
 from transformers import AutoConfig
 
+from training.data.json_file import note, noted
+from training.data.samples import LOCAL_LIMITS, Sample, file_sha256, make_sample
+from training.data.snapshot import samples_sha256
+from training.data.yolo import read_yolo
+from training.detector.finetune import DetectorRecipe
 from training.experiment.cells import Cell, cells
 from training.experiment.table import curve, written
 from training.experiment.trial import Result, Scans, run_cell
-from training.finetune_detector import DetectorRecipe
-from training.noted import note, noted
-from training.recipe import Recipe
-from training.samples import LOCAL_LIMITS, Sample, file_sha256, make_sample
-from training.snapshot import samples_sha256
-from training.yolo import read_yolo
-from xray_app import scan
+from training.recipes.recipe import Recipe
 from xray_app.detector.load import detector_file
 from xray_app.errors import BadDataset, BadScan
+from xray_app.scan import read
 from xray_app.settings import BUNDLED_VLM, Settings
 from xray_app.taxonomy import Taxonomy
 from xray_app.vlm.load import base_sha256
@@ -77,7 +77,7 @@ def _clear(folder: Path, labels: tuple[str, ...] | None, taxonomy: Taxonomy) -> 
         if file.is_dir():
             raise BadDataset(f"{file}: is a folder. Put the clear scans into {pictures} itself, or name this one.")
         try:
-            picture = scan.read_scan(file.read_bytes(), file.name, LOCAL_LIMITS).image
+            picture = read.read_scan(file.read_bytes(), file.name, LOCAL_LIMITS).image
         except BadScan as error:
             raise BadDataset(f"{file}: {error}") from error
         yield make_sample(file, picture.size, {}, (), labels, file.stem, taxonomy)

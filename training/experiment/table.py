@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from training import plots
-from training.evaluate import fused
+from training.evaluation import plots
+from training.evaluation.bag_table import BagTable, ScanOutcome
+from training.evaluation.bootstrap import Parts, Rate, paired_difference, ratio
+from training.evaluation.evaluate import fused
 from training.experiment.trial import Result
-from training.outcomes import BagTable, Parts, Rate, ScanOutcome, paired_difference, ratio
 from xray_app.taxonomy import Taxonomy
 
 COLUMNS = {

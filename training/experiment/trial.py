@@ -10,16 +10,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from training.detection_intervals import map_rates
-from training.detection_metrics import scored
-from training.evaluate import as_items, evaluate_detector, evaluate_vlm
+from training.data.samples import Sample, write_jsonl
+from training.data.training_record import TrainingFacts, training_facts
+from training.detector.finetune import DetectorRecipe, train_detector
+from training.evaluation.bag_table import BagTable, ScanOutcome
+from training.evaluation.bootstrap import Rate
+from training.evaluation.evaluate import as_items, evaluate_detector, evaluate_vlm
+from training.evaluation.map_interval import map_rates
+from training.evaluation.mean_average_precision import scored
 from training.experiment.cells import Cell, first
-from training.finetune import finetune, split_for_stopping
-from training.finetune_detector import DetectorRecipe, train_detector
-from training.outcomes import BagTable, Rate, ScanOutcome
-from training.recipe import Recipe
-from training.samples import Sample, write_jsonl
-from training.training_facts import TrainingFacts, training_facts
+from training.recipes.recipe import Recipe
+from training.vlm.finetune import finetune, split_for_stopping
 from xray_app.detector.base import Detection
 from xray_app.detector.load import detector_file, load_detector
 from xray_app.errors import is_out_of_memory

@@ -12,7 +12,6 @@ from xray_app.api import (
     envelope,
     exchange,
     feedback,
-    gallery,
     insights,
     learning,
     queue,
@@ -20,10 +19,11 @@ from xray_app.api import (
     scans,
     sessions,
     sign_in_page,
+    thumbnails,
 )
 from xray_app.api.door import Door
-from xray_app.api.once import Once
-from xray_app.api.services import Services
+from xray_app.api.idempotency import Once
+from xray_app.services import Services
 
 
 def create_app(services: Services) -> FastAPI:
@@ -44,7 +44,7 @@ def create_app(services: Services) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.services = services
-    for module in (sessions, sign_in_page, scans, gallery, feedback, queue, insights, learning, exchange):
+    for module in (sessions, sign_in_page, scans, thumbnails, feedback, queue, insights, learning, exchange):
         app.include_router(module.router)
     app.include_router(reports.router)
     envelope.install(app)

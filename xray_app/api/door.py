@@ -18,9 +18,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from xray_app import auth
 from xray_app.api.envelope import desk_error, internal_error
-from xray_app.api.services import Services
-from xray_app.api.session import bearer_token, cookie_token
 from xray_app.errors import DeskError, Forbidden, NotFound, NotSignedIn, ScanTooLarge
+from xray_app.services import Services
+from xray_app.session import bearer_token, cookie_token
 
 logger = logging.getLogger(__name__)
 

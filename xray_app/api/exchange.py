@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from xray_app.api.asking import Annotator, Desk
+from xray_app.api.deps import Annotator, Desk
 from xray_app.exchange.export import Filter, Stopped, export_zip
 from xray_app.store import audit
 from xray_app.types import Level

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from xray_app.api.asking import After, Analyst, Annotator, Desk, Limit, page_of
+from xray_app.api.deps import After, Analyst, Annotator, Desk, Limit, page_of
 from xray_app.errors import Forbidden
 from xray_app.store import analyses, corrections, decisions, outcomes
 from xray_app.types import Action, Correction, CorrectionIn, Decision, ItemCount, Outcome

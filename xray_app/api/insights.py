@@ -9,12 +9,11 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import ValidationError
 
-from xray_app.api.asking import Analyst, Annotator, Desk
-from xray_app.csv_text import csv_text
+from xray_app.api.deps import Analyst, Annotator, Desk
 from xray_app.errors import BadInput, NotFound
-from xray_app.store import drift, insights, vigilance_figures
-from xray_app.store.insights import Asked, Table
-from xray_app.taxonomy import Taxonomy
+from xray_app.exchange.csv_text import csv_text
+from xray_app.store.insights import drift, reports, screeners
+from xray_app.store.insights.reports import Asked, Table
 from xray_app.types import Role
 
 router = APIRouter(prefix="/v1")
@@ -31,7 +30,7 @@ def insight(
     if name == "drift":
         table = drift.read(desk.db, last, scanner).table()
     else:
-        known = {table.name: table for table in tables(insights.read(desk.db, asked), desk.taxonomy)}
+        known = {table.name: table for table in reports.tables(reports.read(desk.db, asked), desk.taxonomy)}
         if name not in known:
             raise NotFound(f"There is no such table; there are {', '.join([*known, 'drift'])}.")
         table = known[name]
@@ -45,7 +44,7 @@ def vigilance(
     """One table of answers to test images: an analyst's own, or everybody's to an annotator."""
     asked = _asked(first, last, scanner, adapter)
     whose = None if who.role.includes(Role.ANNOTATOR) else who.username
-    known = {table.name: table for table in vigilance_figures.tables(vigilance_figures.read(desk.db, asked, whose))}
+    known = {table.name: table for table in screeners.tables(screeners.read(desk.db, asked, whose))}
     if name not in known:
         raise NotFound(f"There is no such table; there are {', '.join(known)}.")
     return _csv(known[name], asked)
@@ -55,7 +54,7 @@ def _asked(first: date, last: date, scanner: str | None, adapter: str | None) ->
     try:
         return Asked(first=first, last=last, scanner=scanner, adapter=adapter)
     except ValidationError as error:
-        raise BadInput(f"first and last are days in order, at most {insights.MOST_DAYS} of them.") from error
+        raise BadInput(f"first and last are days in order, at most {reports.MOST_DAYS} of them.") from error
 
 
 def _csv(table: Table, asked: Asked) -> Response:
@@ -67,22 +66,3 @@ def _csv(table: Table, asked: Asked) -> Response:
             "Cache-Control": "private, no-store",
         },
     )
-
-
-def tables(found: insights.Insights, taxonomy: Taxonomy) -> list[Table]:
-    """All tables of what was asked for."""
-
-    def is_threat(label: str) -> bool:
-        known = taxonomy.find(label)
-        return known is not None and known.status == "prohibited"
-
-    return [
-        insights.traffic(found),
-        insights.decisions(found),
-        insights.analysts(found),
-        insights.corrections(found),
-        insights.corrections_by_adapter(found),
-        insights.confusion(found, "items"),
-        insights.confusion(found, "boxes"),
-        insights.detection(found, is_threat),
-    ]

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from xray_app.api.asking import After, Annotator, Desk, Limit, page
+from xray_app.api.deps import After, Annotator, Desk, Limit, page
 from xray_app.store import queue
 
 router = APIRouter(prefix="/v1/queue")

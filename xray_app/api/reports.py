@@ -9,11 +9,11 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from PIL import Image
 
-from xray_app.api.asking import Analyst, Desk
-from xray_app.api.scans import worst_view
-from xray_app.scan import browser_picture
+from xray_app.api.deps import Analyst, Desk
+from xray_app.html.scan_report import POLICY, Reported, document
+from xray_app.risk import worst_view
+from xray_app.scan.read import browser_picture
 from xray_app.store import analyses, corrections, decisions, outcomes, scans
-from xray_app.ui.scan_report import POLICY, Reported, document
 
 router = APIRouter(prefix="/v1")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -10,14 +9,14 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Request
 from fastapi.responses import FileResponse, Response
 from starlette.datastructures import UploadFile
 
-from xray_app.api.asking import After, Analyst, Desk, Limit, page
-from xray_app.api.services import Services
-from xray_app.api.session import bearer_token
+from xray_app.api.deps import After, Analyst, Desk, Limit, page
 from xray_app.errors import BadInput, NotFound
-from xray_app.look import look_of
-from xray_app.scan import Scan, browser_picture, read_scans
+from xray_app.intake import Intake
+from xray_app.risk import severity, worst_view
+from xray_app.scan.read import Scan, browser_picture
+from xray_app.session import bearer_token
 from xray_app.store import analyses, scans
-from xray_app.types import Analysis, Risk
+from xray_app.types import Analysis
 
 router = APIRouter(prefix="/v1")
 
@@ -34,20 +33,9 @@ class Upload:
     view: str | None
     scanner_id: str | None
 
-    def read(self, services: Services) -> list[Scan]:
-        """Decodes the scan, or the views of a DICOM file, within the site's limits.
-
-        Raises:
-            BadScan, ScanTooLarge, BadInput: as `read_scans`.
-        """
-        return read_scans(
-            self.content,
-            self.filename,
-            services.limits,
-            bag_id=self.bag_id,
-            view=self.view,
-            scanner_id=self.scanner_id,
-        )
+    def read(self, intake: Intake) -> list[Scan]:
+        """As `Intake.read`."""
+        return intake.read(self.content, self.filename, bag_id=self.bag_id, view=self.view, scanner_id=self.scanner_id)
 
 
 async def _upload(request: Request) -> Upload:
@@ -81,18 +69,16 @@ def analyze(
     Of a DICOM file of several views every view is analysed, and the gravest answered; the bag has them all.
     A test image may join the user's queue afterwards. Scans that come this way are never blind: this answer tells.
     """
-    scans_read = upload.read(desk)
-    analysed = [(scan, desk.analyser.analyse(scan)) for scan in scans_read]
-    views = [analyses.NewView(made, scan.content, scan.media_type, look_of(scan.image)) for scan, made in analysed]
-    analyses.save_views(desk.db, views, who.username)
+    scans_read = upload.read(desk.intake)
+    analysed = desk.intake.take_in(scans_read, who.username)
     afterwards.add_task(desk.test_images.maybe, scans_read[0], who.username)
-    return max((analysis for _, analysis in analysed), key=lambda one: _gravity(one.risk))
+    return max(analysed, key=lambda one: severity(one.risk))
 
 
 @router.post("/detect")
 def detect(who: Analyst, desk: Desk, upload: Annotated[Upload, Depends(_upload)]) -> dict[str, Any]:
     """The detector alone; stores nothing."""
-    views = upload.read(desk)
+    views = upload.read(desk.intake)
     if len(views) > 1:
         raise BadInput(f"The file holds {len(views)} views; send one picture, or use /v1/analyze.")
     boxes = desk.analyser.detect(views[0])
@@ -143,19 +129,3 @@ def get_bag(bag_id: str, who: Analyst, desk: Desk) -> dict[str, Any]:
         "risk": worst_view(found).model_dump(mode="json"),
         "analyses": [analysis.model_dump(mode="json") for analysis in found],
     }
-
-
-def worst_view(of_one_bag: Sequence[Analysis]) -> Risk:
-    """The gravest risk among a bag's scans, each judged by its newest analysis.
-
-    Args:
-        of_one_bag: at least one analysis, in any order.
-    """
-    newest: dict[str, Analysis] = {}
-    for analysis in sorted(of_one_bag, key=lambda one: one.created_at):
-        newest[analysis.scan.id] = analysis
-    return max((analysis.risk for analysis in newest.values()), key=_gravity)
-
-
-def _gravity(risk: Risk) -> tuple[int, int]:
-    return ("LOW", "MEDIUM", "HIGH").index(risk.level), ("CLEAR", "REVIEW", "SEARCH").index(risk.action)

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from xray_app import auth
-from xray_app.api.asking import Analyst, Desk
-from xray_app.api.services import Services
-from xray_app.api.session import bearer_token
+from xray_app.api.deps import Analyst, Desk
+from xray_app.services import Services
+from xray_app.session import bearer_token
 from xray_app.types import Role
 
 router = APIRouter()

@@ -11,11 +11,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from xray_app import auth
-from xray_app.api.asking import Desk
-from xray_app.api.session import COOKIE, cookie_token, identity_of
+from xray_app.api.deps import Desk
 from xray_app.api.sessions import check_password
-from xray_app.api.theme import Theme, theme_of
 from xray_app.errors import DeskError, NotSignedIn
+from xray_app.html.theme import Theme, theme_of
+from xray_app.session import COOKIE, cookie_token, identity_of
 
 router = APIRouter()
 

@@ -14,7 +14,7 @@ from xray_app.errors import BadInput, BadScan, DeskError, NotFound, StorageFaile
 from xray_app.exchange.archive import Gathered, ZipStream
 from xray_app.exchange.formats import FORMATS, IMPORTED
 from xray_app.exchange.labelled import LabelledScan, labelled
-from xray_app.scan import Limits, browser_picture
+from xray_app.scan.read import Limits, browser_picture
 from xray_app.store import scans
 from xray_app.store.database import Database
 from xray_app.store.held_out import held_out_scans

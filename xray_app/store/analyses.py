@@ -10,8 +10,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from xray_app.errors import BadInput, Conflict, NotFound, StorageFailed
-from xray_app.look import Look
-from xray_app.store import facts, scans, thumbnails, vigilance
+from xray_app.scan.appearance import Appearance
+from xray_app.store import facts, scans, thumbnails, tip
 from xray_app.store.database import Database
 from xray_app.store.paging import newest_first
 from xray_app.store.tables import AnalysisRow, ScanRow
@@ -45,7 +45,7 @@ class NewView:
     analysis: Analysis
     content: bytes
     media_type: str
-    look: Look | None = None
+    look: Appearance | None = None
 
 
 def save_views(
@@ -54,7 +54,7 @@ def save_views(
     created_by: str,
     *,
     blind: bool = False,
-    truth: vigilance.Truth | None = None,
+    truth: tip.Truth | None = None,
 ) -> list[Analysis]:
     """Keep scans and their analyses, all or none: of one file's views nobody sees a part.
 
@@ -73,7 +73,7 @@ def save_views(
         for one in views:
             _add(session, one.analysis, created_by, blind, truth)
             if one.look is not None:
-                facts.add_look(session, one.analysis.scan.id, one.look)
+                facts.add_appearance(session, one.analysis.scan.id, one.look)
     for one in views:
         if one.look is not None:
             with suppress(StorageFailed):  # the analysis is stored; its thumbnail can be made again
@@ -88,10 +88,10 @@ def save_with_scan(
     media_type: str,
     analysis: Analysis,
     created_by: str,
-    look: Look | None = None,
+    look: Appearance | None = None,
     *,
     blind: bool = False,
-    truth: vigilance.Truth | None = None,
+    truth: tip.Truth | None = None,
 ) -> Analysis:
     """As `save_views`, of one.
 
@@ -113,7 +113,7 @@ def get(db: Database, analysis_id: str) -> Analysis:
     """
     with db.read() as session:
         found = read(session, analysis_id)
-        if vigilance.hidden(session, analysis_id):
+        if tip.hidden(session, analysis_id):
             raise Conflict("This scan is blind: what the models say is shown once somebody has decided about the bag.")
     return found
 
@@ -169,7 +169,7 @@ def of_bag(db: Database, bag_id: str, *, with_hidden: bool = False) -> list[Anal
     """
     query = select(AnalysisRow).where(AnalysisRow.bag_id == bag_id).order_by(AnalysisRow.created_at, AnalysisRow.id)
     if not with_hidden:
-        query = query.where(~vigilance.is_hidden(AnalysisRow.id))
+        query = query.where(~tip.is_hidden(AnalysisRow.id))
     with db.read() as session:
         return [_value(row) for row in session.scalars(query)]
 
@@ -191,7 +191,7 @@ def _add(
     analysis: Analysis,
     created_by: str,
     blind: bool = False,
-    truth: vigilance.Truth | None = None,
+    truth: tip.Truth | None = None,
 ) -> None:
     scan = analysis.scan
     for name, value in (("bag_id", scan.bag_id), ("view", scan.view), ("scanner_id", scan.scanner_id)):
@@ -216,4 +216,4 @@ def _add(
         )
     )
     session.flush()
-    vigilance.enter(session, analysis, created_by, blind, truth)
+    tip.enter(session, analysis, created_by, blind, truth)

@@ -10,19 +10,12 @@ from sqlalchemy import Row, Select, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
+from xray_app.correction.labels import Labels
+from xray_app.correction.revision import difference, read_boxes, read_items, read_labelled_classes, split_of, standing
 from xray_app.errors import BadInput, Conflict, Forbidden, NotFound
-from xray_app.store import analyses, drafts, facts, queue, vigilance
+from xray_app.store import analyses, drafts, facts, queue, tip
 from xray_app.store.database import Database
-from xray_app.store.labels import Labels
 from xray_app.store.paging import newest_first
-from xray_app.store.revision import (
-    difference,
-    read_boxes,
-    read_items,
-    read_labelled_classes,
-    split_of,
-    standing,
-)
 from xray_app.store.tables import AnalysisRow, CorrectionReviewRow, CorrectionRow
 from xray_app.types import Analysis, Correction, CorrectionIn, ReviewStatus
 
@@ -57,7 +50,7 @@ def add(
     try:
         with db.write() as session:
             analysis = analyses.read(session, analysis_id)
-            vigilance.refuse_correction(session, analysis_id)
+            tip.refuse_correction(session, analysis_id)
             revisions = _revisions(session, analysis_id)
             newest, base = revisions[-1] if revisions else None, standing(revisions)
             _refuse_stale(newest, correction.base_revision)
@@ -235,7 +228,7 @@ def _refuse_stale(newest: Correction | None, base_revision: int) -> None:
             details={"newest": None},
         )
     raise Conflict(
-        f"{newest.author} has saved revision {newest.revision} meanwhile. Look at it, then save yours on top.",
+        f"{newest.author} has saved revision {newest.revision} meanwhile. Appearance at it, then save yours on top.",
         details={"newest": newest.model_dump(mode="json")},
     )
 

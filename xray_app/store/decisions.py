@@ -17,11 +17,11 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
+from xray_app.correction.usefulness import of_decision
 from xray_app.errors import BadInput, Conflict, Forbidden, NotFound
-from xray_app.store import analyses, facts, queue, vigilance
+from xray_app.store import analyses, facts, queue, tip
 from xray_app.store.database import Database
 from xray_app.store.tables import AnalysisRow, DecisionMarkRow, DecisionRow, TrialRow
-from xray_app.store.usefulness import of_decision
 from xray_app.types import Action, Decision
 
 Mark = Literal["withdrawn", "flagged", "seen", "blind", "revised"]
@@ -54,7 +54,7 @@ def add(
         row = session.get(AnalysisRow, analysis_id)
         if row is None:
             raise NotFound("There is no analysis with this id.")
-        knew = vigilance.answer(session, row.bag_id)
+        knew = tip.answer(session, row.bag_id)
         return _append(session, row, _views(session, row.bag_id), decision, seconds, note, author, knew.get(row.id))
 
 
@@ -80,7 +80,7 @@ def add_for_bag(
         row = session.get(AnalysisRow, analysis_id)
         if row is None:
             raise NotFound("There is no analysis with this id.")
-        knew = vigilance.answer(session, row.bag_id)
+        knew = tip.answer(session, row.bag_id)
         theirs = _newest_of_others(session, analysis_id, author)
         if seen is not None and theirs is not None and theirs.id not in seen:
             words = f"{theirs.author} has decided {theirs.decision} meanwhile."
@@ -114,7 +114,7 @@ def withdraw(db: Database, decision_ids: Sequence[str], author: str, now: dateti
                     raise NotFound("There is no decision with this id.")
                 if row.author != author:
                     raise Forbidden("Only whoever decided may take a decision back.")
-                vigilance.refuse_withdrawal(session, row)
+                tip.refuse_withdrawal(session, row)
                 if moment - row.created_at > UNDO_FOR + _ON_ITS_WAY:
                     raise Conflict("It is too late to take this decision back. Open the scan and decide anew.")
                 _mark(session, decision_id, "withdrawn", author)
@@ -194,7 +194,7 @@ def _append(
     seconds: float | None,
     note: str | None,
     author: str,
-    knew: vigilance.Knew | None,
+    knew: tip.Knew | None,
 ) -> Decision:
     trial = session.get(TrialRow, row.id) is not None
     grave = decision == "CLEAR" and "HIGH" in (row.risk_level, *(view.risk_level for view in views))

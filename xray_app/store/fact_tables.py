@@ -67,7 +67,7 @@ class LabelFactRow(Base):
 
 
 class LookRow(Base):
-    """How a scan looks, in figures; see `xray_app.look`."""
+    """How a scan looks, in figures; see `xray_app.scan.appearance`."""
 
     __tablename__ = "scan_looks"
 

@@ -14,7 +14,7 @@ from datetime import UTC, date
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from xray_app.look import Look
+from xray_app.scan.appearance import Appearance
 from xray_app.store.fact_tables import FactsRow, LabelFactRow, LookRow, StaleDayRow
 from xray_app.store.tables import (
     AnalysisRow,
@@ -118,7 +118,7 @@ def follow(session: Session, analysis_id: str) -> None:
     _mark_stale(session, facts.bag_id)
 
 
-def add_look(session: Session, scan_id: str, look: Look) -> None:
+def add_appearance(session: Session, scan_id: str, look: Appearance) -> None:
     """How a stored scan looks, once."""
     if session.get(LookRow, scan_id) is None:
         session.add(

@@ -9,12 +9,12 @@ from uuid import uuid4
 
 from sqlalchemy import select
 
+from xray_app.correction.labels import Labels
+from xray_app.correction.usefulness import of_outcome
 from xray_app.errors import BadInput, NotFound
 from xray_app.store import analyses, facts, queue
 from xray_app.store.database import Database
-from xray_app.store.labels import Labels
 from xray_app.store.tables import AnalysisRow, OutcomeRow
-from xray_app.store.usefulness import of_outcome
 from xray_app.types import ItemCount, Outcome
 
 

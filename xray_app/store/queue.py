@@ -16,12 +16,12 @@ from typing import TypeVar
 from sqlalchemy import Select, delete, exists, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from xray_app.correction.usefulness import RARE, RARE_BELOW, REJECTED, Reasons, rarest, reasons_of, sightings
 from xray_app.errors import BadInput, Conflict, NotFound
 from xray_app.store.database import Database
 from xray_app.store.fact_tables import CorrectedLabelRow
 from xray_app.store.paging import MAX_LIMIT
 from xray_app.store.tables import AnalysisRow, CorrectionRow, QueueClaimRow, QueueRow, QueueSkipRow
-from xray_app.store.usefulness import RARE, RARE_BELOW, REJECTED, Reasons, rarest, reasons_of, sightings
 from xray_app.types import Analysis, Value
 
 CLAIM = timedelta(minutes=15)

@@ -13,7 +13,7 @@ from xray_app.store.database import Database
 from xray_app.store.decisions import has_mark, not_withdrawn
 from xray_app.store.fact_tables import FactsRow
 from xray_app.store.tables import AnalysisRow, DecisionMarkRow, DecisionRow, OutcomeRow
-from xray_app.store.vigilance import Sight, is_trial, sights
+from xray_app.store.tip import Sight, is_trial, sights
 from xray_app.types import Analysis
 
 

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from xray_app.errors import NotFound, StorageFailed
-from xray_app.look import Look
+from xray_app.scan.appearance import Appearance
 from xray_app.store import facts
 from xray_app.store.database import INCOMING, Database
 from xray_app.store.fact_tables import LookRow
@@ -28,7 +28,7 @@ def find(db: Database, scan_id: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def keep(db: Database, scan_id: str, look: Look) -> Path:
+def keep(db: Database, scan_id: str, look: Appearance) -> Path:
     """Keeps a stored scan's look: the thumbnail as a file, the figures for the insights.
 
     Raises:
@@ -39,11 +39,11 @@ def keep(db: Database, scan_id: str, look: Look) -> Path:
         known = session.get(LookRow, scan_id) is not None
     if not known:
         with db.write() as session:
-            facts.add_look(session, scan_id, look)
+            facts.add_appearance(session, scan_id, look)
     return path
 
 
-def write(db: Database, scan_id: str, look: Look) -> Path:
+def write(db: Database, scan_id: str, look: Appearance) -> Path:
     """The file alone. It appears whole or not at all.
 
     Raises:

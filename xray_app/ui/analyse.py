@@ -15,24 +15,25 @@ from gradio.utils import get_upload_folder
 
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, BadScan, DeskError, ScanTooLarge
-from xray_app.look import look_of
-from xray_app.scan import Scan, read_scans
-from xray_app.store import analyses, corrections, decisions, outcomes, recent, vigilance
+from xray_app.html import panels
+from xray_app.html import tip as tip_html
+from xray_app.html.queue_tiles import tiles
+from xray_app.scan.read import Scan
+from xray_app.store import analyses, corrections, decisions, outcomes, recent, tip
 from xray_app.types import Analysis, Role
-from xray_app.ui import panels, vigilance_panels
 from xray_app.ui.guard import Guard
 from xray_app.ui.outcome import OutcomeForm
-from xray_app.ui.queue_tiles import tiles
+from xray_app.ui.tip import Answered, hidden_work, true_work
 from xray_app.ui.verdict import Verdict
-from xray_app.ui.viewer import HERE, analysis_id_of, items_table, viewer, work_of
-from xray_app.ui.vigilance import Answered, hidden_work, true_work
+from xray_app.ui.viewer.component import analysis_id_of, items_table, viewer, work_of
+
+FOLDER = Path(__file__).resolve().parent
 
 log = logging.getLogger(__name__)
 
 SHIFT = timedelta(hours=12)
 """How far back the queue goes, but for what is left to decide or to look at: a working shift."""
 
-RESENT_WITHIN = timedelta(minutes=30)
 MAX_NAME = 200
 FAULT = "a fault in the desk, which has been logged"
 TOLD = {"scanner_id": "scanner", "bag_id": "bag", "view": "view"}
@@ -85,8 +86,8 @@ class AnalyseTab:
         with gr.Column(elem_id="queue", scale=0, min_width=148):
             self.intake = gr.HTML(
                 value=None,
-                html_template=(HERE / "intake.html").read_text(encoding="utf-8"),
-                js_on_load=(HERE / "intake.js").read_text(encoding="utf-8"),
+                html_template=(FOLDER / "intake.html").read_text(encoding="utf-8"),
+                js_on_load=(FOLDER / "intake.js").read_text(encoding="utf-8"),
                 apply_default_css=False,
                 elem_id="intake",
                 max_mb=self.services.settings.max_upload_mb,
@@ -101,7 +102,7 @@ class AnalyseTab:
             self.strip = gr.HTML(
                 value=None,
                 html_template=STRIP,
-                js_on_load=(HERE / "strip.js").read_text(encoding="utf-8"),
+                js_on_load=(FOLDER / "strip.js").read_text(encoding="utf-8"),
                 apply_default_css=False,
                 elem_id="strip",
             )
@@ -121,7 +122,7 @@ class AnalyseTab:
         """
         db, taxonomy = self.services.db, self.services.taxonomy
         analysis = analyses.get_hidden(db, analysis_id)
-        sight = vigilance.sight(db, analysis_id)
+        sight = tip.sight(db, analysis_id)
         revisions = corrections.list(db, analysis_id)
         every = decisions.list(db, analysis_id)
         standing = [one for one in every if one.withdrawn_at is None]
@@ -139,14 +140,14 @@ class AnalyseTab:
         if sight.hidden:
             page |= {
                 self.viewer: hidden_work(analysis, revisions, taxonomy, who.username, views),
-                self.banner: vigilance_panels.hidden_banner(),
-                self.opinions: vigilance_panels.HIDDEN_OPINIONS,
+                self.banner: tip_html.hidden_banner(),
+                self.opinions: tip_html.HIDDEN_OPINIONS,
                 self.history: "",
             }
         elif sight.test is not None:
             page |= {
                 self.viewer: true_work(analysis, sight.test.truth, taxonomy, who.username),
-                self.banner: vigilance_panels.result_banner(sight.test, standing),
+                self.banner: tip_html.result_banner(sight.test, standing),
             }
         theirs = [one.id for one in standing if one.author != who.username]
         page[self.viewer] |= {"decided": theirs[-1] if theirs else None}  # nothing newer is overruled unseen
@@ -242,29 +243,11 @@ class AnalyseTab:
             content = file.read_bytes()
         except OSError as error:
             raise BadScan("the upload is gone; add it again.") from error
-        scans = read_scans(content, file.name, limits, **told)
-        found, new = [], []
-        for scan in scans:
-            before = self._came_before(who, scan) if resent else None
-            analysis = before or self.services.analyser.analyse(scan)
-            # The first sending may still have been read when this one came.
-            before = before or (self._came_before(who, scan) if resent else None)
-            found.append(before or analysis)
-            if before is None:
-                new.append(analyses.NewView(analysis, scan.content, scan.media_type, look_of(scan.image)))
-        if new:
-            analyses.save_views(self.services.db, new, who.username, blind=self.services.test_images.draw_blind())
+        scans = self.services.intake.read(content, file.name, **told)
+        found = self.services.intake.take_in(
+            scans, who.username, blind=self.services.test_images.draw_blind, resent=resent
+        )
         return found[0], scans[0]
-
-    def _came_before(self, who: Identity, scan: Scan) -> Analysis | None:
-        """What this person had analysed of the same bytes and bag a moment ago, and has not decided yet."""
-        waiting = recent.of_user(self.services.db, who.username, datetime.now(UTC) - RESENT_WITHIN, limit=500).waiting
-        sent = (scan.sha256, scan.bag_id, scan.view, scan.scanner_id)
-        for one in reversed(waiting):
-            facts = one.analysis.scan
-            if (facts.sha256, facts.bag_id, facts.view, facts.scanner_id) == sent:
-                return one.analysis
-        return None
 
 
 def _name(text: Any) -> str | None:

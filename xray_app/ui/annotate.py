@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from xray_app.auth import Identity
+from xray_app.correction.draft import base_of, is_saved, merge_onto, read_draft, refuse_unlisted
 from xray_app.errors import BadInput, Conflict, DeskError
+from xray_app.html import annotate as bars
+from xray_app.html import panels
 from xray_app.store import analyses, corrections, drafts, outcomes, queue
 from xray_app.types import Correction, CorrectionBox, CorrectionIn, ItemCount, Role
-from xray_app.ui import annotate_panels as bars
-from xray_app.ui import panels
-from xray_app.ui.drafting import base_of, edits_of, is_saved, merge_onto, read_draft, refuse_unlisted
 from xray_app.ui.guard import Guard
-from xray_app.ui.viewer import HERE, analysis_id_of, correction_from, items_table, viewer, work_of
+from xray_app.ui.viewer.component import analysis_id_of, correction_from, edits_of, items_table, viewer, work_of
+
+FOLDER = Path(__file__).resolve().parent
 
 SHOWN = 30
 """Entries of the queue on the left."""
@@ -310,7 +313,7 @@ def picklist(elem_id: str) -> gr.HTML:
     return gr.HTML(
         value=None,
         html_template=PICKLIST,
-        js_on_load=(HERE / "picklist.js").read_text(encoding="utf-8"),
+        js_on_load=(FOLDER / "viewer" / "picklist.js").read_text(encoding="utf-8"),
         apply_default_css=False,
         elem_id=elem_id,
         elem_classes="picklist-frame",

@@ -2,35 +2,38 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from xray_app.api.services import Services
 from xray_app.auth import Identity
+from xray_app.html import panels
+from xray_app.html.help import HELP
+from xray_app.services import Services
 from xray_app.settings import Settings
 from xray_app.types import Role
-from xray_app.ui import gallery, insights, panels
+from xray_app.ui import insights, search
 from xray_app.ui.analyse import AnalyseTab
 from xray_app.ui.annotate import AnnotateTab
 from xray_app.ui.exchange import ExchangeTab
-from xray_app.ui.gallery import GalleryTab
 from xray_app.ui.guard import Guard
-from xray_app.ui.help import HELP
 from xray_app.ui.insights import InsightsTab
 from xray_app.ui.review import ReviewTab
+from xray_app.ui.search import GalleryTab
 from xray_app.ui.train import TrainTab
 from xray_app.ui.users import UsersTab
-from xray_app.ui.viewer import HERE
 
-CSS = "\n".join((HERE / name).read_text(encoding="utf-8") for name in ("desk.css", "console.css", "exchange.css"))
-CSS += gallery.CSS + insights.CSS
-HEAD = f"<script>{(HERE / 'desk.js').read_text(encoding='utf-8')}</script>"
-CSS += (HERE / "annotate.css").read_text(encoding="utf-8")
-HEAD += f"<script>{(HERE / 'annotate.js').read_text(encoding='utf-8')}</script>"
-CSS += (HERE / "look.css").read_text(encoding="utf-8")
-HEAD += f"<script>{(HERE / 'look.js').read_text(encoding='utf-8')}</script>"
-CSS += (HERE / "vigilance.css").read_text(encoding="utf-8")
+FOLDER = Path(__file__).resolve().parent
+
+CSS = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in ("desk.css", "console.css", "exchange.css"))
+CSS += search.CSS + insights.CSS
+HEAD = f"<script>{(FOLDER / 'desk.js').read_text(encoding='utf-8')}</script>"
+CSS += (FOLDER / "annotate.css").read_text(encoding="utf-8")
+HEAD += f"<script>{(FOLDER / 'annotate.js').read_text(encoding='utf-8')}</script>"
+CSS += (FOLDER / "look.css").read_text(encoding="utf-8")
+HEAD += f"<script>{(FOLDER / 'look.js').read_text(encoding='utf-8')}</script>"
+CSS += (FOLDER / "tip.css").read_text(encoding="utf-8")
 _SYSTEM_FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
 
 

@@ -15,9 +15,9 @@ import gradio as gr
 
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, Conflict, DeskError
-from xray_app.exchange.bring_in import import_dataset
 from xray_app.exchange.export import Filter, Stopped, select_scans
 from xray_app.exchange.formats import FORMATS
+from xray_app.exchange.import_dataset import import_dataset
 from xray_app.exchange.jobs import Job
 from xray_app.exchange.source import opened
 from xray_app.types import Level, Role
@@ -162,7 +162,8 @@ class ExchangeTab:
         try:
             with opened(file) as root:
                 done = import_dataset(
-                    root, services.db, services.taxonomy, services.analyser.analyse, services.limits, job.who,
+                    root, services.db, services.taxonomy, lambda scan: services.intake.take_in([scan], job.who)[0],
+                    services.limits, job.who,
                     skip_unknown=skip_unknown, progress=progress,
                 )  # fmt: skip
             job.result.append(f"{done.added} corrections added, {done.already} were here already.")

@@ -11,7 +11,7 @@ from pathlib import Path
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from xray_app.api.theme import theme_of
+from xray_app.html.theme import theme_of
 
 TOKENS = (Path(__file__).parent / "tokens.css").read_text(encoding="utf-8")
 

@@ -16,9 +16,9 @@ from typing import Any
 import gradio as gr
 
 from xray_app import auth
-from xray_app.api.services import Services
-from xray_app.api.session import identity_of
 from xray_app.errors import BadInput, DeskError, Forbidden, NotSignedIn
+from xray_app.services import Services
+from xray_app.session import identity_of
 from xray_app.types import Role
 
 log = logging.getLogger(__name__)

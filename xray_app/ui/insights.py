@@ -6,6 +6,7 @@ Analysts see how well they answered test images, and nothing of others.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -13,15 +14,17 @@ from pydantic import ValidationError
 
 from xray_app.auth import Identity
 from xray_app.errors import BadInput
-from xray_app.store import drift, insights, search, vigilance_figures
-from xray_app.store.insights import ALL_CLASSES, Asked
+from xray_app.html import insights as panels
+from xray_app.html import tip
+from xray_app.store import search
+from xray_app.store.insights import drift, reports, screeners
+from xray_app.store.insights.reports import ALL_CLASSES, Asked
 from xray_app.types import Role
-from xray_app.ui import insight_panels as panels
-from xray_app.ui import vigilance_panels
 from xray_app.ui.guard import Guard
-from xray_app.ui.viewer import HERE
 
-CSS = (HERE / "insights.css").read_text(encoding="utf-8")
+FOLDER = Path(__file__).resolve().parent
+
+CSS = (FOLDER / "insights.css").read_text(encoding="utf-8")
 PERIODS = [("7 days", 7), ("30 days", 30), ("90 days", 90), ("a year", 365)]
 MOST_CONFUSED = 10
 MOST_ROWS = 200
@@ -67,11 +70,11 @@ class InsightsTab:
         today = datetime.now(UTC).date()
         asked = _asked(today, period, scanner, adapter)
         all_of_it = who.role.includes(Role.ANNOTATOR)
-        answers = vigilance_figures.read(self.services.db, asked, None if all_of_it else who.username)
-        tested = vigilance_panels.page(answers, asked, self.services.settings)
+        answers = screeners.read(self.services.db, asked, None if all_of_it else who.username)
+        tested = tip.page(answers, asked, self.services.settings)
         if not all_of_it:
             return {self.shown: tested}
-        found = insights.read(self.services.db, asked)
+        found = reports.read(self.services.db, asked)
         moved = drift.read(self.services.db, today, asked.scanner)
         return {self.shown: panels.page(found, self.services.taxonomy, moved, str(of_class)) + tested}
 

@@ -8,17 +8,17 @@ from typing import Any
 
 import gradio as gr
 
-from xray_app.api.services import Services
 from xray_app.auth import Identity
 from xray_app.errors import BadInput
+from xray_app.html import panels
+from xray_app.services import Services
 from xray_app.store import analyses, outcomes
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Analysis, Decision, ItemCount, Role, Status
 from xray_app.types import Outcome as Told
-from xray_app.ui import panels
 from xray_app.ui.guard import Guard
 from xray_app.ui.verdict import line, text_of
-from xray_app.ui.viewer import analysis_id_of, correction_from
+from xray_app.ui.viewer.component import analysis_id_of, correction_from
 
 _FOUND = re.compile(r"(?:(\d{1,3})\s*[x×]?\s+)?(.+)")
 

@@ -12,15 +12,15 @@ from typing import Any, NamedTuple, cast
 import gradio as gr
 import pandas as pd
 
-from training import registry
-from training.recipe import available, recipe_of_base
-from training.runs import progress
-from xray_app.api.learning import RunIn, base_sha256, promote_adapter, start_run
+from training.promotion import registry
+from training.recipes.recipe import available, recipe_of_base
+from training.run.supervisor import progress
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, NotFound
+from xray_app.html import training as panels
+from xray_app.learning import RunIn, base_sha256, promote_adapter, start_run
 from xray_app.store import adapters, corrections, runs
 from xray_app.types import Adapter, AdapterKind, Role, Run
-from xray_app.ui import learning_panels as panels
 from xray_app.ui.guard import Guard
 
 KIND: AdapterKind = "vlm-adapter"

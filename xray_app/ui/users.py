@@ -10,9 +10,9 @@ import gradio as gr
 from xray_app import auth
 from xray_app.auth import Identity
 from xray_app.errors import BadInput
+from xray_app.html import training as panels
 from xray_app.store import users
 from xray_app.types import Role
-from xray_app.ui import learning_panels as panels
 from xray_app.ui.guard import Guard
 
 

@@ -9,16 +9,16 @@ from typing import Any
 
 import gradio as gr
 
-from xray_app.api.scans import worst_view
-from xray_app.api.services import Services
 from xray_app.auth import Identity
+from xray_app.correction.draft import refuse_unlisted
 from xray_app.errors import BadInput, Conflict, NotFound
-from xray_app.store import analyses, corrections, decisions, recent, vigilance
+from xray_app.html import panels
+from xray_app.risk import worst_view
+from xray_app.services import Services
+from xray_app.store import analyses, corrections, decisions, recent, tip
 from xray_app.types import Action, Analysis, Correction, CorrectionIn, Decision, Risk, Role
-from xray_app.ui import panels
-from xray_app.ui.drafting import refuse_unlisted
 from xray_app.ui.guard import Guard
-from xray_app.ui.viewer import analysis_id_of, correction_from
+from xray_app.ui.viewer.component import analysis_id_of, correction_from
 
 MAX_NOTE = 2000
 A_DAY = 86_400
@@ -158,7 +158,7 @@ class Verdict:
             db = self.services.db
             analysis = analyses.get_hidden(db, analysis_id_of(work))
             if word == "CLEAR" and "HIGH" in (analysis.risk.level, self._bag(analysis).level):
-                sight = vigilance.sight(db, analysis.id)
+                sight = tip.sight(db, analysis.id)
                 if not sight.hidden and sight.test is None:  # the question would tell what a blind scan is rated
                     return {self.confirm: gr.update(visible=True)}
             return self._decide(who, analysis, word, work, note)
@@ -195,7 +195,7 @@ class Verdict:
             )
         except Conflict as error:
             return self._decided_meanwhile(who, analysis, (error.details or {}).get("decision"), error)
-        sight = vigilance.sight(db, analysis.id)
+        sight = tip.sight(db, analysis.id)
         if made[0].blind or sight.test is not None:  # stays on the screen, to be compared
             shown = self._show(who, analysis.id, discard_draft=sight.test is not None)
             return shown | self._answered(sight, analysis, made[0]) | {self.said: "", self.made: []}

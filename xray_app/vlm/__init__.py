@@ -1,0 +1,1 @@
+"""The vision-language model: local, or on another server."""

@@ -1,0 +1,124 @@
+"""A POST with an Idempotency-Key, sent more than once."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+
+from tests.api.conftest import png
+from xray_app.errors import Busy
+from xray_app.services import Services
+
+
+def key() -> dict[str, str]:
+    return {"Idempotency-Key": uuid.uuid4().hex}
+
+
+def count(services: Services, table: str) -> int:
+    with services.db.read() as session:
+        statement = f"select count(*) from {table}"  # noqa: S608
+        return int(session.connection().exec_driver_sql(statement).scalar_one())
+
+
+def test_it_is_done_once_and_answered_the_same(client: TestClient, services: Services, analyst: dict[str, str]) -> None:
+    headers = analyst | key()
+    content = png()
+    before = count(services, "analyses")
+    first, second = (
+        client.post("/v1/analyze", files={"file": ("bag.png", content)}, headers=headers) for _ in range(2)
+    )
+    assert first.status_code == second.status_code == 200
+    assert first.json() == second.json()
+    assert second.headers["content-type"] == "application/json"
+    assert second.headers["idempotency-replayed"] == "true"
+    assert "idempotency-replayed" not in first.headers
+    assert count(services, "analyses") == before + 1
+
+
+def test_the_status_is_the_first_one_too(client: TestClient, analyst: dict[str, str], analysed: dict[str, Any]) -> None:
+    path, headers = f"/v1/analyses/{analysed['id']}/decision", analyst | key()
+    assert client.post(path, json={"decision": "CLEAR"}, headers=headers).status_code == 201
+    again = client.post(path, json={"decision": "CLEAR"}, headers=headers)
+    assert again.status_code == 201
+    refused = analyst | key()
+    for _ in range(2):
+        assert client.post(path, json={"decision": "no"}, headers=refused).status_code == 422
+
+
+def test_keys_are_each_users_own_and_of_one_path(
+    client: TestClient, as_user: Callable[[str], dict[str, str]], analysed: dict[str, Any]
+) -> None:
+    path, one = f"/v1/analyses/{analysed['id']}/decision", key()
+    mine = client.post(path, json={"decision": "CLEAR"}, headers=as_user("analyst") | one)
+    theirs = client.post(path, json={"decision": "SEARCH"}, headers=as_user("annotator") | one)
+    assert theirs.status_code == 201
+    assert theirs.json()["id"] != mine.json()["id"]
+    other = f"/v1/analyses/{analysed['id']}/outcome"
+    assert client.post(other, json={"found": []}, headers=as_user("analyst") | one).status_code == 409
+
+
+def test_of_several_at_once_one_is_done(
+    client: TestClient, services: Services, analyst: dict[str, str], analysed: dict[str, Any]
+) -> None:
+    path, headers = f"/v1/analyses/{analysed['id']}/decision", analyst | key()
+    before = count(services, "decisions")
+    answers: list[Any] = []
+
+    def send() -> None:
+        answers.append(client.post(path, json={"decision": "CLEAR"}, headers=headers))
+
+    senders = [threading.Thread(target=send) for _ in range(8)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert count(services, "decisions") == before + 1
+
+
+def test_what_may_succeed_later_is_tried_again(
+    client: TestClient, services: Services, analyst: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers, content = analyst | key(), png()
+    with monkeypatch.context() as patched:
+
+        def busy(*_: Any) -> Any:
+            raise Busy("Too many scans are waiting.")
+
+        patched.setattr(services.analyser, "analyse", busy)
+        answer = client.post("/v1/analyze", files={"file": ("bag.png", content)}, headers=headers)
+        assert answer.status_code == 503
+
+        def bug(*_: Any) -> Any:
+            raise RuntimeError("a bug")
+
+        patched.setattr(services.analyser, "analyse", bug)
+        answer = client.post("/v1/analyze", files={"file": ("bag.png", content)}, headers=headers)
+        assert answer.status_code == 500
+    again = client.post("/v1/analyze", files={"file": ("bag.png", content)}, headers=headers)
+    assert again.status_code == 200
+
+
+def test_a_body_cut_off_is_not_remembered_as_bad(client: TestClient, analyst: dict[str, str]) -> None:
+    def endless() -> Any:
+        for _ in range(40):
+            yield b" " * 65536
+
+    headers = analyst | key() | {"Content-Type": "application/json"}
+    path = "/v1/analyses/none/decision"
+    assert client.post(path, content=endless(), headers=headers).status_code == 413
+    assert client.post(path, json={"decision": "CLEAR"}, headers=headers).status_code == 404
+
+
+@pytest.mark.parametrize("bad", ["", "x" * 201])
+def test_a_key_of_an_impossible_length_is_refused(
+    client: TestClient, analyst: dict[str, str], analysed: dict[str, Any], bad: str
+) -> None:
+    path, headers = f"/v1/analyses/{analysed['id']}/decision", analyst | {"Idempotency-Key": bad}
+    assert client.post(path, json={"decision": "CLEAR"}, headers=headers).status_code == 422

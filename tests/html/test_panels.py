@@ -1,0 +1,128 @@
+"""What the page shows is readable without colour, and never runs what somebody else wrote."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.conftest import MakeAnalysis, png, scan_facts
+from xray_app.html import panels, training
+from xray_app.services import Services
+from xray_app.types import (
+    Adapter,
+    Agreement,
+    Correction,
+    Decision,
+    Diff,
+    Gate,
+    GateCheck,
+    Metrics,
+    MetricSet,
+    Report,
+    Risk,
+    Run,
+    RunMetrics,
+    SampleCounts,
+)
+from xray_app.ui.desk import demonstration
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+NOW = datetime.now(UTC)
+
+
+@pytest.mark.parametrize("level", ["LOW", "MEDIUM", "HIGH"])
+def test_the_risk_has_a_word_and_a_shape(make_analysis: MakeAnalysis, level: str) -> None:
+    risk = Risk(level=level, reason="why", action="REVIEW", policy="airport")
+    shown = panels.banner(make_analysis(risk=risk))
+    assert f">{level}<" in shown
+    assert "<svg" in shown
+    assert "REVIEW" in shown
+    shapes = {panels.icon(one) for one in ("LOW", "MEDIUM", "HIGH")}
+    assert len(shapes) == 3
+
+
+def test_disagreement_is_told_apart_from_agreement(services: Services, make_analysis: MakeAnalysis) -> None:
+    agreement = Agreement(both=("knife",), vlm_only=("laptop",), detector_only=("scissors",))
+    shown = panels.opinions(make_analysis(agreement=agreement), services.taxonomy, services.policy)
+    assert "The models disagree" in shown
+    assert shown.index("VLM only") < shown.index("Detector only") < shown.index("Both")
+    calm = Agreement(both=("knife",), vlm_only=(), detector_only=())
+    assert "The models agree" in panels.opinions(make_analysis(agreement=calm), services.taxonomy, services.policy)
+
+
+def test_an_opaque_picture_and_a_cut_off_answer_are_said(services: Services, make_analysis: MakeAnalysis) -> None:
+    report = Report(items=(), text="Items detected: 1 kn", complete=False, unrecognised=("1 kn",))
+    shown = panels.opinions(make_analysis(report=report, opaque_fraction=0.9), services.taxonomy, services.policy)
+    assert "90.0%" in shown
+    assert "past the hard limit" in shown
+    assert "cut off" in shown
+
+
+def test_nothing_written_by_others_becomes_markup(services: Services, make_analysis: MakeAnalysis) -> None:
+    facts = scan_facts(png(), filename=HOSTILE, bag_id=HOSTILE, view=HOSTILE, scanner_id=HOSTILE)
+    analysis = make_analysis(
+        scan=facts,
+        report=Report(items=(), text=HOSTILE, complete=False, unrecognised=(HOSTILE,)),
+        risk=Risk(level="LOW", reason=HOSTILE, action="REVIEW", policy=HOSTILE),
+        agreement=Agreement(both=(HOSTILE,), vlm_only=(HOSTILE,), detector_only=(HOSTILE,)),
+    )
+    correction = Correction(
+        id="c", analysis_id=analysis.id, revision=1, status="pending", author=HOSTILE, created_at=NOW, items=(),
+        boxes=(), labelled_classes=(HOSTILE,), comment=HOSTILE, diff=Diff(), split="train",
+    )  # fmt: skip
+    decision = Decision(
+        id="d", analysis_id=analysis.id, author=HOSTILE, created_at=NOW, decision="CLEAR", seconds=1.0, note=HOSTILE
+    )
+    run = Run(
+        id=HOSTILE, kind="vlm-adapter", status="failed", progress=0.5, recipe=HOSTILE, method="lora",
+        samples=SampleCounts(), metrics=RunMetrics(), error=HOSTILE, created_by=HOSTILE, created_at=NOW,
+    )  # fmt: skip
+    adapter = Adapter(
+        id=HOSTILE, kind="vlm-adapter", base=HOSTILE, base_sha256="0", run_id=None, active=True, created_at=NOW,
+        metrics=RunMetrics(), gate=Gate(passed=False, checks=(GateCheck(name=HOSTILE, passed=False, detail=HOSTILE),)),
+    )  # fmt: skip
+    for shown in (
+        panels.banner(analysis, [decision]),
+        panels.opinions(analysis, services.taxonomy, services.policy),
+        panels.history(analysis, [correction], decisions=[decision]),
+        panels.flag(decision),
+        panels.search_ordered(decision, []),
+        panels.to_review(correction),
+        panels.conflict(correction.model_dump(mode="json")),
+        panels.said(HOSTILE),
+        panels.decided(HOSTILE),
+        panels.header(HOSTILE, "admin", True),
+        training.run_table([run]),
+        training.run_status(run),
+        training.comparison(adapter),
+        training.counts(training.CorrectionCounts(1, 1, 0, 0), adapter, HOSTILE),
+    ):
+        assert "<img" not in shown
+        assert "&lt;img" in shown
+
+
+def figures(recall: float, alarms: float, n: int) -> MetricSet:
+    return MetricSet(n=n, item_f1=0.5, exact_list=0.2, threat_bag_recall=recall, false_alarm_rate=alarms)
+
+
+def test_better_and_worse_depend_on_the_figure(make_analysis: MakeAnalysis) -> None:
+    adapter = Adapter(
+        id="a" * 32, kind="vlm-adapter", base="b", base_sha256="0", run_id=None, active=False, created_at=NOW,
+        metrics=RunMetrics(
+            active=Metrics(simulated=figures(0.8, 0.1, 300), site=MetricSet(n=0)),
+            candidate=Metrics(simulated=figures(0.9, 0.2, 300), site=MetricSet(n=0)),
+        ),
+        gate=Gate(passed=True, checks=()),
+    )  # fmt: skip
+    shown = training.comparison(adapter)
+    assert '<td class="better">+0.100 ↑ better</td>' in shown
+    assert '<td class="worse">+0.100 ↑ worse</td>' in shown
+    assert "not enough evidence yet" in shown
+
+
+def test_the_badge_is_there_while_a_bundled_model_serves(services: Services) -> None:
+    assert demonstration(services.settings)
+    assert "demonstration model" in panels.header("ana", "analyst", True)
+    own = services.settings.model_copy(update={"vlm": "reducto/RolmOCR", "detector": "site.onnx"})
+    assert not demonstration(own)

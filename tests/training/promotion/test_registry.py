@@ -1,0 +1,189 @@
+"""Adapters on disk and the pointer to the one in use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from training.__main__ import app
+from training.promotion import registry
+from training.promotion.registry import Manifest, new_manifest
+from xray_app.errors import BadInput, BadModel, Conflict, NotFound
+from xray_app.store import adapters, audit
+from xray_app.store.database import Database
+from xray_app.types import Adapter, Gate, GateCheck, RunMetrics
+
+BASE = "b" * 64
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    folder = tmp_path / "trained"
+    (folder / "processor").mkdir(parents=True)
+    (folder / "checkpoint-3").mkdir()
+    (folder / "checkpoint-3" / "model.safetensors").write_bytes(b"old")
+    (folder / "adapter_config.json").write_text("{}")
+    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    (folder / "processor" / "tokenizer.json").write_text("{}")
+    return folder
+
+
+def manifest(adapter_id: str, passed: bool = True, base: str = BASE) -> Manifest:
+    return new_manifest(
+        id=adapter_id,
+        kind="vlm-adapter",
+        base="bundled",
+        base_sha256=base,
+        taxonomy_sha256="t" * 64,
+        metrics=RunMetrics(),
+        gate=Gate(
+            passed=passed,
+            checks=(GateCheck(name="simulated: threat recall", passed=passed, detail="130 of 150"),),
+        ),
+    )
+
+
+def add(db: Database, trained: Path, adapter_id: str, passed: bool = True, base: str = BASE) -> Adapter:
+    return registry.register(db, trained, manifest(adapter_id, passed, base))
+
+
+def test_a_registered_adapter_is_a_plain_folder_with_a_manifest(db: Database, trained: Path) -> None:
+    adapter = add(db, trained, "one")
+    folder = adapters.folder(db, "one")
+    assert folder == db.data_dir / "adapters" / "one"
+    assert not adapter.active
+    kept = registry.read_manifest(folder)
+    assert set(kept.files) == {"adapter_config.json", "adapter_model.safetensors", "processor/tokenizer.json"}
+    assert {"torch", "transformers", "peft"} <= set(kept.versions)
+    assert (trained / "adapter_model.safetensors").exists()
+
+
+def test_what_is_no_adapter_is_not_registered(db: Database, trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadModel, match=r"holds no adapter_model\.safetensors"):
+        add(db, tmp_path / "empty", "one")
+    (trained / "adapter_model.bin").write_bytes(b"pickle")
+    with pytest.raises(BadModel, match="pickles are not taken"):
+        add(db, trained, "one")
+    assert not (db.data_dir / "adapters" / "one").exists()
+    assert adapters.page(db)[0] == []
+
+
+def test_a_failed_registration_leaves_nothing_behind(
+    db: Database, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise Conflict("no")
+
+    monkeypatch.setattr(adapters, "add", full)
+    with pytest.raises(Conflict):
+        add(db, trained, "one")
+    assert list((db.data_dir / "adapters").iterdir()) == []
+
+
+def test_promote_and_roll_back(db: Database, trained: Path) -> None:
+    for name in ("one", "two"):
+        add(db, trained, name)
+        assert registry.promote(db, name, "root").active
+    assert registry.promote(db, "two", "root").active  # again: no second entry
+    back = registry.rollback(db, "vlm-adapter", BASE, "root")
+    assert back is not None
+    assert (back.id, back.active) == ("one", True)
+    assert registry.rollback(db, "vlm-adapter", BASE, "root") is None
+    assert registry.rollback(db, "vlm-adapter", BASE, "root") is None
+    assert not adapters.get(db, "one").active
+
+
+@pytest.mark.parametrize(("more", "meant"), [((), "served"), (("--vlm", "other"), "other")])
+def test_the_command_line_means_the_served_base_model_and_says_so(
+    db: Database, trained: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...], meant: str
+) -> None:
+    bases = {"served": BASE, "other": "c" * 64}
+    for name, sha256 in bases.items():
+        add(db, trained, f"of-{name}", base=sha256)
+        registry.promote(db, f"of-{name}", "root")
+    monkeypatch.setenv("XRAY_VLM", "served")
+    monkeypatch.setattr("training.commands.registering.open_database", lambda _: db)
+    monkeypatch.setattr("xray_app.vlm.load.base_sha256", bases.__getitem__)
+    done = CliRunner().invoke(app, ["rollback", *more])
+    assert (done.stdout, done.stderr) == ("null\n", f"base model: {meant}\n")
+    assert [name for name in bases if not adapters.get(db, f"of-{name}").active] == [meant]
+
+
+def test_an_adapter_is_registered_for_the_served_base_model(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str, dtype: str) -> None:
+        raise BadModel(f"asked for {name}")
+
+    monkeypatch.setenv("XRAY_VLM", "openai:m@http://127.0.0.1:1/v1")
+    monkeypatch.setenv("XRAY_VLM_BASE", "org/base")
+    monkeypatch.setenv("XRAY_DATA_DIR", str(trained.parent / "data"))
+    monkeypatch.setattr("xray_app.vlm.load.load_local", load)
+    done = CliRunner().invoke(app, ["register", str(trained)])
+    assert isinstance(done.exception, BadModel)
+    assert done.exception.message == "asked for org/base"
+    assert done.stderr == "base model: org/base\n"
+
+
+def test_another_base_model_has_its_own_pointer(db: Database, trained: Path) -> None:
+    add(db, trained, "one")
+    add(db, trained, "other", base="c" * 64)
+    registry.promote(db, "one", "root")
+    registry.promote(db, "other", "root")
+    assert adapters.get(db, "one").active
+    assert adapters.get(db, "other").active
+
+
+def test_the_gate_refuses_and_force_needs_a_reason_and_is_audited(db: Database, trained: Path) -> None:
+    add(db, trained, "bad", passed=False)
+    with pytest.raises(Conflict, match="simulated: threat recall") as caught:
+        registry.promote(db, "bad", "root")
+    assert caught.value.details == {
+        "checks": [{"name": "simulated: threat recall", "passed": False, "detail": "130 of 150"}]
+    }
+    for reason in (None, "  "):
+        with pytest.raises(BadInput, match="needs a reason"):
+            registry.promote(db, "bad", "root", force=True, reason=reason)
+    assert not adapters.get(db, "bad").active
+    assert registry.promote(db, "bad", "root", force=True, reason="exercise").active
+    (entry,) = audit.newest(db)
+    assert entry.who == "root"
+    assert entry.details["forced"] is True
+    assert entry.details["reason"] == "exercise"
+
+
+def test_force_on_a_passed_adapter_is_an_ordinary_promotion(db: Database, trained: Path) -> None:
+    add(db, trained, "one")
+    registry.promote(db, "one", "root", force=True)
+    assert audit.newest(db)[0].details["forced"] is False
+
+
+def test_files_changed_after_the_gate_are_not_promoted(db: Database, trained: Path) -> None:
+    add(db, trained, "one")
+    (adapters.folder(db, "one") / "adapter_model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(BadModel, match="not the file that passed the gate"):
+        registry.promote(db, "one", "root")
+    with pytest.raises(NotFound):
+        registry.promote(db, "nobody", "root")
+
+
+def test_what_no_server_takes_is_not_promoted(db: Database, trained: Path) -> None:
+    add(db, trained, "one")
+    add(db, trained, "refused", passed=False)
+    given: list[tuple[str, Path]] = []
+
+    def take(adapter: Adapter, folder: Path) -> None:
+        assert not adapters.get(db, adapter.id).active
+        given.append((adapter.id, folder))
+
+    def full(adapter: Adapter, folder: Path) -> None:
+        raise BadModel("no room")
+
+    with pytest.raises(BadModel, match="no room"):
+        registry.promote(db, "one", "boss", hand_over=full)
+    assert not adapters.get(db, "one").active
+    with pytest.raises(Conflict):
+        registry.promote(db, "refused", "boss", hand_over=take)
+    assert registry.promote(db, "one", "boss", hand_over=take).active
+    assert given == [("one", adapters.folder(db, "one"))]

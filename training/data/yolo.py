@@ -1,0 +1,164 @@
+"""Reading a YOLO data set (`data.yaml`, `images/`, `labels/`) and preparing it for training.
+
+Nothing is skipped or repaired silently: every bad line is named, and either stops the reading or, when asked
+for, is listed among what was left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.data.samples import Sample, SampleBox, make_sample, split_by_bag, write_jsonl
+from xray_app.errors import BadDataset, BadInput
+from xray_app.exchange.labelled import LabelledImage, Problem, Unusable
+from xray_app.exchange.read_yolo import Names, list_images, load_config, read_names, read_scan
+from xray_app.taxonomy import Taxonomy
+
+PROBLEMS_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class YoloData:
+    """What a YOLO folder holds.
+
+    Attributes:
+        splits: samples by split name, "train" and, where data.yaml names one, "val".
+        labelled_classes: the canonical names of data.yaml, None when they cover every drawn class.
+        left_out: with `skip_bad`, all that is wrong with the scans left out, as "file:line: reason".
+        summary: what is wrong, counted by kind; empty when nothing is.
+    """
+
+    splits: Mapping[str, tuple[Sample, ...]]
+    labelled_classes: tuple[str, ...] | None
+    left_out: tuple[str, ...]
+    summary: str
+
+
+def read_yolo(folder: Path, taxonomy: Taxonomy, skip_bad: bool = False, skip_unknown: bool = False) -> YoloData:
+    """Reads a YOLO data set; a bag is a file stem.
+
+    An empty label file is a scan with nothing in it; a missing one is an error, since a forgotten file would
+    teach the model to say "none". The same bytes under two names are an error where they are, or by a split by bag
+    may come to be, on both sides of the split: what is measured would have been trained on.
+
+    Args:
+        folder: holds `data.yaml`.
+        taxonomy: gives canonical names to the data set's labels.
+        skip_bad: leave bad scans out and list them, instead of raising.
+        skip_unknown: leave out boxes of labels the taxonomy does not know.
+
+    Raises:
+        BadDataset: data.yaml or any scan is wrong; the message names file and line of each.
+        UnknownLabel: data.yaml has labels the taxonomy does not know.
+    """
+    config_path = folder / "data.yaml"
+    config = load_config(config_path)
+    names = read_names(config, config_path, taxonomy, skip_unknown)
+    problems: list[Problem] = []
+    splits: dict[str, tuple[Sample, ...]] = {}
+    seen: dict[str, Path] = {}
+    bags: set[str] = set()
+    # val first: of a scan that is in both, the training copy is the one to lose.
+    for split in ("val", "train"):
+        if split not in config:
+            continue
+        found: list[Sample] = []
+        of_split: dict[str, Path] = {}
+        for image in list_images(config, config_path, split, problems):
+            try:
+                digest = hashlib.sha256(image.read_bytes()).hexdigest()
+                if digest in seen:
+                    reason = f"the same picture is in val as {seen[digest].name}"
+                    raise Unusable(Problem(image, "picture in both train and val", reason))
+                if image.stem in bags:
+                    reason = f"the bag {image.stem} is in val too"
+                    raise Unusable(Problem(image, "bag in both train and val", reason))
+                if "val" not in config and digest in of_split:
+                    reason = (
+                        f"the same picture as {of_split[digest].name}; without a val of its own, "
+                        "the split by bag could put one in train and one in val"
+                    )
+                    raise Unusable(Problem(image, "picture twice", reason))
+                found.append(_sample(read_scan(image, names), names, taxonomy))
+                of_split.setdefault(digest, image)
+            except Unusable as error:
+                problems += error.problems
+        seen |= of_split
+        bags |= {sample.bag_id for sample in found}
+        splits[split] = tuple(found)
+    if problems and not skip_bad:
+        shown = "\n".join(str(problem) for problem in problems[:PROBLEMS_SHOWN])
+        more = len(problems) - PROBLEMS_SHOWN
+        raise BadDataset(
+            f"{folder}: {len(problems)} problem{'s' if len(problems) > 1 else ''}:\n{shown}"
+            + (f"\n… and {more} more" if more > 0 else "")
+            + f"\n{_summary(problems)}. Put them right, or leave these scans out with --skip-bad.",
+            details={"problems": [str(problem) for problem in problems]},
+        )
+    if not splits["train"]:
+        raise BadDataset(f"{folder}: no usable training scans")
+    return YoloData(splits, names.scope, tuple(map(str, problems)), _summary(problems))
+
+
+def _summary(problems: Sequence[Problem]) -> str:
+    """As "3 problems in 2 files: class outside names (2), coordinates over 1 (1)"; empty without any."""
+    if not problems:
+        return ""
+    files = {problem.file for problem in problems}
+    kinds = Counter(problem.kind for problem in problems)
+    listed = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
+    return f"{_counted(len(problems), 'problem')} in {_counted(len(files), 'file')}: {listed}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` wrote: scans by split, what was left out and a summary of it, and the scope of the labels."""
+
+    train: int
+    val: int
+    left_out: tuple[str, ...]
+    summary: str
+    labelled_classes: tuple[str, ...] | None
+
+
+def prepare(
+    folder: Path,
+    out: Path,
+    taxonomy: Taxonomy,
+    val: float = 0.2,
+    seed: int = 0,
+    skip_bad: bool = False,
+    skip_unknown: bool = False,
+) -> Prepared:
+    """Writes `train.jsonl` and `val.jsonl`; the pictures stay where they are.
+
+    A data set with its own `val` keeps it; otherwise `val` (a share) of the bags is split off by a hash.
+    """
+    if not 0 <= val < 1:
+        raise BadDataset(f"--val is a share between 0 and 1, not {val}")
+    data = read_yolo(folder, taxonomy, skip_bad, skip_unknown)
+    if "val" in data.splits:
+        train, test = list(data.splits["train"]), list(data.splits["val"])
+    else:
+        train, test = split_by_bag(data.splits["train"], val, seed)
+    write_jsonl(train, out / "train.jsonl")
+    write_jsonl(test, out / "val.jsonl")
+    return Prepared(len(train), len(test), data.left_out, data.summary, data.labelled_classes)
+
+
+def _sample(found: LabelledImage, names: Names, taxonomy: Taxonomy) -> Sample:
+    counts = Counter(box.label for box in found.boxes)
+    boxes = [SampleBox(label=box.label, xyxy=box.xyxy) for box in found.boxes]
+    size = (found.width, found.height)
+    try:
+        return make_sample(found.image, size, counts, boxes, names.scope, found.image.stem, taxonomy)
+    except BadInput as error:
+        raise Unusable(Problem(found.labels, "impossible count", str(error))) from error

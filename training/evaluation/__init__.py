@@ -1,0 +1,1 @@
+"""Figures of a model on labelled scans, with intervals, and the report about them."""

@@ -1,0 +1,122 @@
+"""Rates over bags with their intervals, by resampling whole bags (Efron & Tibshirani 1993)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+RESAMPLES = 1000
+BOOTSTRAP_SEED = 0
+BINS = 10
+"""Equal-width confidence bins of the expected calibration error."""
+
+Floats = NDArray[np.float64]
+Parts = tuple[NDArray[Any], NDArray[Any]]
+"""Numerator and denominator of a rate, each (B,)."""
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A rate with its 95 % interval; both None where its denominator is zero."""
+
+    value: float | None
+    ci: tuple[float, float] | None
+
+
+def ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> Rate:
+    """Sum over bags by sum over bags, both (B,), with a bootstrap interval over bags.
+
+    The interval is the percentile bootstrap (Efron & Tibshirani 1993, ch. 13), 1000 resamples of whole
+    bags, seeded; resamples whose denominator is zero say nothing and are left out.
+    """
+    below = float(denominator.sum())
+    if below == 0:
+        return Rate(None, None)
+    above = _resampled(numerator)
+    under = _resampled(denominator)
+    usable = under > 0
+    low, high = np.percentile(above[usable] / under[usable], [2.5, 97.5])
+    return Rate(float(numerator.sum()) / below, (float(low), float(high)))
+
+
+def calibration_error(calibration: Floats) -> Rate:
+    """Expected calibration error (Naeini et al. 2015) with its interval over bags.
+
+    Args:
+        calibration: (B, BINS, 3) of each bag: how many fell into the bin, their summed confidence, how many
+            were right.
+    """
+    said = float(calibration[:, :, 0].sum())
+    if said == 0:
+        return Rate(None, None)
+    gap = np.abs(calibration[:, :, 1].sum(0) - calibration[:, :, 2].sum(0)).sum() / said
+    counts, sums, right = (_resampled(calibration[:, :, part]) for part in range(3))
+    total = counts.sum(1)
+    usable = total > 0
+    gaps = np.abs(sums - right).sum(1)[usable] / total[usable]
+    low, high = np.percentile(gaps, [2.5, 97.5])
+    return Rate(float(gap), (float(low), float(high)))
+
+
+def reliability(calibration: Floats) -> list[dict[str, Any]]:
+    """What was promised and what came true in each bin that holds anything; (B, BINS, 3) in.
+
+    `rate_ci` is Wilson's 95 % interval, which does not collapse where all or none came true.
+    """
+    rows = []
+    for count, promised, right in calibration.sum(0).tolist():
+        if count:
+            rate = right / count
+            z2 = 1.959964**2
+            middle = (rate + z2 / (2 * count)) / (1 + z2 / count)
+            half = np.sqrt(z2 * (rate * (1 - rate) / count + z2 / (4 * count**2))) / (1 + z2 / count)
+            ci = [max(float(middle - half), 0.0), min(float(middle + half), 1.0)]
+            rows.append({"count": int(count), "promised": promised / count, "rate": rate, "rate_ci": ci})
+    return rows
+
+
+@cache
+def draws_of(count: int) -> Floats:
+    """How often each of `count` rows is drawn in each resample: (RESAMPLES, count), the same every time.
+
+    Numerator and denominator, and both models of a pair, so see the same bags.
+    """
+    draws = np.random.default_rng(BOOTSTRAP_SEED).multinomial(count, np.full(count, 1 / count), RESAMPLES)
+    return draws.astype(np.float64)  # a product of floats is many times as fast as one of integers
+
+
+def _resampled(values: NDArray[Any]) -> Floats:
+    """Sums of (B,) or (B, K) over RESAMPLES bootstrap samples of the rows: (RESAMPLES,) or (RESAMPLES, K)."""
+    return np.asarray(draws_of(len(values)) @ values.astype(np.float64))
+
+
+def bootstrap_difference(first: Parts, second: Parts, level: float = 0.95) -> float:
+    """One-sided lower bound of (second rate − first rate) over the same bags, by paired bootstrap.
+
+    Args:
+        first: numerator and denominator, each (B,), of the model to compare with.
+        second: the same of the other model, rows in the same order.
+        level: confidence of the bound.
+    """
+    differences = _differences(first, second)
+    return float(np.percentile(differences, 100 * (1 - level))) if differences.size else float("-inf")
+
+
+def paired_difference(first: Parts, second: Parts) -> Rate:
+    """(second rate − first rate) over the same bags, with its two-sided 95 % interval by paired bootstrap."""
+    if not (first[1].sum() and second[1].sum()):
+        return Rate(None, None)
+    value = float(second[0].sum() / second[1].sum() - first[0].sum() / first[1].sum())
+    low, high = np.percentile(_differences(first, second), [2.5, 97.5])
+    return Rate(value, (float(low), float(high)))
+
+
+def _differences(first: Parts, second: Parts) -> Floats:
+    """(second rate − first rate) in every resample in which both are defined."""
+    (above_a, under_a), (above_b, under_b) = (tuple(map(_resampled, pair)) for pair in (first, second))
+    usable = (under_a > 0) & (under_b > 0)
+    return np.asarray(above_b[usable] / under_b[usable] - above_a[usable] / under_a[usable])

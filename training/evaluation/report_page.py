@@ -1,0 +1,166 @@
+"""`report.json` as a page to read: Markdown with its pictures beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from training.evaluation import plots
+
+MODELS = ("vlm", "detector")
+SCORED = (*MODELS, "together")
+RATES = {
+    "item_f1": "item F1",
+    "item_precision": "item precision",
+    "item_recall": "item recall",
+    "exact_list": "exact list",
+    "top1": "top-1",
+    "threat_bag_recall": "threat-bag recall",
+    "false_alarm_rate": "false-alarm rate",
+    "ece": "calibration error of items",
+    "map50": "mAP50",
+    "map50_95": "mAP50-95",
+}
+
+
+def write_report(report: Mapping[str, Any], out: Path) -> Path:
+    """Writes `NAME.md` and `NAME-*.svg` beside `NAME.json`.
+
+    Args:
+        report: as `evaluate_models` gives it.
+        out: where `report.json` goes.
+
+    Returns:
+        The Markdown file.
+    """
+    lines = [
+        "# Evaluation",
+        "",
+        f"On {report['n']} labelled scans. In brackets: 95 % intervals, by bootstrap over bags. A bag is flagged by a "
+        f"prohibited item at a confidence of {report['policy']['prohibited_threshold']:.2f} or more (profile "
+        f"{report['policy']['profile']}).",
+        "",
+        *_rates(report),
+        *_threat_score(report.get("threat_score"), out),
+    ]
+    for model in MODELS:
+        figures = report.get(model, {})
+        if rows := figures.get("reliability"):
+            drawn = plots.reliability(
+                {model: rows}, "Items: confidence and truth", "confidence", "named with the right count"
+            )
+            lines += [f"## Confidence of items, {plots.NAMES[model]}", "", _picture(out, f"items-{model}", drawn), ""]
+        if per_class := figures.get("per_class"):
+            drawn = plots.classes(per_class, f"Recall of each class, {plots.NAMES[model]}")
+            lines += [f"## Classes, {plots.NAMES[model]}", "", _picture(out, f"classes-{model}", drawn), ""]
+            lines += _classes(per_class)
+        if matrix := figures.get("confusion"):
+            drawn = plots.confusion(matrix, f"There (rows), called (columns), {plots.NAMES[model]}")
+            lines += [
+                f"## What is taken for what, {plots.NAMES[model]}",
+                "",
+                _picture(out, f"confusion-{model}", drawn),
+                "",
+            ]
+            lines += _mistakes(matrix)
+    lines += ["## Models", ""]
+    for kind, facts in report.get("models", {}).items():
+        lines.append(f"- {plots.NAMES[kind]}: " + ", ".join(f"{key} {value}" for key, value in facts.items() if value))
+    path = out.with_suffix(".md")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def headline(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of `report.json` that fit on a line: without classes, matrices and curves."""
+    bulky = {"per_class", "confusion", "reliability", "curve"}
+    return {
+        key: headline(value) if isinstance(value, Mapping) else value
+        for key, value in report.items()
+        if key not in bulky
+    }
+
+
+def _picture(out: Path, name: str, svg: str) -> str:
+    path = out.with_name(f"{out.stem}-{name}.svg")
+    path.write_text(svg, encoding="utf-8")
+    return f"![{name}]({path.name})"
+
+
+def cell(figures: Mapping[str, Any], name: str) -> str:
+    """`0.570 (0.55–0.59)`, or a dash where it could not be measured."""
+    value, ci = figures.get(name), figures.get(f"{name}_ci")
+    if value is None:
+        return "–"
+    return f"{value:.3f}" + ("" if ci is None else f" ({ci[0]:.2f}–{ci[1]:.2f})")
+
+
+def _rates(report: Mapping[str, Any]) -> list[str]:
+    columns = [name for name in (*MODELS, "by_fusion") if name in report]
+    titles = {**plots.NAMES, "by_fusion": "either flags the bag"}
+    lines = [
+        "| | " + " | ".join(titles[name] for name in columns) + " |",
+        "|---" * (len(columns) + 1) + "|",
+    ]
+    for name, title in RATES.items():
+        if any(name in report[column] for column in columns):
+            lines.append(f"| {title} | " + " | ".join(cell(report[column], name) for column in columns) + " |")
+    seconds = [report[column].get("seconds_per_scan") for column in columns]
+    lines.append("| seconds a scan | " + " | ".join("–" if one is None else f"{one:.3f}" for one in seconds) + " |")
+    return [*lines, ""]
+
+
+def _threat_score(score: Mapping[str, Any] | None, out: Path) -> list[str]:
+    if score is None:
+        return []
+    lines = ["## Threat score", ""]
+    if "reason" in score:
+        return [*lines, score["reason"], ""]
+    models = {name: score[name] for name in SCORED if name in score}
+    fitted, reported = score["calibration"], score["reported"]
+    lines += [
+        f"One probability a bag, fitted and its threshold chosen on {fitted['bags']} bags ({fitted['threat_bags']} "
+        f"with a threat) so as to find {score['recall_wanted']:.0%} of the threat bags; every figure below is of "
+        f"{reported['bags']} other bags ({reported['threat_bags']} with a threat).",
+        "",
+        "| | threshold | threat-bag recall | false-alarm rate | area under the curve | calibration error |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, figures in models.items():
+        threshold = "–" if figures["threshold"] is None else f"{figures['threshold']:.3f}"
+        rates = ("threat_bag_recall", "false_alarm_rate", "auroc", "ece")
+        lines.append(
+            f"| {plots.NAMES[name]} | {threshold} | " + " | ".join(cell(figures, rate) for rate in rates) + " |"
+        )
+    lines += ["", *(f"{plots.NAMES[name]}: {one['reason']}" for name, one in models.items() if "reason" in one), ""]
+    drawn = {
+        "trade-off": plots.trade_off(models, "What a recall costs"),
+        "reliability": plots.reliability(
+            {name: figures["reliability"] for name, figures in models.items()},
+            "Threat score and truth",
+            "threat score",
+            "share of bags with a threat",
+        ),
+    }
+    return [*lines, *(_picture(out, name, svg) for name, svg in drawn.items()), ""]
+
+
+def _classes(per_class: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    lines = ["| class | items there | recall | precision |", "|---|---|---|---|"]
+    for label, figures in per_class.items():
+        lines.append(f"| {label} | {figures['support']} | {cell(figures, 'recall')} | {cell(figures, 'precision')} |")
+    return [*lines, ""]
+
+
+def _mistakes(matrix: Mapping[str, Any], most: int = 10) -> list[str]:
+    """The commonest, in words: a picture of forty classes is hard to read off."""
+    labels, rows = matrix["labels"], matrix["rows"]
+    wrong = [
+        (count, sum(counts), label, labels[column])
+        for row, (label, counts) in enumerate(zip(labels[:-1], rows[:-1], strict=True))
+        for column, count in enumerate(counts[:-1])
+        if row != column and count
+    ]
+    wrong.sort(key=lambda one: -one[0])
+    return [*(f"- {there} called {said}: {count:.1f} of {total:g}" for count, total, there, said in wrong[:most]), ""]

@@ -1,0 +1,279 @@
+"""One calibrated threat score a bag: what the models' evidence is worth, measured on bags of a split of its own.
+
+The evidence is each model's strongest word on anything prohibited: the detector's surest prohibited box, down to
+a confidence of 0.01, and the probability the VLM puts on naming a prohibited item first
+(`xray_app.vlm.scoring`). Platt's logistic fit turns it into a probability and, with both models, combines it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from training.data.samples import Sample, file_sha256, split_by_bag
+from training.evaluation.bag_table import Bools
+from training.evaluation.bootstrap import BINS, Floats, Rate, calibration_error, draws_of, ratio, reliability
+from training.evaluation.evaluate import Progress, rates
+from xray_app.detector.base import Detection
+from xray_app.errors import BadInput
+from xray_app.taxonomy import Taxonomy
+from xray_app.vlm.local import LocalVlm
+from xray_app.vlm.scoring import prohibited_labels, threat_masses
+
+CALIBRATION_SHARE = 0.5
+CALIBRATION_SEED = 0
+NO_BOX = 0.005
+"""Evidence of a detector that finds nothing prohibited: half of the 0.01 it is run down to."""
+EDGE = 1e-4
+"""Evidence is kept this far from 0 and 1, so that its log-odds stay finite."""
+
+Evidence = Mapping[str, Sequence[float]]
+"""By model, `vlm` or `detector`: 0 to 1 for each scan."""
+
+
+@dataclass(frozen=True, eq=False)
+class BagEvidence:
+    """Evidence of B bags: of each model, the strongest over the bag's views.
+
+    Attributes:
+        threat: (B,) the bag holds a prohibited item.
+        by_model: `vlm`, `detector` or both, (B,) each, 0 to 1.
+    """
+
+    threat: Bools
+    by_model: Mapping[str, Floats]
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample], evidence: Evidence, taxonomy: Taxonomy) -> BagEvidence:
+        """Gathers scans into bags, in order of bag id; bags in which nobody looked for threats are left out."""
+        views: dict[str, list[int]] = {}
+        for place, sample in enumerate(samples):
+            if prohibited_labels(taxonomy, sample.labelled_classes):
+                views.setdefault(sample.bag_id, []).append(place)
+        prohibited = set(prohibited_labels(taxonomy))
+        bags = sorted(views)
+        return cls(
+            np.array(
+                [any(prohibited & samples[i].counts(taxonomy).keys() for i in views[bag]) for bag in bags], np.bool_
+            ),
+            {name: np.array([max(found[i] for i in views[bag]) for bag in bags]) for name, found in evidence.items()},
+        )
+
+    def log_odds(self, models: Sequence[str]) -> Floats:
+        """(B, models)."""
+        shares = np.clip(np.stack([self.by_model[name] for name in models], axis=1), EDGE, 1 - EDGE)
+        return np.asarray(np.log(shares / (1 - shares)))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Probability of a threat = sigmoid(bias + Σ weight · log-odds of the model's evidence)."""
+
+    models: tuple[str, ...]
+    bias: float
+    weights: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, evidence: BagEvidence, models: Sequence[str]) -> Calibration:
+        """Platt scaling (J. Platt, "Probabilistic outputs for support vector machines", 1999), one weight a model.
+
+        With Platt's smoothed targets, so that bags the evidence separates perfectly still give finite weights.
+        """
+        design = np.column_stack([np.ones(len(evidence.threat)), evidence.log_odds(models)])
+        threats = int(evidence.threat.sum())
+        clear = len(evidence.threat) - threats
+        target = np.where(evidence.threat, (threats + 1) / (threats + 2), 1 / (clear + 2))
+
+        def loss(weights: Floats) -> tuple[float, Floats]:
+            score = design @ weights
+            return float((np.logaddexp(0, score) - target * score).mean()), design.T @ (_sigmoid(score) - target) / len(
+                target
+            )
+
+        found = minimize(loss, np.zeros(design.shape[1]), jac=True, method="BFGS").x
+        return cls(tuple(models), float(found[0]), tuple(float(weight) for weight in found[1:]))
+
+    def __call__(self, evidence: BagEvidence) -> Floats:
+        """Probability of a threat in each bag, (B,)."""
+        return _sigmoid(self.bias + evidence.log_odds(self.models) @ np.array(self.weights))
+
+
+def _sigmoid(score: Floats) -> Floats:
+    return np.asarray(0.5 * (1 + np.tanh(score / 2)))
+
+
+def threshold_for(scores: Floats, threat: Bools, recall: float) -> float | None:
+    """The highest threshold that finds `recall` of the threat bags, not only of these but expected of new ones.
+
+    The k-th smallest score of the n threat bags with k = ⌊(1 − recall)(n + 1)⌋: a new threat bag lies at or above
+    it with a probability of at least `recall`, if it is of the same kind (split conformal prediction, Vovk et al.
+    2005). None where n is too small to promise it, below recall / (1 − recall).
+    """
+    found = np.sort(scores[threat])
+    place = int(np.floor((1 - recall) * (len(found) + 1) + 1e-9))
+    return float(found[place - 1]) if place >= 1 else None
+
+
+def vlm_evidence(
+    vlm: LocalVlm, samples: Sequence[Sample], taxonomy: Taxonomy, progress: Progress = lambda done, total: None
+) -> tuple[list[float], float]:
+    """Probability of naming a prohibited item first, of each scan, and the seconds a scan this took."""
+    found = []
+    seconds = 0.0
+    for sample in samples:
+        image = sample.open()
+        labels = prohibited_labels(taxonomy, sample.labelled_classes)
+        started = time.perf_counter()
+        masses = threat_masses(vlm, image, sample.instruction, labels, taxonomy)
+        seconds += time.perf_counter() - started
+        found.append(min(sum(masses.values()), 1.0))
+        progress(len(found), len(samples))
+    return found, seconds / max(len(samples), 1)
+
+
+def detector_evidence(
+    detections: Sequence[Sequence[Detection]], samples: Sequence[Sample], taxonomy: Taxonomy
+) -> list[float]:
+    """The surest prohibited box of each scan, of the classes somebody looked for."""
+    evidence = []
+    for sample, boxes in zip(samples, detections, strict=True):
+        labels = set(prohibited_labels(taxonomy, sample.labelled_classes))
+        evidence.append(max((box.confidence for box in boxes if box.label in labels), default=NO_BOX))
+    return evidence
+
+
+def with_calibration(samples: Sequence[Sample], given: Sequence[Sample] | None) -> tuple[list[Sample], frozenset[str]]:
+    """All scans the models must see, `samples` first, and the bags among them to calibrate on.
+
+    Args:
+        samples: what is being evaluated.
+        given: scans for the calibration; None takes half of the bags of `samples`, picked by a hash.
+
+    Raises:
+        BadInput: `given` shares a bag or a picture with `samples`.
+    """
+    if given is None:
+        kept_back = split_by_bag(samples, CALIBRATION_SHARE, CALIBRATION_SEED)[1]
+        return list(samples), frozenset(sample.bag_id for sample in kept_back)
+    pictures = {file_sha256(sample.image) for sample in samples}
+    bags = {sample.bag_id for sample in samples}
+    for sample in given:
+        if sample.bag_id in bags or file_sha256(sample.image) in pictures:
+            raise BadInput(
+                f"{sample.image} (bag {sample.bag_id}) is both in the calibration scans and among those to report on. "
+                "A threshold chosen on the bags it is judged by looks better than it is: take other bags."
+            )
+    return [*samples, *given], frozenset(sample.bag_id for sample in given)
+
+
+def by_bags(
+    samples: Sequence[Sample], evidence: Evidence, kept_bags: frozenset[str], taxonomy: Taxonomy
+) -> tuple[BagEvidence, BagEvidence]:
+    """Evidence of scans as (bags to calibrate on, bags to report on)."""
+
+    def part(kept: bool) -> BagEvidence:
+        places = [place for place, sample in enumerate(samples) if (sample.bag_id in kept_bags) == kept]
+        chosen = {name: [found[place] for place in places] for name, found in evidence.items()}
+        return BagEvidence.of([samples[place] for place in places], chosen, taxonomy)
+
+    return part(True), part(False)
+
+
+def threat_scores(calibration: BagEvidence, reported: BagEvidence, recall: float) -> dict[str, Any]:
+    """`threat_score` of `report.json`: each model alone and both together.
+
+    Args:
+        calibration: bags to fit on and to choose the threshold on.
+        reported: other bags, of which every figure is; the same models.
+        recall: share of threat bags to find, above 0 and below 1.
+    """
+    sets = {"calibration": calibration, "reported": reported}
+    out: dict[str, Any] = {
+        "recall_wanted": recall,
+        **{name: {"bags": len(part.threat), "threat_bags": int(part.threat.sum())} for name, part in sets.items()},
+    }
+    for name, part in sets.items():
+        if not part.threat.any() or part.threat.all():
+            kind = "clear" if part.threat.any() else "threat"
+            return {**out, "reason": f"The {name} bags hold no {kind} bag, so that no score can be told from chance."}
+    names = list(calibration.by_model)
+    for title, models in {
+        **{name: [name] for name in names},
+        **({"together": names} if len(names) > 1 else {}),
+    }.items():
+        fitted = Calibration.fit(calibration, models)
+        out[title] = _figures(fitted, calibration, reported, recall)
+    return out
+
+
+def _figures(fitted: Calibration, calibration: BagEvidence, reported: BagEvidence, recall: float) -> dict[str, Any]:
+    scores, threat = fitted(reported), reported.threat
+    own = fitted(calibration)
+    threshold = threshold_for(own, calibration.threat, recall)
+    figures: dict[str, Any] = {
+        "bias": fitted.bias,
+        "weights": dict(zip(fitted.models, fitted.weights, strict=True)),
+        **rates(auroc=auroc(scores, threat)),
+        **rates(ece=calibration_error(binned(scores, threat))),
+        "reliability": reliability(binned(scores, threat)),
+        "curve": curve(scores, threat),
+        "threshold": threshold,
+    }
+    if threshold is None:
+        needed = int(np.ceil(recall / (1 - recall) - 1e-9))
+        figures["reason"] = f"A recall of {recall:g} cannot be promised from fewer than {needed} threat bags."
+        return figures
+    figures["on_calibration"] = {
+        "threat_bag_recall": float((own >= threshold)[calibration.threat].mean()),
+        "false_alarm_rate": float((own >= threshold)[~calibration.threat].mean()),
+    }
+    flagged = (scores >= threshold).astype(np.int64)
+    is_threat, is_clear = threat.astype(np.int64), (~threat).astype(np.int64)
+    return {
+        **figures,
+        **rates(
+            threat_bag_recall=ratio(flagged * is_threat, is_threat),
+            false_alarm_rate=ratio(flagged * is_clear, is_clear),
+        ),
+    }
+
+
+def binned(scores: Floats, right: Bools) -> Floats:
+    """(B, BINS, 3) as `calibration_error` takes it: one, the score and whether it came true, in the score's bin."""
+    table = np.zeros((len(scores), BINS, 3))
+    places = np.minimum((scores * BINS).astype(np.int64), BINS - 1)
+    table[np.arange(len(scores)), places] = np.column_stack([np.ones(len(scores)), scores, right])
+    return table
+
+
+def curve(scores: Floats, threat: Bools) -> list[list[float]]:
+    """[false-alarm rate, threat-bag recall] at every threshold, from none flagged to all flagged."""
+    order = np.argsort(-scores, kind="stable")
+    last = np.append(np.diff(scores[order]) != 0, True)  # bags of one score are flagged together
+    found = threat[order].cumsum()[last] / threat.sum()
+    alarms = (~threat[order]).cumsum()[last] / (~threat).sum()
+    return [[0.0, 0.0], *np.column_stack([alarms, found]).tolist()]
+
+
+def auroc(scores: Floats, threat: Bools) -> Rate:
+    """Chance that a threat bag scores above a clear one, ties counting half, with its interval over bags."""
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.append(True, np.diff(scores[order]) != 0))
+    weights = np.vstack([np.ones(len(scores)), draws_of(len(scores))])[:, order]
+
+    def grouped(mask: NDArray[Any]) -> Floats:
+        return np.asarray(np.add.reduceat(weights * mask[order], starts, axis=1))
+
+    positive, negative = grouped(threat), grouped(~threat)
+    pairs = positive.sum(1) * negative.sum(1)
+    wins = (positive * (negative.cumsum(1) - negative / 2)).sum(1)
+    usable = pairs > 0
+    areas = wins[usable] / pairs[usable]
+    low, high = np.percentile(areas[1:], [2.5, 97.5])
+    return Rate(float(areas[0]), (float(low), float(high)))

@@ -1,0 +1,1 @@
+"""The forecast of a training's memory, time and cost."""

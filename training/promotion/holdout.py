@@ -1,0 +1,250 @@
+"""The frozen hold-out: simulated bags of a fixed seed, and the site's own held-out bags."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from training.data.samples import Sample
+from training.data.snapshot import samples_sha256
+from training.data.yolo import read_yolo
+from training.evaluation.bag_table import BagTable
+from training.evaluation.evaluate import BATCH, Progress, evaluate_detector, evaluate_vlm
+from training.evaluation.map_interval import MapDraws
+from training.evaluation.mean_average_precision import placed, scored
+from training.promotion.gate import HoldoutResult
+from xray_app import simulate
+from xray_app.detector.base import Detection, Detector
+from xray_app.simulate.dataset import write_dataset
+from xray_app.store import holdout_figures
+from xray_app.store.database import Database
+from xray_app.taxonomy import Policy, Taxonomy
+from xray_app.vlm.base import Answer, Vlm
+
+SIMULATED_SEED = 770_001
+SIMULATED_BAGS = 300
+SIMULATED_ITEMS = (0, 6)
+THREAT_RATE = 0.5
+MEASURED_AS = 2
+"""Raised when the way of measuring changes, so that kept figures of the old way are not compared."""
+PROBE = 32
+"""Scans whose answers are compared with the base model's."""
+SAME_PROBABILITY = 1e-4
+"""Probabilities nearer than this are rounding, not learning."""
+SAME_PIXELS = 0.1
+Figures = TypeVar("Figures")
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Held-out samples and the hashes their figures are kept under."""
+
+    simulated: tuple[Sample, ...]
+    site: tuple[Sample, ...]
+    simulated_sha256: str
+    site_sha256: str
+
+    @classmethod
+    def of(cls, simulated: Sequence[Sample], site: Sequence[Sample], taxonomy: Taxonomy, policy: Policy) -> Holdout:
+        """The hashes cover pictures, labels, and what decides whether a bag counts as flagged."""
+
+        def key(samples: Sequence[Sample]) -> str:
+            facts = [samples_sha256(samples), taxonomy.sha256, policy.name, str(MEASURED_AS)]
+            return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+        return cls(tuple(simulated), tuple(site), key(simulated), key(site))
+
+
+def simulated_holdout(
+    data_dir: Path,
+    taxonomy: Taxonomy,
+    count: int = SIMULATED_BAGS,
+    seed: int = SIMULATED_SEED,
+    workers: int | None = 1,
+) -> list[Sample]:
+    """The simulated half, written once under `data_dir/holdout/` and read back after that.
+
+    The folder is named by everything its bytes follow from, the simulator's own code included; a new
+    simulator makes a new hold-out instead of silently mixing two.
+    """
+    facts = [count, seed, SIMULATED_ITEMS, THREAT_RATE, taxonomy.sha256, _simulator_sha256()]
+    folder = data_dir / "holdout" / hashlib.sha256("\n".join(map(str, facts)).encode()).hexdigest()[:32]
+    if not (folder / "data.yaml").is_file():
+        part = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.part")
+        try:
+            write_dataset(part, count, seed, taxonomy, THREAT_RATE, SIMULATED_ITEMS, workers)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        try:
+            part.rename(folder)
+        except OSError:  # somebody else finished the same one first
+            shutil.rmtree(part, ignore_errors=True)
+    return list(read_yolo(folder, taxonomy).splits["train"])
+
+
+def _simulator_sha256() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(next(iter(simulate.__path__))).glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def measure(
+    vlm: Vlm,
+    holdout: Holdout,
+    model_key: str,
+    db: Database,
+    taxonomy: Taxonomy,
+    policy: Policy,
+    progress: Progress,
+    batch: int = BATCH,
+) -> HoldoutResult:
+    """Measures the model as it answers now, or gives the figures kept from the last time.
+
+    Args:
+        vlm: already answering with the adapter that `model_key` names.
+        holdout: both halves.
+        model_key: base weights, precision and adapter.
+        db: where figures are kept, per hold-out hash and model.
+        taxonomy: reads the answers.
+        policy: its threshold flags a bag.
+        progress: told of every batch; raises to stop.
+        batch: scans answered at a time.
+    """
+
+    def one_half(samples: Sequence[Sample], sha256: str, tell: Progress) -> BagTable:
+        table = _kept(db, sha256, model_key)
+        if table is None:
+            table = BagTable.of(evaluate_vlm(vlm, samples, taxonomy, batch, tell).outcomes, taxonomy, policy)
+            if samples:
+                holdout_figures.put(db, sha256, model_key, json.dumps(table.to_json()))
+        return table
+
+    simulated, site = _both_halves(holdout, progress, one_half)
+    return HoldoutResult(simulated=simulated, site=site)
+
+
+def _both_halves(
+    holdout: Holdout, progress: Progress, one_half: Callable[[Sequence[Sample], str, Progress], Figures]
+) -> tuple[Figures, Figures]:
+    """`one_half(samples, sha256, tell)` of the simulated and of the site's bags; `progress` counts both."""
+    total = len(holdout.simulated) + len(holdout.site)
+
+    def of(samples: Sequence[Sample], sha256: str, before: int) -> Figures:
+        figures = one_half(samples, sha256, lambda finished, _: progress(before + finished, total))
+        progress(before + len(samples), total)
+        return figures
+
+    simulated = of(holdout.simulated, holdout.simulated_sha256, 0)
+    return simulated, of(holdout.site, holdout.site_sha256, len(holdout.simulated))
+
+
+def _kept(db: Database, sha256: str, model_key: str) -> BagTable | None:
+    document = holdout_figures.get(db, sha256, model_key)
+    if document is None:
+        return None
+    try:
+        return BagTable.from_json(json.loads(document))
+    except (KeyError, TypeError, ValueError):
+        return None  # kept by another version: measured again
+
+
+def measure_detector(
+    detector: Detector,
+    holdout: Holdout,
+    db: Database,
+    taxonomy: Taxonomy,
+    policy: Policy,
+    progress: Progress,
+) -> HoldoutResult:
+    """Measures a detector on the same bags, or gives the figures kept for its file from the last time.
+
+    An item listed without a box is not scored as one the detector should have found; as an item it counts.
+    """
+    key = f"detector:{detector.sha256}"
+
+    def one_half(samples: Sequence[Sample], sha256: str, tell: Progress) -> tuple[BagTable, MapDraws]:
+        kept = _kept_boxes(db, sha256, key)
+        if kept is None:
+            seen = evaluate_detector(detector, samples, taxonomy, tell)
+            drawn = scored(placed(samples, taxonomy), seen.detections)
+            boxes = MapDraws.of(*drawn, [sample.bag_id for sample in samples])
+            kept = BagTable.of(seen.outcomes, taxonomy, policy), boxes
+            if samples:
+                document = {
+                    "table": kept[0].to_json(),
+                    "boxes": boxes.boxes,
+                    "map50": boxes.map50,
+                    "draws": boxes.draws.tolist(),
+                }
+                holdout_figures.put(db, sha256, key, json.dumps(document))
+        return kept
+
+    (simulated, simulated_map), (site, site_map) = _both_halves(holdout, progress, one_half)
+    return HoldoutResult(simulated, site, simulated_map, site_map)
+
+
+def _kept_boxes(db: Database, sha256: str, key: str) -> tuple[BagTable, MapDraws] | None:
+    document = holdout_figures.get(db, sha256, key)
+    if document is None:
+        return None
+    try:
+        read = json.loads(document)
+        boxes = MapDraws(int(read["boxes"]), read["map50"], np.asarray(read["draws"], np.float64))
+        return BagTable.from_json(read["table"]), boxes
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def detections_differ(one: Detector, other: Detector, samples: Sequence[Sample]) -> bool:
+    """Whether two detectors draw any box differently, or with another confidence, on a few scans."""
+    images = [sample.open() for sample in samples[:PROBE]]
+    return any(
+        len(first := one.detect(image)) != len(second := other.detect(image))
+        or any(_box_differs(a, b) for a, b in zip(first, second, strict=True))
+        for image in images
+    )
+
+
+def _box_differs(one: Detection, other: Detection) -> bool:
+    if one.label != other.label or abs(one.confidence - other.confidence) > SAME_PROBABILITY:
+        return True
+    return any(abs(a - b) > SAME_PIXELS for a, b in zip(one.xyxy, other.xyxy, strict=True))
+
+
+def answers_differ(vlm: Vlm, adapter: Path, samples: Sequence[Sample], batch: int = BATCH) -> bool:
+    """Whether the adapter changes any word, or any token's probability, on a few scans.
+
+    Leaves the model answering with the adapter.
+
+    Raises:
+        BadModel: the adapter does not load cleanly.
+    """
+    few = samples[:PROBE]
+    images, instructions = [sample.open() for sample in few], [sample.instruction for sample in few]
+
+    def ask() -> list[Answer]:
+        answers = []
+        for start in range(0, len(few), batch):
+            answers += vlm.answer(images[start : start + batch], instructions[start : start + batch])
+        return answers
+
+    vlm.use_adapter(None)
+    base = ask()
+    vlm.use_adapter(adapter)
+    return any(_differ(one, other) for one, other in zip(base, ask(), strict=True))
+
+
+def _differ(one: Answer, other: Answer) -> bool:
+    if one.text != other.text or len(one.spans) != len(other.spans):
+        return True
+    return any(abs(p - q) > SAME_PROBABILITY for (_, _, p), (_, _, q) in zip(one.spans, other.spans, strict=True))

@@ -1,0 +1,1 @@
+"""A training run: its pipeline, and its life as a detached process."""

@@ -1,0 +1,60 @@
+"""What a route may ask of a request: the desk's services, who it is, where a list goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Request
+from pydantic import BaseModel
+
+from xray_app import auth
+from xray_app.errors import BadInput, NotSignedIn
+from xray_app.services import Services
+from xray_app.types import Role
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+def _requires(role: Role) -> Callable[[Request], auth.Identity]:
+    def check(request: Request) -> auth.Identity:
+        identity: auth.Identity | None = getattr(request.state, "identity", None)
+        if identity is None:
+            raise NotSignedIn("Sign in first.")
+        auth.require(identity, role)
+        return identity
+
+    return check
+
+
+Desk = Annotated[Services, Depends(_services)]
+Analyst = Annotated[auth.Identity, Depends(_requires(Role.ANALYST))]
+Annotator = Annotated[auth.Identity, Depends(_requires(Role.ANNOTATOR))]
+Admin = Annotated[auth.Identity, Depends(_requires(Role.ADMIN))]
+
+Limit = Annotated[int, Query(ge=1, le=500)]
+After = Annotated[str | None, Query(min_length=1, max_length=200)]
+
+
+def page(items: Sequence[BaseModel], next_cursor: str | None) -> dict[str, Any]:
+    """One page of a list, in the contract's form."""
+    return {"items": [item.model_dump(mode="json") for item in items], "next": next_cursor}
+
+
+def page_of(items: Sequence[Any], limit: int, after: str | None) -> dict[str, Any]:
+    """One page of a list that is held whole; `after` is the id of the last one seen.
+
+    Raises:
+        BadInput: no item of the list has that id.
+    """
+    start = 0
+    if after is not None:
+        ids = [item.id for item in items]
+        if after not in ids:
+            raise BadInput("after: no such place in this list.")
+        start = ids.index(after) + 1
+    shown = items[start : start + limit]
+    return page(shown, shown[-1].id if shown and start + limit < len(items) else None)

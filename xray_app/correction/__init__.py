@@ -1,0 +1,1 @@
+"""Corrections as values: revisions, merging, drafts, agreement, usefulness. No SQL, no Gradio."""

@@ -1,0 +1,119 @@
+"""Drafts: what an unsaved correction says, and two people's work put together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from xray_app.correction.merging import Version, merge
+from xray_app.correction.revision import read_boxes, read_items, read_labelled_classes, standing
+from xray_app.errors import BadInput
+from xray_app.taxonomy import Taxonomy
+from xray_app.types import Analysis, Box, Correction, CorrectionBox, CorrectionIn, ItemCount
+
+
+def base_of(draft: CorrectionIn, revisions: Sequence[Correction]) -> Correction | None:
+    """The revision a draft was begun on, or the one before that stands if it was rejected; None for the prediction.
+
+    Raises:
+        BadInput: there is no such revision.
+    """
+    earlier = [one for one in revisions if one.revision <= draft.base_revision]
+    if draft.base_revision and not (earlier and earlier[-1].revision == draft.base_revision):
+        raise BadInput("This draft is of a revision that does not exist.")
+    return standing(earlier)
+
+
+def version_of(analysis: Analysis, revision: Correction | None) -> Version:
+    """A revision, or the prediction where it is None."""
+    if revision is None:
+        return Version(analysis.report.items, analysis.boxes)
+    return Version(revision.items, revision.boxes, revision.labelled_classes)
+
+
+def read_draft(draft: CorrectionIn, analysis: Analysis, revisions: Sequence[Correction], taxonomy: Taxonomy) -> Version:
+    """What a draft says, checked as a correction is.
+
+    Raises:
+        UnknownLabel, BadInput: as when it would be saved.
+    """
+    begun_on = [one for one in revisions if one.revision == draft.base_revision]  # it may have been rejected since
+    return Version(
+        read_items(draft, taxonomy),
+        read_boxes(draft, analysis, (*begun_on, base_of(draft, revisions)), taxonomy),
+        read_labelled_classes(draft, taxonomy),
+    )
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Two people's changes put together: the draft to go on with, and what to look at."""
+
+    draft: CorrectionIn
+    clashes: tuple[str, ...]
+
+
+def merge_onto(
+    draft: CorrectionIn, analysis: Analysis, revisions: Sequence[Correction], taxonomy: Taxonomy
+) -> Proposal:
+    """A draft of an older revision, brought on top of the newest one, and put together with the one that stands.
+
+    Raises:
+        BadInput: the draft cannot be read.
+    """
+    mine = read_draft(draft, analysis, revisions, taxonomy)
+    theirs = version_of(analysis, standing(revisions))
+    merged = merge(version_of(analysis, base_of(draft, revisions)), mine, theirs)
+    known = {box.id for box in (*analysis.boxes, *theirs.boxes)}
+    labels = sorted(merged.counts, key=taxonomy.rank)
+    return Proposal(
+        CorrectionIn(
+            items=tuple(ItemCount(label=label, count=merged.counts[label]) for label in labels),
+            boxes=tuple(
+                # A box of the older revision that the newest lacks cannot keep its id: it is drawn anew.
+                CorrectionBox(id=box.id if box.id in known else None, label=box.label, xyxy=box.xyxy)
+                for box in merged.boxes
+            ),
+            labelled_classes=_together(mine.looked_for, theirs.looked_for, taxonomy),
+            comment=draft.comment,
+            base_revision=revisions[-1].revision,
+        ),
+        merged.clashes,
+    )
+
+
+def _together(
+    mine: tuple[str, ...] | None, theirs: tuple[str, ...] | None, taxonomy: Taxonomy
+) -> tuple[str, ...] | None:
+    """What two people looked for between them; None: everything."""
+    if mine is None or theirs is None:
+        return None
+    return tuple(sorted({*mine, *theirs}, key=taxonomy.rank))
+
+
+def is_saved(sent: CorrectionIn, saved: Correction) -> bool:
+    """Whether a revision says what was sent, on the same base: the same thing sent twice."""
+
+    def drawn(boxes: Sequence[Box | CorrectionBox]) -> list[tuple[str, tuple[float, ...]]]:
+        return sorted((box.label, tuple(round(value, 3) for value in box.xyxy)) for box in boxes)
+
+    return (
+        saved.revision == sent.base_revision + 1
+        and {one.label: one.count for one in sent.items} == {one.label: one.count for one in saved.items}
+        and drawn(sent.boxes) == drawn(saved.boxes)
+    )
+
+
+def refuse_unlisted(sent: CorrectionIn) -> None:
+    """A box whose label the list does not name cannot be meant: it is there by the one and not by the other.
+
+    Raises:
+        BadInput: there is one; the message says what to do.
+    """
+    listed = {item.label for item in sent.items}
+    for box in sent.boxes:
+        if box.label not in listed and (sent.labelled_classes is None or box.label in sent.labelled_classes):
+            raise BadInput(
+                f"The picture has a box of {box.label}, but the list does not name it, so both cannot be right. "
+                "Take the counts from the boxes (C), or delete the box."
+            )

@@ -1,0 +1,1 @@
+"""Bytes of an upload to a `Scan`: formats, DICOM, pseudo-colour, appearance."""

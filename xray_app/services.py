@@ -1,0 +1,62 @@
+"""What the routes and the desk's handlers work with: wired once, in `app.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from xray_app.analysis import Analyser
+from xray_app.exchange.jobs import Jobs
+from xray_app.intake import Intake
+from xray_app.scan.read import Limits
+from xray_app.settings import Settings
+from xray_app.store.database import Database
+from xray_app.taxonomy import Policy, Taxonomy
+from xray_app.tip import Maker
+from xray_app.types import Run
+
+
+@dataclass(frozen=True)
+class Services:
+    """The parts of one running desk.
+
+    Attributes:
+        settings: as read at start.
+        db: the open database.
+        taxonomy: classes and policies of this site.
+        policy: the profile in force here.
+        analyser: both models, loaded once; asks for the active adapter at every scan.
+        launch: starts a queued run as a detached process, or leaves it queued behind another.
+        jobs: exports and imports at work in this process.
+    """
+
+    settings: Settings
+    db: Database
+    taxonomy: Taxonomy
+    policy: Policy
+    analyser: Analyser
+    launch: Callable[[Run], None]
+    jobs: Jobs = field(default_factory=Jobs)
+
+    @property
+    def limits(self) -> Limits:
+        """Bytes and pixels an upload may have."""
+        return Limits(self.settings.max_upload_bytes, self.settings.max_pixels)
+
+    @property
+    def intake(self) -> Intake:
+        """Takes scans in."""
+        return Intake(self.db, self.analyser, self.limits)
+
+    @property
+    def test_images(self) -> Maker:
+        """Makes test images, and draws which bags are to be decided blind."""
+        settings = self.settings
+        return Maker(
+            self.db,
+            self.intake.take_in,
+            self.taxonomy,
+            self.limits,
+            settings.test_image_share,
+            settings.blind_share,
+        )

@@ -1,0 +1,1 @@
+"""Sums over days: traffic, decisions, corrections, screeners, drift."""
