@@ -50,7 +50,7 @@ class CannotListen(DeskError):
 def wire(settings: Settings) -> Services:
     """Opens the database and loads both models."""
     taxonomy = load_taxonomy(settings.taxonomy)
-    policy = taxonomy.policy(settings.policy)
+    rules = taxonomy.rules(settings.policy)
     db = Database.open(settings.sqlalchemy_url, settings.data_dir)
     vlm = load_vlm(settings)
     detector = load_detector(settings, taxonomy)
@@ -65,8 +65,7 @@ def wire(settings: Settings) -> Services:
     analyser = Analyser(
         vlm,
         detector,
-        taxonomy,
-        policy,
+        rules,
         lambda: active("vlm-adapter", vlm.weights_sha256),
         settings.max_queue,
         active_detector=lambda: active("detector", detector.sha256),
@@ -74,8 +73,7 @@ def wire(settings: Settings) -> Services:
     return Services(
         settings=settings,
         db=db,
-        taxonomy=taxonomy,
-        policy=policy,
+        rules=rules,
         analyser=analyser,
         launch=lambda run: supervisor.launch(db, settings, run),
     )

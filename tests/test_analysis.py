@@ -15,7 +15,7 @@ from xray_app.analysis import ActiveAdapter, Analyser, boxes_of
 from xray_app.detector.base import Detection
 from xray_app.errors import BadModel, Busy, ModelUnavailable, OutOfMemory
 from xray_app.scan.read import Limits, Scan, read_scan
-from xray_app.taxonomy import Taxonomy
+from xray_app.taxonomy import SiteRules, Taxonomy
 from xray_app.vlm.base import Answer
 
 KNIFE = "Items detected: 1 knife (threat), 1 laptop. Security risk: HIGH - knife detected."
@@ -67,7 +67,7 @@ def scan() -> Scan:
 
 
 def analyser(taxonomy: Taxonomy, vlm: SaysThis, detector: SeesThis, **more: object) -> Analyser:
-    return Analyser(vlm, detector, taxonomy, taxonomy.policy(), **more)  # type: ignore[arg-type]
+    return Analyser(vlm, detector, taxonomy.rules(), **more)  # type: ignore[arg-type]
 
 
 def said(text: str, *, finished: bool = True) -> Answer:
@@ -117,18 +117,18 @@ def test_a_box_that_counts_is_kept_down_to_the_lower_threshold_and_an_allowed_on
     weak = policy.lower_threshold
     found = [Detection(label, weak, (0, 0, 9, 9)) for label in ("laptop", "gun", "lighter")]
     found.append(Detection("can", 0.9, (1, 1, 5, 5)))
-    boxes = boxes_of(found, taxonomy, policy)
+    boxes = boxes_of(found, SiteRules(taxonomy, policy))
     assert [box.label for box in boxes] == ["can", "gun", "lighter"]
     assert [box.id for box in boxes] == ["m1", "m2", "m3"]
     higher = replace(policy, lower_threshold=0.4)
-    shown = boxes_of([Detection("lighter", 0.3, (0, 0, 9, 9))], taxonomy, higher)
+    shown = boxes_of([Detection("lighter", 0.3, (0, 0, 9, 9))], SiteRules(taxonomy, higher))
     assert [box.label for box in shown] == ["lighter"], "still on the screen"
 
 
 def test_a_restricted_box_at_the_policys_lower_threshold_is_a_review(taxonomy: Taxonomy, scan: Scan) -> None:
     prison = taxonomy.policy("prison")
     lighter = Detection("lighter", prison.lower_threshold, (0, 0, 9, 9))
-    desk = Analyser(SaysThis(said(CLEAR)), SeesThis(lighter), taxonomy, prison, validated=lambda *told: True)
+    desk = Analyser(SaysThis(said(CLEAR)), SeesThis(lighter), SiteRules(taxonomy, prison), validated=lambda *told: True)
     assert desk.analyse(scan).risk.level == "MEDIUM"
 
 

@@ -37,7 +37,7 @@ def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     def fixed(settings: Settings) -> Analyser:
         taxonomy = load_taxonomy()
-        return Analyser(FixedVlm(), FixedDetector(), taxonomy, taxonomy.policy())
+        return Analyser(FixedVlm(), FixedDetector(), taxonomy.rules())
 
     monkeypatch.setattr(command_line, "_load_analyser", fixed)
     return CliRunner()

@@ -15,10 +15,11 @@ from PIL import Image
 from tests.ui.scripted import ScriptedDetector, ScriptedVlm
 from xray_app.analysis import Analyser
 from xray_app.errors import Busy
+from xray_app.intake import Intake
 from xray_app.scan.read import Limits, Scan, read_scan
 from xray_app.simulate.projection import cut
 from xray_app.simulate.scene import Simulated, simulate_scan
-from xray_app.store import analyses, corrections, recent, scans, search, tip
+from xray_app.store import corrections, recent, scans, search, tip
 from xray_app.store.database import Database
 from xray_app.store.search import Filter
 from xray_app.store.tables import AnalysisRow, TrialRow
@@ -32,8 +33,8 @@ LIMITS = Limits(10_000_000, 10_000_000)
 
 @pytest.fixture
 def maker(db: Database, taxonomy: Taxonomy) -> Maker:
-    analyser = Analyser(ScriptedVlm(), ScriptedDetector(), taxonomy, taxonomy.policy(""))
-    return Maker(db, analyser, taxonomy, LIMITS, 0.5, 0.0, random.Random(3))
+    analyser = Analyser(ScriptedVlm(), ScriptedDetector(), taxonomy.rules())
+    return Maker(db, Intake(db, analyser, LIMITS).take_in, taxonomy, LIMITS, 0.5, 0.0, random.Random(3))
 
 
 def scan_of(image: Image.Image, name: str = "lane-0412.jpg", **told: Any) -> Scan:
@@ -128,13 +129,12 @@ def test_as_many_come_as_the_share_says(maker: Maker, like: Scan, monkeypatch: p
 
 
 def test_a_test_image_that_cannot_be_made_disturbs_nobody(
-    maker: Maker, db: Database, like: Scan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    maker: Maker, db: Database, like: Scan, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def busy(scan: Scan) -> Analysis:
+    def busy(*_: Any, **__: Any) -> list[Analysis]:
         raise Busy("Too many scans are waiting.")
 
-    monkeypatch.setattr(maker.analyser, "analyse", busy)
-    assert maker.maybe(like, "ana") is None
+    assert replace(maker, take_in=busy).maybe(like, "ana") is None
     assert "no test image could be made" in caplog.text
     assert recent.of_user(db, "ana", datetime.now(UTC) - timedelta(hours=1)).waiting == []
 
@@ -150,8 +150,7 @@ def _simulated(taxonomy: Taxonomy, wanted: Any, items: tuple[int, int], threats:
 
 def _corrected(maker: Maker, db: Database, taxonomy: Taxonomy, one: Simulated, review_required: bool = False) -> str:
     scan = scan_of(one.image)
-    analysis = maker.analyser.analyse(scan)
-    analyses.save_with_scan(db, analysis.scan, scan.content, scan.media_type, analysis, "ana")
+    (analysis,) = maker.take_in([scan], "ana")
     labels = [label for label, _ in one.boxes]
     sent = CorrectionIn(
         items=tuple(ItemCount(label=label, count=labels.count(label)) for label in dict.fromkeys(labels)),

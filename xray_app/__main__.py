@@ -138,7 +138,7 @@ def bring_in(
         limits = Limits(settings.max_upload_bytes, settings.max_pixels)
         intake = Intake(db, analyser, limits)
         done = import_dataset(
-            root, db, analyser.taxonomy, lambda scan: intake.take_in([scan], author)[0], limits, author,
+            root, db, analyser.rules.taxonomy, lambda scan: intake.take_in([scan], author)[0], limits, author,
             format_name=format_name, skip_unknown=skip_unknown,
         )  # fmt: skip
     for problem in done.problems:
@@ -214,8 +214,7 @@ def _load_analyser(settings: Settings) -> Analyser:
     return Analyser(
         vlm,
         detector,
-        taxonomy,
-        taxonomy.policy(settings.policy),
+        taxonomy.rules(settings.policy),
         lambda: adapter,
         active_detector=lambda: promoted,
     )

@@ -21,7 +21,7 @@ from xray_app.errors import Busy, OutOfMemory, is_out_of_memory
 from xray_app.report import instruction
 from xray_app.risk import agree, assess
 from xray_app.scan.read import Scan
-from xray_app.taxonomy import Policy, Taxonomy
+from xray_app.taxonomy import SiteRules
 from xray_app.types import (
     Analysis,
     Box,
@@ -89,15 +89,14 @@ class Analyser:
 
     Attributes:
         vlm, detector: the base models; loaded once, shared by all threads.
-        taxonomy, policy: what the words mean and where the thresholds lie.
+        rules: what the words mean and where the thresholds lie.
     """
 
     def __init__(
         self,
         vlm: Vlm,
         detector: Detector,
-        taxonomy: Taxonomy,
-        policy: Policy,
+        rules: SiteRules,
         active_adapter: Callable[[], ActiveAdapter | None] = lambda: None,
         max_queue: int = 64,
         validated: Validated = never_validated,
@@ -105,8 +104,7 @@ class Analyser:
     ) -> None:
         self.vlm = vlm
         self.detector = detector
-        self.taxonomy = taxonomy
-        self.policy = policy
+        self.rules = rules
         self._active_adapter = active_adapter
         self._active_detector = active_detector
         self._validated = validated
@@ -149,7 +147,7 @@ class Analyser:
             self._promoted = None
             return self.detector
         if self._promoted is None or self._promoted[0] != wanted:
-            self._promoted = (wanted, OnnxDetector.load(wanted.folder / DETECTOR_FILE, self.taxonomy))
+            self._promoted = (wanted, OnnxDetector.load(wanted.folder / DETECTOR_FILE, self.rules.taxonomy))
             logger.info("now drawing boxes with detector %s", wanted.id)
         return self._promoted[1]
 
@@ -204,22 +202,22 @@ class Analyser:
         adapter: str | None,
         detector: Detector,
     ) -> Analysis:
-        report = read_answer(answer, self.taxonomy)
+        report = read_answer(answer, self.rules.taxonomy)
         validated = self._validated(scan.scanner_id, adapter)
         return Analysis(
             id=uuid.uuid4().hex,
             created_at=datetime.now(UTC),
             scan=facts_of(scan),
             report=report,
-            risk=assess(report, boxes, scan.opaque_fraction, validated, self.policy),
+            risk=assess(report, boxes, scan.opaque_fraction, validated, self.rules.policy),
             boxes=tuple(boxes),
-            agreement=agree(report, boxes, self.policy),
+            agreement=agree(report, boxes, self.rules.policy),
             opaque_fraction=scan.opaque_fraction,
             models=ModelFacts(
                 vlm=VlmFacts(name=self.vlm.name, adapter=adapter, validated=validated),
                 detector=DetectorFacts(name=detector.name, sha256=detector.sha256, validated=validated),
             ),
-            taxonomy_sha256=self.taxonomy.sha256,
+            taxonomy_sha256=self.rules.taxonomy.sha256,
             timings_ms=timings,
         )
 
@@ -235,24 +233,24 @@ class Analyser:
             return self._boxes(self._detector_in_use(), scan.image)
 
     def _boxes(self, detector: Detector, image: Image) -> list[Box]:
-        floor = min(self.policy.lower_threshold, DISPLAY_CONFIDENCE)
-        return boxes_of(detector.detect(image, floor), self.taxonomy, self.policy)
+        floor = min(self.rules.policy.lower_threshold, DISPLAY_CONFIDENCE)
+        return boxes_of(detector.detect(image, floor), self.rules)
 
 
 def _timings(vlm: float, detector: float) -> Timings:
     return Timings(vlm=vlm * 1000, detector=detector * 1000, total=(vlm + detector) * 1000)
 
 
-def boxes_of(detections: Sequence[Detection], taxonomy: Taxonomy, policy: Policy) -> list[Box]:
+def boxes_of(detections: Sequence[Detection], rules: SiteRules) -> list[Box]:
     """Detections worth showing as boxes, the surest first, with ids `m1`, `m2`, …"""
     least = {
-        Status.PROHIBITED: policy.lower_threshold,
-        Status.RESTRICTED: min(policy.lower_threshold, DISPLAY_CONFIDENCE),
+        Status.PROHIBITED: rules.policy.lower_threshold,
+        Status.RESTRICTED: min(rules.policy.lower_threshold, DISPLAY_CONFIDENCE),
         Status.ALLOWED: DISPLAY_CONFIDENCE,
     }
     shown: list[Box] = []
     for found in sorted(detections, key=lambda one: -one.confidence):
-        box = taxonomy.box(f"m{len(shown) + 1}", "model", found.label, found.xyxy, found.confidence)
+        box = rules.taxonomy.box(f"m{len(shown) + 1}", "model", found.label, found.xyxy, found.confidence)
         if found.confidence >= least[box.status]:
             shown.append(box)
     return shown

@@ -11,7 +11,7 @@ from xray_app.intake import Intake
 from xray_app.scan.read import Limits
 from xray_app.settings import Settings
 from xray_app.store.database import Database
-from xray_app.taxonomy import Policy, Taxonomy
+from xray_app.taxonomy import SiteRules, Taxonomy
 from xray_app.tip import Maker
 from xray_app.types import Run
 
@@ -23,8 +23,7 @@ class Services:
     Attributes:
         settings: as read at start.
         db: the open database.
-        taxonomy: classes and policies of this site.
-        policy: the profile in force here.
+        rules: this site's classes, and the policy profile in force here.
         analyser: both models, loaded once; asks for the active adapter at every scan.
         launch: starts a queued run as a detached process, or leaves it queued behind another.
         jobs: exports and imports at work in this process.
@@ -32,11 +31,15 @@ class Services:
 
     settings: Settings
     db: Database
-    taxonomy: Taxonomy
-    policy: Policy
+    rules: SiteRules
     analyser: Analyser
     launch: Callable[[Run], None]
     jobs: Jobs = field(default_factory=Jobs)
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The classes of this site."""
+        return self.rules.taxonomy
 
     @property
     def limits(self) -> Limits:

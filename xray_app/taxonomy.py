@@ -172,6 +172,10 @@ class Taxonomy:
             known = ", ".join(self.policies)
             raise BadInput(f"There is no policy called {name!r}; the taxonomy file has {known}.") from None
 
+    def rules(self, policy: str = "") -> SiteRules:
+        """This taxonomy with the profile of that name in force; the default one for "". BadInput if there is none."""
+        return SiteRules(self, self.policy(policy))
+
     def item(self, label: str, count: int, confidence: float | None = None) -> Item:
         """An Item with canonical label, status and threat filled in. Raises UnknownLabel."""
         found = self.resolve(label)
@@ -195,6 +199,19 @@ class Taxonomy:
                 "xyxy": xyxy,
             }
         )
+
+
+@dataclass(frozen=True)
+class SiteRules:
+    """What a site's classes are and how strictly they are judged there: its taxonomy, and the profile in force.
+
+    Attributes:
+        taxonomy: classes, aliases, statuses.
+        policy: one of its profiles.
+    """
+
+    taxonomy: Taxonomy
+    policy: Policy
 
 
 def load_taxonomy(path: Path = ASSETS / "taxonomy.yaml") -> Taxonomy:

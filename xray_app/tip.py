@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from PIL import Image, ImageOps
 
@@ -46,6 +46,14 @@ _FORMATS: dict[str, dict[str, Any]] = {
 }
 
 
+class TakeIn(Protocol):
+    """Analyses scans and stores them, as `Intake.take_in`."""
+
+    def __call__(
+        self, scans: Sequence[Scan], username: str, *, blind: Callable[[], bool], truth: Truth | None
+    ) -> Sequence[Analysis]: ...
+
+
 @dataclass(frozen=True)
 class Maker:
     """Makes test images for the people of one desk.
@@ -61,7 +69,7 @@ class Maker:
     """
 
     db: Database
-    take_in: Callable[..., Sequence[Analysis]]
+    take_in: TakeIn
     taxonomy: Taxonomy
     limits: Limits
     share: float

@@ -56,14 +56,13 @@ def make_services(data_dir: Path, launched: list[Run] | None = None, **settings:
     """A desk in this folder; runs are noted instead of launched."""
     chosen = Settings(_env_file=None, data_dir=data_dir, max_upload_mb=1, **settings)
     taxonomy = load_taxonomy(chosen.taxonomy)
-    policy = taxonomy.policy()
+    rules = taxonomy.rules()
     noted = launched if launched is not None else []
     return Services(
         settings=chosen,
         db=Database.open(chosen.sqlalchemy_url, data_dir),
-        taxonomy=taxonomy,
-        policy=policy,
-        analyser=Analyser(FixedVlm(), FixedDetector(), taxonomy, policy, max_queue=chosen.max_queue),
+        rules=rules,
+        analyser=Analyser(FixedVlm(), FixedDetector(), rules, max_queue=chosen.max_queue),
         launch=noted.append,
     )
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from xray_app.learning import base_sha256, trainable
 
 from tests.api.conftest import PASSWORD, make_services, png
 from training.promotion import registry
 from xray_app import auth
 from xray_app.api.app import create_app
 from xray_app.correction.revision import split_of
+from xray_app.learning import base_sha256, trainable
 from xray_app.services import Services
 from xray_app.store import runs
 from xray_app.types import Adapter, AdapterKind, Gate, GateCheck, Role, Run, RunMetrics

@@ -65,7 +65,7 @@ def open_desk(data_dir: Path, server: Script, **settings: Any) -> Desk:
         adapter = adapters.active(made.db, "vlm-adapter", model.weights_sha256)
         return ActiveAdapter(adapter.id, adapters.folder(made.db, adapter.id)) if adapter else None
 
-    analyser = Analyser(model, FixedDetector(), made.taxonomy, made.policy, active)
+    analyser = Analyser(model, FixedDetector(), made.rules, active)
     services = replace(made, analyser=analyser)
     auth.add_user(services.db, "boss", PASSWORD, Role.ADMIN)
     headers = {"Authorization": f"Bearer {auth.sign_in(services.db, 'boss', PASSWORD).token}"}

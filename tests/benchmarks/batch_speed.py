@@ -41,7 +41,7 @@ def main() -> None:
     batches = 1 if asked.parse_args().tiny else 6
     settings, taxonomy = Settings(), load_taxonomy()
     vlm = load_local("bundled")
-    analyser = Analyser(vlm, load_detector(settings, taxonomy), taxonomy, taxonomy.policy())
+    analyser = Analyser(vlm, load_detector(settings, taxonomy), taxonomy.rules())
     scans = [scan_of(SEED + number) for number in range(batches * BATCH)]
     one_by_one(vlm, [scans[0].image])
     together(vlm, [scan.image for scan in scans[:2]])

@@ -76,7 +76,7 @@ def decide(draws: np.random.Generator, candidate: Model, taxonomy: Taxonomy) -> 
     luck = {name: draws.random((SIMULATED_BAGS, 3)) for name in ("active", "own")}
     same = draws.random((SIMULATED_BAGS, 1)) < STABLE
     shared = np.where(same, luck["active"], luck["own"])
-    nothing = BagTable.of([], taxonomy, taxonomy.policy())
+    nothing = BagTable.of([], taxonomy.rules())
     gate = run_gate(
         HoldoutResult(bags(ACTIVE, luck["active"], taxonomy), nothing),
         HoldoutResult(bags(candidate, shared, taxonomy), nothing),
@@ -99,7 +99,7 @@ def bags(model: Model, luck: np.ndarray, taxonomy: Taxonomy) -> BagTable:
         if not threat and alarm_luck < model.false_alarms:
             said[THREATS[number // 2 % len(THREATS)]] = 1
         outcomes.append(ScanOutcome.scoped(f"{number:04d}", None, true, said, dict.fromkeys(said, 0.9)))
-    return BagTable.of(outcomes, taxonomy, taxonomy.policy())
+    return BagTable.of(outcomes, taxonomy.rules())
 
 
 if __name__ == "__main__":

@@ -145,8 +145,7 @@ def _says(services: Services, kind: AdapterKind, name: str | None, pictures: Seq
     analyser = Analyser(
         load_local("bundled"),
         load_detector(services.settings, services.taxonomy),
-        services.taxonomy,
-        services.policy,
+        services.rules,
         lambda: active if kind == "vlm-adapter" else None,
         active_detector=lambda: active if kind == "detector" else None,
     )

@@ -120,7 +120,7 @@ def kept(
 def f1(vlm: LocalVlm, samples: list[Sample], taxonomy: Taxonomy) -> str:
     """Item F1 with its interval, as text."""
     outcomes = evaluate_vlm(vlm, samples, taxonomy).outcomes
-    rate = BagTable.of(outcomes, taxonomy, taxonomy.policy("")).item_f1()
+    rate = BagTable.of(outcomes, taxonomy.rules()).item_f1()
     if rate.value is None or rate.ci is None:
         return "-"
     return f"{rate.value:.3f} ({rate.ci[0]:.3f}-{rate.ci[1]:.3f})"

@@ -173,7 +173,7 @@ def table(samples: Sequence[Sample], answers: Sequence[dict[str, Any]], services
                 {item["label"]: item["confidence"] or 0.0 for item in items},
             )
         )
-    return BagTable.of(outcomes, services.taxonomy, services.policy)
+    return BagTable.of(outcomes, services.rules)
 
 
 def answer_of(response: Any) -> Any:

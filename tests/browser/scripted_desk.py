@@ -32,14 +32,14 @@ AGREED = (
 def main(folder: str, port: str, *users: str) -> None:
     settings = Settings(data_dir=Path(folder), port=int(port), vlm="bundled", detector="bundled", review="required")
     taxonomy = load_taxonomy()
-    policy = taxonomy.policy("")
+    rules = taxonomy.rules()
     db = Database.open(settings.sqlalchemy_url, settings.data_dir)
     auth.ensure_admin(db, ADMIN_PASSWORD)
     for name, _, role in (user.partition(":") for user in users):
         with suppress(Conflict):
             auth.add_user(db, name, ADMIN_PASSWORD, Role(role))
-    analyser = Analyser(ScriptedVlm(AGREED), ScriptedDetector(), taxonomy, policy)
-    services = Services(settings, db, taxonomy, policy, analyser, lambda run: None)
+    analyser = Analyser(ScriptedVlm(AGREED), ScriptedDetector(), rules)
+    services = Services(settings, db, rules, analyser, lambda run: None)
     app.serve(services, app.listen(settings.host, settings.port))
 
 

@@ -21,7 +21,7 @@ from xray_app.exchange.export import Progress, Stopped
 from xray_app.exchange.formats import IMPORTED
 from xray_app.exchange.import_dataset import Imported, format_of, import_dataset
 from xray_app.scan.read import Scan
-from xray_app.store import corrections
+from xray_app.store import analyses, corrections
 from xray_app.store.database import Database
 from xray_app.store.labelled import documents, known
 from xray_app.taxonomy import Taxonomy
@@ -46,13 +46,14 @@ def other(tmp_path: Path, database_url: Callable[[Path], str]) -> Iterator[Datab
 
 @pytest.fixture
 def bring_in(make_analysis: MakeAnalysis, taxonomy: Taxonomy, analysed: list[Scan]) -> BringIn:
-    def analyse(scan: Scan) -> Analysis:
-        analysed.append(scan)
-        return make_analysis(scan=facts_of(scan))
-
     def make(db: Database, root: Path, **options: Any) -> Imported:
+        def take_in(scan: Scan) -> Analysis:
+            analysed.append(scan)
+            made = make_analysis(scan=facts_of(scan))
+            return analyses.save_views(db, [analyses.NewView(made, scan.content, scan.media_type)], "root")[0]
+
         with source.opened(root) as folder:
-            return import_dataset(folder, db, taxonomy, analyse, LIMITS, "root", **options)
+            return import_dataset(folder, db, taxonomy, take_in, LIMITS, "root", **options)
 
     return make
 

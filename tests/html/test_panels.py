@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import MakeAnalysis, png, scan_facts
 from xray_app.html import panels, training
-from xray_app.services import Services
+from xray_app.settings import Settings
+from xray_app.taxonomy import Taxonomy
 from xray_app.types import (
     Adapter,
     Agreement,
@@ -42,24 +44,24 @@ def test_the_risk_has_a_word_and_a_shape(make_analysis: MakeAnalysis, level: str
     assert len(shapes) == 3
 
 
-def test_disagreement_is_told_apart_from_agreement(services: Services, make_analysis: MakeAnalysis) -> None:
+def test_disagreement_is_told_apart_from_agreement(taxonomy: Taxonomy, make_analysis: MakeAnalysis) -> None:
     agreement = Agreement(both=("knife",), vlm_only=("laptop",), detector_only=("scissors",))
-    shown = panels.opinions(make_analysis(agreement=agreement), services.taxonomy, services.policy)
+    shown = panels.opinions(make_analysis(agreement=agreement), taxonomy.rules())
     assert "The models disagree" in shown
     assert shown.index("VLM only") < shown.index("Detector only") < shown.index("Both")
     calm = Agreement(both=("knife",), vlm_only=(), detector_only=())
-    assert "The models agree" in panels.opinions(make_analysis(agreement=calm), services.taxonomy, services.policy)
+    assert "The models agree" in panels.opinions(make_analysis(agreement=calm), taxonomy.rules())
 
 
-def test_an_opaque_picture_and_a_cut_off_answer_are_said(services: Services, make_analysis: MakeAnalysis) -> None:
+def test_an_opaque_picture_and_a_cut_off_answer_are_said(taxonomy: Taxonomy, make_analysis: MakeAnalysis) -> None:
     report = Report(items=(), text="Items detected: 1 kn", complete=False, unrecognised=("1 kn",))
-    shown = panels.opinions(make_analysis(report=report, opaque_fraction=0.9), services.taxonomy, services.policy)
+    shown = panels.opinions(make_analysis(report=report, opaque_fraction=0.9), taxonomy.rules())
     assert "90.0%" in shown
     assert "past the hard limit" in shown
     assert "cut off" in shown
 
 
-def test_nothing_written_by_others_becomes_markup(services: Services, make_analysis: MakeAnalysis) -> None:
+def test_nothing_written_by_others_becomes_markup(taxonomy: Taxonomy, make_analysis: MakeAnalysis) -> None:
     facts = scan_facts(png(), filename=HOSTILE, bag_id=HOSTILE, view=HOSTILE, scanner_id=HOSTILE)
     analysis = make_analysis(
         scan=facts,
@@ -84,7 +86,7 @@ def test_nothing_written_by_others_becomes_markup(services: Services, make_analy
     )  # fmt: skip
     for shown in (
         panels.banner(analysis, [decision]),
-        panels.opinions(analysis, services.taxonomy, services.policy),
+        panels.opinions(analysis, taxonomy.rules()),
         panels.history(analysis, [correction], decisions=[decision]),
         panels.flag(decision),
         panels.search_ordered(decision, []),
@@ -121,8 +123,9 @@ def test_better_and_worse_depend_on_the_figure(make_analysis: MakeAnalysis) -> N
     assert "not enough evidence yet" in shown
 
 
-def test_the_badge_is_there_while_a_bundled_model_serves(services: Services) -> None:
-    assert demonstration(services.settings)
+def test_the_badge_is_there_while_a_bundled_model_serves(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, vlm="bundled", detector="bundled")
+    assert demonstration(settings)
     assert "demonstration model" in panels.header("ana", "analyst", True)
-    own = services.settings.model_copy(update={"vlm": "reducto/RolmOCR", "detector": "site.onnx"})
+    own = settings.model_copy(update={"vlm": "reducto/RolmOCR", "detector": "site.onnx"})
     assert not demonstration(own)

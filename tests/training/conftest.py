@@ -103,7 +103,7 @@ def make_table(taxonomy: Taxonomy) -> MakeTable:
             )
             for i in range(clear)
         ]
-        return BagTable.of(outcomes, taxonomy, taxonomy.policy())
+        return BagTable.of(outcomes, taxonomy.rules())
 
     return make
 

@@ -41,9 +41,9 @@ def launched() -> list[Run]:
 @pytest.fixture
 def services(db: Database, taxonomy: Taxonomy, tmp_path: Path, launched: list[Run]) -> Services:
     settings = Settings(data_dir=tmp_path / "data", vlm="bundled", detector="bundled")
-    policy = taxonomy.policy("")
-    analyser = Analyser(ScriptedVlm(), ScriptedDetector(), taxonomy, policy)
-    return Services(settings, db, taxonomy, policy, analyser, launched.append)
+    rules = taxonomy.rules()
+    analyser = Analyser(ScriptedVlm(), ScriptedDetector(), rules)
+    return Services(settings, db, rules, analyser, launched.append)
 
 
 @pytest.fixture

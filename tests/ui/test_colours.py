@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from xray_app.ui.viewer.component import HERE
+from xray_app.ui.desk import FOLDER
 
 # What is written on what, as the style sheets do it.
 TEXT_ON = {
@@ -44,12 +44,12 @@ SHAPES_ON = {
     "medium": ("on-risk",),
     "low": ("on-risk",),
 }
-SHEETS = sorted(path for path in HERE.glob("*.css") if path.name not in ("tokens.css", "scan_report.css"))
+SHEETS = sorted(path for path in FOLDER.glob("*.css") if path.name not in ("tokens.css", "scan_report.css"))
 COLOUR = re.compile(r"#[0-9a-fA-F]{3,8}\b|\b(?:rgba?|hsla?)\(|:\s*(?:white|black|red|grey|gray)\b")
 
 
 def tokens(theme: str) -> dict[str, str]:
-    text = (HERE / "tokens.css").read_text(encoding="utf-8")
+    text = (FOLDER / "tokens.css").read_text(encoding="utf-8")
     dark, light = re.findall(r":root(?:\[data-theme=light\])? \{(.*?)\}", text, re.DOTALL)
     found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]+)", dark))
     return found | (dict(re.findall(r"--([\w-]+): (#[0-9a-f]+)", light)) if theme == "light" else {})
@@ -105,5 +105,5 @@ def test_every_colour_that_is_used_exists() -> None:
 
 
 def test_still_where_stillness_was_asked_for() -> None:
-    text = (HERE / "desk.css").read_text(encoding="utf-8")
+    text = (FOLDER / "desk.css").read_text(encoding="utf-8")
     assert re.search(r"prefers-reduced-motion: reduce\) \{[^}]*animation: none !important", text)

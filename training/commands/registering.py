@@ -41,7 +41,7 @@ def register(
     settings, chosen = Settings(), _kind(kind)
     base = _base(settings, chosen, vlm)
     taxonomy = load_taxonomy(settings.taxonomy)
-    policy, adapter_id = taxonomy.policy(settings.policy), uuid.uuid4().hex
+    rules, adapter_id = taxonomy.rules(settings.policy), uuid.uuid4().hex
     registry.check_files(adapter, chosen)
     db = open_database(settings)
     site = from_corrections(db, taxonomy)["holdout"]
@@ -53,7 +53,7 @@ def register(
         manifest = examine_detector(db, settings, adapter, adapter_id, site, taxonomy, told)
     else:
         manifest = examine(
-            db, settings, load_local(base, settings.vlm_dtype), adapter, adapter_id, site, taxonomy, policy, told
+            db, settings, load_local(base, settings.vlm_dtype), adapter, adapter_id, site, rules, told
         ).manifest
     print(registry.register(db, adapter, manifest).model_dump_json())
 

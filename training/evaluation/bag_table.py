@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from training.data.samples import in_scope
 from training.evaluation.bootstrap import BINS, Floats, Parts, Rate, calibration_error, ratio
-from xray_app.taxonomy import Policy, Taxonomy
+from xray_app.taxonomy import SiteRules
 from xray_app.types import MetricSet
 
 Ints = NDArray[np.int64]
@@ -90,15 +90,15 @@ class BagTable:
     calibration: Floats
 
     @classmethod
-    def of(cls, outcomes: Iterable[ScanOutcome], taxonomy: Taxonomy, policy: Policy) -> BagTable:
+    def of(cls, outcomes: Iterable[ScanOutcome], rules: SiteRules) -> BagTable:
         """Gathers scans into bags, in order of bag id."""
         views: dict[str, list[ScanOutcome]] = {}
         for outcome in outcomes:
             views.setdefault(outcome.bag_id, []).append(outcome)
         bags = tuple(sorted(views))
-        labels = taxonomy.names
+        labels = rules.taxonomy.names
         column = {label: place for place, label in enumerate(labels)}
-        prohibited = {label for label in labels if taxonomy.resolve(label).status == "prohibited"}
+        prohibited = {label for label in labels if rules.taxonomy.resolve(label).status == "prohibited"}
         count = len(bags)
 
         def zeros(*shape: int) -> Ints:
@@ -132,7 +132,7 @@ class BagTable:
                     place = min(int(confidence * BINS), BINS - 1)
                     table.calibration[row, place] += (1, confidence, number == there)
                 for label, confidence in view.confidence.items():
-                    table.flagged[row] |= label in prohibited and confidence >= policy.prohibited_threshold
+                    table.flagged[row] |= label in prohibited and confidence >= rules.policy.prohibited_threshold
         return table
 
     @property

@@ -56,8 +56,8 @@ def evaluate_models(
     Raises:
         BadInput: neither model, a recall that cannot be, or calibration scans that are among `samples`.
     """
-    policy = taxonomy.policy()  # the default profile, at whatever desk: reports are compared with each other
-    wanted = policy.recall if recall is None else recall
+    rules = taxonomy.rules()  # the default profile, at whatever desk: reports are compared with each other
+    wanted = rules.policy.recall if recall is None else recall
     if not 0 < wanted < 1:
         raise BadInput(f"The recall to aim at lies between 0 and 1, not at {wanted:g}.")
     everything, kept_bags = with_calibration(samples, calibration)
@@ -85,7 +85,7 @@ def evaluate_models(
         seconds["detector"] = found.seconds_per_scan
     if not names:
         raise BadInput("There is nothing to measure: neither a VLM nor a detector was named.")
-    result = report(samples, taxonomy, policy, vlm, found, lambda: detector_map(samples, found, taxonomy))
+    result = report(samples, rules, vlm, found, lambda: detector_map(samples, found, taxonomy))
     if evidence:
         kept_back, reported = by_bags(everything, evidence, kept_bags, taxonomy)
         result["threat_score"] = {**threat_scores(kept_back, reported, wanted), "seconds_per_scan": seconds}
@@ -155,7 +155,7 @@ def comparison(
         BadModel: one of them does not load; the rows before it have been given by then.
     """
     settings = Settings()
-    policy = taxonomy.policy()
+    rules = taxonomy.rules()
     read: list[tuple[Row, Evaluated]] = []
     for place, name in enumerate(name for name in vlms if name != "none"):
         model = load_vlm(settings.model_copy(update={"vlm": name}))
@@ -165,7 +165,7 @@ def comparison(
             facts = training_facts(adapter or Path(name))
             row = Row(
                 model.name if adapter is None else f"{model.name} + {adapter}",
-                BagTable.of(result.outcomes, taxonomy, policy),
+                BagTable.of(result.outcomes, rules),
                 result.seconds_per_scan,
                 () if facts is None else (facts,),
                 remote=not isinstance(model, LocalVlm),
@@ -180,7 +180,7 @@ def comparison(
             facts = training_facts(Path(name)) if name != "bundled" else None
             row = Row(
                 f"{detector.name if name == 'bundled' else name} (detector)",
-                BagTable.of(found.outcomes, taxonomy, policy),
+                BagTable.of(found.outcomes, rules),
                 found.seconds_per_scan,
                 () if facts is None else (facts,),
             )
@@ -192,7 +192,7 @@ def comparison(
             both = fused(answers.outcomes, found_by_it.outcomes)
             yield Row(
                 f"{row.model}, together with {boxes.model}",
-                BagTable.of(both, taxonomy, policy),
+                BagTable.of(both, rules),
                 row.seconds_per_scan + boxes.seconds_per_scan,
                 (*row.trained, *boxes.trained),
                 row.remote,

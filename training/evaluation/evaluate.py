@@ -12,7 +12,7 @@ from training.evaluation.bag_table import BagTable, ScanOutcome
 from training.evaluation.bootstrap import Rate, reliability
 from training.evaluation.confusion import Confusion
 from xray_app.detector.base import Detection, Detector
-from xray_app.taxonomy import Policy, Taxonomy
+from xray_app.taxonomy import SiteRules, Taxonomy
 from xray_app.types import Report
 from xray_app.vlm.base import Vlm
 from xray_app.vlm.reading import read_answer
@@ -145,8 +145,7 @@ def fused(vlm: Sequence[ScanOutcome], detector: Sequence[ScanOutcome]) -> tuple[
 
 def report(
     samples: Sequence[Sample],
-    taxonomy: Taxonomy,
-    policy: Policy,
+    rules: SiteRules,
     vlm: Evaluated | None = None,
     detector: DetectorEvaluated | None = None,
     detector_map: Callable[[], tuple[Rate, Rate]] | None = None,
@@ -155,31 +154,30 @@ def report(
 
     Args:
         samples: what both models were evaluated on.
-        taxonomy: names the classes.
-        policy: its prohibited threshold flags a bag.
+        rules: name the classes; the policy's prohibited threshold flags a bag.
         vlm: from `evaluate_vlm`.
         detector: from `evaluate_detector`.
         detector_map: gives mAP50 and mAP50-95; only called when there is a detector.
     """
-    flagging = {"profile": policy.name, "prohibited_threshold": policy.prohibited_threshold}
+    flagging = {"profile": rules.policy.name, "prohibited_threshold": rules.policy.prohibited_threshold}
     out: dict[str, Any] = {"n": len(samples), "policy": flagging}
     if detector is not None:
-        shown = BagTable.of(detector.outcomes, taxonomy, policy)
+        shown = BagTable.of(detector.outcomes, rules)
         out["detector"] = {**item_rates(shown), "seconds_per_scan": detector.seconds_per_scan}
         if detector_map is not None:
             map50, map50_95 = detector_map()
             out["detector"] |= rates(map50=map50, map50_95=map50_95)
-        out["detector"] |= _details(shown, detector.outcomes, taxonomy)
+        out["detector"] |= _details(shown, detector.outcomes, rules.taxonomy)
     if vlm is not None:
-        shown = BagTable.of(vlm.outcomes, taxonomy, policy)
+        shown = BagTable.of(vlm.outcomes, rules)
         out["vlm"] = {**item_rates(shown), "seconds_per_scan": vlm.seconds_per_scan}
-        out["vlm"] |= _details(shown, vlm.outcomes, taxonomy)
+        out["vlm"] |= _details(shown, vlm.outcomes, rules.taxonomy)
     for name in ("vlm", "detector"):
         if name in out:
             out["per_class"] = out[name]["per_class"]
             break
     if vlm is not None and detector is not None:
-        either = BagTable.of(fused(vlm.outcomes, detector.outcomes), taxonomy, policy)
+        either = BagTable.of(fused(vlm.outcomes, detector.outcomes), rules)
         out["by_fusion"] = rates(
             threat_bag_recall=either.threat_bag_recall(), false_alarm_rate=either.false_alarm_rate()
         )

@@ -36,11 +36,11 @@ class Row:
 
     def parts(self, taxonomy: Taxonomy) -> dict[str, Parts]:
         """Of each rate, numerator and denominator of every bag, summed over the seeds; also the clear scans'."""
-        policy = taxonomy.policy("")
+        rules = taxonomy.rules()
         found: dict[str, list[Parts]] = {}
         for result in self.results:
-            measured = BagTable.of(result.val, taxonomy, policy).parts()
-            clear = BagTable.of(result.clear, taxonomy, policy)
+            measured = BagTable.of(result.val, rules).parts()
+            clear = BagTable.of(result.clear, rules)
             measured["clear_flagged"] = (clear.flagged.astype(np.int64), clear.sought.astype(np.int64))
             for name, pair in measured.items():
                 found.setdefault(name, []).append(pair)

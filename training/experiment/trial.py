@@ -168,10 +168,10 @@ def run_cell(
 
 def stopping_score(taxonomy: Taxonomy, settings: Settings) -> Callable[[LocalVlm, Sequence[Sample]], float]:
     """Item F1 on the scans kept for stopping: what counts in the end, not the loss of single tokens."""
-    policy = taxonomy.policy(settings.policy)
+    rules = taxonomy.rules(settings.policy)
 
     def score(vlm: LocalVlm, samples: Sequence[Sample]) -> float:
-        table = BagTable.of(evaluate_vlm(vlm, samples, taxonomy).outcomes, taxonomy, policy)
+        table = BagTable.of(evaluate_vlm(vlm, samples, taxonomy).outcomes, rules)
         return table.item_f1().value or 0.0
 
     return score
@@ -257,6 +257,6 @@ def _detector(
 def _best_confidence(samples: Sequence[Sample], found: Sequence[Sequence[Detection]], taxonomy: Taxonomy) -> float:
     def f1(confidence: float) -> float:
         outcomes = as_items(samples, found, taxonomy, confidence)
-        return BagTable.of(outcomes, taxonomy, taxonomy.policy("")).item_f1().value or 0.0
+        return BagTable.of(outcomes, taxonomy.rules()).item_f1().value or 0.0
 
     return max(CONFIDENCES, key=f1)

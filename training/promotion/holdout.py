@@ -26,7 +26,7 @@ from xray_app.detector.base import Detection, Detector
 from xray_app.simulate.dataset import write_dataset
 from xray_app.store import holdout_figures
 from xray_app.store.database import Database
-from xray_app.taxonomy import Policy, Taxonomy
+from xray_app.taxonomy import SiteRules, Taxonomy
 from xray_app.vlm.base import Answer, Vlm
 
 SIMULATED_SEED = 770_001
@@ -53,11 +53,11 @@ class Holdout:
     site_sha256: str
 
     @classmethod
-    def of(cls, simulated: Sequence[Sample], site: Sequence[Sample], taxonomy: Taxonomy, policy: Policy) -> Holdout:
+    def of(cls, simulated: Sequence[Sample], site: Sequence[Sample], rules: SiteRules) -> Holdout:
         """The hashes cover pictures, labels, and what decides whether a bag counts as flagged."""
 
         def key(samples: Sequence[Sample]) -> str:
-            facts = [samples_sha256(samples), taxonomy.sha256, policy.name, str(MEASURED_AS)]
+            facts = [samples_sha256(samples), rules.taxonomy.sha256, rules.policy.name, str(MEASURED_AS)]
             return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
         return cls(tuple(simulated), tuple(site), key(simulated), key(site))
@@ -103,8 +103,7 @@ def measure(
     holdout: Holdout,
     model_key: str,
     db: Database,
-    taxonomy: Taxonomy,
-    policy: Policy,
+    rules: SiteRules,
     progress: Progress,
     batch: int = BATCH,
 ) -> HoldoutResult:
@@ -115,8 +114,7 @@ def measure(
         holdout: both halves.
         model_key: base weights, precision and adapter.
         db: where figures are kept, per hold-out hash and model.
-        taxonomy: reads the answers.
-        policy: its threshold flags a bag.
+        rules: read the answers; the policy's threshold flags a bag.
         progress: told of every batch; raises to stop.
         batch: scans answered at a time.
     """
@@ -124,7 +122,7 @@ def measure(
     def one_half(samples: Sequence[Sample], sha256: str, tell: Progress) -> BagTable:
         table = _kept(db, sha256, model_key)
         if table is None:
-            table = BagTable.of(evaluate_vlm(vlm, samples, taxonomy, batch, tell).outcomes, taxonomy, policy)
+            table = BagTable.of(evaluate_vlm(vlm, samples, rules.taxonomy, batch, tell).outcomes, rules)
             if samples:
                 holdout_figures.put(db, sha256, model_key, json.dumps(table.to_json()))
         return table
@@ -162,8 +160,7 @@ def measure_detector(
     detector: Detector,
     holdout: Holdout,
     db: Database,
-    taxonomy: Taxonomy,
-    policy: Policy,
+    rules: SiteRules,
     progress: Progress,
 ) -> HoldoutResult:
     """Measures a detector on the same bags, or gives the figures kept for its file from the last time.
@@ -175,10 +172,10 @@ def measure_detector(
     def one_half(samples: Sequence[Sample], sha256: str, tell: Progress) -> tuple[BagTable, MapDraws]:
         kept = _kept_boxes(db, sha256, key)
         if kept is None:
-            seen = evaluate_detector(detector, samples, taxonomy, tell)
-            drawn = scored(placed(samples, taxonomy), seen.detections)
+            seen = evaluate_detector(detector, samples, rules.taxonomy, tell)
+            drawn = scored(placed(samples, rules.taxonomy), seen.detections)
             boxes = MapDraws.of(*drawn, [sample.bag_id for sample in samples])
-            kept = BagTable.of(seen.outcomes, taxonomy, policy), boxes
+            kept = BagTable.of(seen.outcomes, rules), boxes
             if samples:
                 document = {
                     "table": kept[0].to_json(),

@@ -132,21 +132,21 @@ def examine_detector(
     Returns:
         Its manifest: figures, every check, and the base it belongs to.
     """
-    policy = taxonomy.policy(settings.policy)
+    rules = taxonomy.rules(settings.policy)
     base = load_detector(settings, taxonomy)
     active = adapters.active(db, "detector", base.sha256)
     in_use = base if active is None else OnnxDetector.load(_weights(adapters.folder(db, active.id)), taxonomy)
-    holdout = Holdout.of(simulated_holdout(settings.data_dir.resolve(), taxonomy), unscoped(site), taxonomy, policy)
+    holdout = Holdout.of(simulated_holdout(settings.data_dir.resolve(), taxonomy), unscoped(site), rules)
 
     def stage(start: float, end: float) -> Callable[[int, int], None]:
         return lambda done, total: told(start + (end - start) * done / max(total, 1))
 
-    was = measure_detector(in_use, holdout, db, taxonomy, policy, stage(0.0, 0.45))
+    was = measure_detector(in_use, holdout, db, rules, stage(0.0, 0.45))
     problem, differ, now = None, False, None
     try:
         drawing = OnnxDetector.load(_weights(candidate), taxonomy)
         differ = detections_differ(base, drawing, [*holdout.site[:16], *holdout.simulated])
-        now = measure_detector(drawing, holdout, db, taxonomy, policy, stage(0.5, 1.0))
+        now = measure_detector(drawing, holdout, db, rules, stage(0.5, 1.0))
     except BadModel as error:
         problem = error.message
     return new_manifest(
@@ -157,7 +157,7 @@ def examine_detector(
         taxonomy_sha256=taxonomy.sha256,
         holdouts={"simulated": holdout.simulated_sha256, "site": holdout.site_sha256},
         metrics=RunMetrics(active=was.metrics(), candidate=now.metrics() if now else None),
-        gate=run_gate(was, now, policy, differ, problem),
+        gate=run_gate(was, now, rules.policy, differ, problem),
     )
 
 

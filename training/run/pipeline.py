@@ -31,7 +31,7 @@ from xray_app.errors import BadInput, BadModel, BadRecipe, Conflict, DeskError, 
 from xray_app.settings import Settings
 from xray_app.store import adapters, runs
 from xray_app.store.database import Database
-from xray_app.taxonomy import Policy, Taxonomy, load_taxonomy
+from xray_app.taxonomy import SiteRules, Taxonomy, load_taxonomy
 from xray_app.types import Gate, Run, RunMetrics, SampleCounts
 from xray_app.vlm.load import load_local
 from xray_app.vlm.local import LocalVlm
@@ -119,7 +119,7 @@ def _train(db: Database, settings: Settings, run: Run, told: Told) -> None:
     if run.method == "full":
         raise BadRecipe(FULL_AT_THE_DESK)
     taxonomy = load_taxonomy(settings.taxonomy)
-    policy = taxonomy.policy(settings.policy)
+    rules = taxonomy.rules(settings.policy)
     folder = run_folder(settings, run.id)
     corrected = from_corrections(db, taxonomy)
     site = corrected["holdout"]
@@ -144,8 +144,7 @@ def _train(db: Database, settings: Settings, run: Run, told: Told) -> None:
         trained,
         adapter_id,
         site,
-        taxonomy,
-        policy,
+        rules,
         measuring,
     )
     runs.update(db, run.id, metrics=verdict.metrics)
@@ -210,8 +209,7 @@ def examine(
     candidate: Path,
     adapter_id: str,
     site: list[Sample],
-    taxonomy: Taxonomy,
-    policy: Policy,
+    rules: SiteRules,
     told: Told,
 ) -> Verdict:
     """Measures a candidate against the active model on both hold-outs and asks the gate.
@@ -224,12 +222,11 @@ def examine(
         adapter_id: the id it will be registered under; its figures are kept under it.
         site: the site's held-out samples; they are asked for everything, as the desk asks, and scored on
             what was looked for.
-        taxonomy: reads the answers.
-        policy: sets threshold, margin and budget.
+        rules: read the answers; the policy sets threshold, margin and budget.
         told: told of progress; raises to stop.
     """
     active = adapters.active(db, "vlm-adapter", vlm.weights_sha256)
-    holdout = Holdout.of(simulated_holdout(settings.data_dir.resolve(), taxonomy), unscoped(site), taxonomy, policy)
+    holdout = Holdout.of(simulated_holdout(settings.data_dir.resolve(), rules.taxonomy), unscoped(site), rules)
 
     def key(adapter: str) -> str:
         return f"{vlm.weights_sha256}:{settings.vlm_dtype}:{adapter}"
@@ -238,22 +235,22 @@ def examine(
         return lambda done, total: told(start + (end - start) * done / max(total, 1))
 
     vlm.use_adapter(adapters.folder(db, active.id) if active else None)
-    was = measure(vlm, holdout, key(active.id if active else "base"), db, taxonomy, policy, stage(0.0, 0.45))
+    was = measure(vlm, holdout, key(active.id if active else "base"), db, rules, stage(0.0, 0.45))
     problem, differ, now = None, False, None
     try:
         differ = answers_differ(vlm, candidate, [*holdout.site[:16], *holdout.simulated])
         told(0.5)
-        now = measure(vlm, holdout, key(adapter_id), db, taxonomy, policy, stage(0.5, 1.0))
+        now = measure(vlm, holdout, key(adapter_id), db, rules, stage(0.5, 1.0))
     except BadModel as error:
         problem = error.message
-    gate = run_gate(was, now, policy, differ, problem)
+    gate = run_gate(was, now, rules.policy, differ, problem)
     metrics = RunMetrics(active=was.metrics(), candidate=now.metrics() if now else None)
     manifest = new_manifest(
         id=adapter_id,
         kind="vlm-adapter",
         base=vlm.name,
         base_sha256=vlm.weights_sha256,
-        taxonomy_sha256=taxonomy.sha256,
+        taxonomy_sha256=rules.taxonomy.sha256,
         image_size=picture_limits(vlm.processor),
         holdouts={"simulated": holdout.simulated_sha256, "site": holdout.site_sha256},
         metrics=metrics,

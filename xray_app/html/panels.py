@@ -7,7 +7,7 @@ from datetime import datetime
 from html import escape
 from uuid import uuid4
 
-from xray_app.taxonomy import Policy, Taxonomy
+from xray_app.taxonomy import Policy, SiteRules, Taxonomy
 from xray_app.types import Analysis, Correction, Decision, Item, ItemCount, Outcome, Risk, Status
 
 # Shape says the level where colour cannot: octagon, triangle, circle.
@@ -63,16 +63,16 @@ def worse_view(risk: Risk, bag: Risk) -> str:
     return f"Another view of this bag is {bag.level}: {bag.reason}"
 
 
-def opinions(analysis: Analysis, taxonomy: Taxonomy, policy: Policy) -> str:
+def opinions(analysis: Analysis, rules: SiteRules) -> str:
     """Where the two models agree and differ, and the VLM's own words."""
     agreement = analysis.agreement
     differ = bool(agreement.vlm_only or agreement.detector_only)
     heading = "The models disagree" if differ else "The models agree"
     empty = not (differ or agreement.both)
     groups = (
-        _group("only", "VLM only", "the detector does not see it", agreement.vlm_only, taxonomy)
-        + _group("only", "Detector only", "the VLM does not name it", agreement.detector_only, taxonomy)
-        + _group("both", "Both", "both models name it", agreement.both, taxonomy)
+        _group("only", "VLM only", "the detector does not see it", agreement.vlm_only, rules.taxonomy)
+        + _group("only", "Detector only", "the VLM does not name it", agreement.detector_only, rules.taxonomy)
+        + _group("both", "Both", "both models name it", agreement.both, rules.taxonomy)
     )
     if empty:
         groups = '<p class="quiet">Neither names any item.</p>'
@@ -87,7 +87,7 @@ def opinions(analysis: Analysis, taxonomy: Taxonomy, policy: Policy) -> str:
         f'<section class="agreement {"differ" if differ else "agree"}"><h3>{heading}</h3>{groups}</section>'
         f'<section class="words"><h3>The VLM’s words</h3><blockquote>{escape(report.text) or "(no answer)"}'
         f"</blockquote>{warning}</section>"
-        f"{_facts(analysis, policy)}"
+        f"{_facts(analysis, rules.policy)}"
     )
 
 

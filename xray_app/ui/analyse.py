@@ -131,7 +131,7 @@ class AnalyseTab:
             self.strip: self.queue(who, analysis_id),
             self.viewer: work_of(analysis, revisions, taxonomy, who.username, views, discard_draft=discard_draft),
             self.banner: self.verdict.banner_of(analysis),
-            self.opinions: panels.opinions(analysis, taxonomy, self.services.policy),
+            self.opinions: panels.opinions(analysis, self.services.rules),
             self.history: panels.history(analysis, revisions, outcomes.list(db, analysis_id), every),
             **self.verdict.fresh(who, revisions, standing),
             **self.outcome.fresh(analysis, standing if sight.test is None else ()),

@@ -155,7 +155,7 @@ class AnnotateTab:
             self.conflict_buttons: gr.update(visible=bool(conflict)),
             self.labelled: list((draft.labelled_classes if draft else None) or ()),
             self.comment: (draft.comment if draft else None) or "",
-            self.opinions: panels.opinions(analysis, taxonomy, self.services.policy),
+            self.opinions: panels.opinions(analysis, self.services.rules),
             self.history: panels.history(analysis, revisions, outcomes.list(db, analysis.id)),
             self.skip_words: "",
         }

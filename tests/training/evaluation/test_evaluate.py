@@ -44,7 +44,7 @@ def outcome(
 
 
 def of(taxonomy: Taxonomy, *outcomes: ScanOutcome) -> BagTable:
-    return BagTable.of(outcomes, taxonomy, taxonomy.policy())
+    return BagTable.of(outcomes, taxonomy.rules())
 
 
 def test_items_are_counted_as_multisets(taxonomy: Taxonomy) -> None:
@@ -202,9 +202,7 @@ def test_report_json_has_the_contracts_keys(samples: list[Sample], taxonomy: Tax
     silent = ScriptedVlm(lambda *_: report_of(taxonomy))
     vlm = evaluate_vlm(silent, samples, taxonomy)
     detector = evaluate_detector(ScriptedDetector(Detection("knife", 0.9, (2, 2, 12, 12))), samples, taxonomy)
-    result = report(
-        samples, taxonomy, taxonomy.policy(), vlm, detector, lambda: detector_map(samples, detector, taxonomy)
-    )
+    result = report(samples, taxonomy.rules(), vlm, detector, lambda: detector_map(samples, detector, taxonomy))
     assert result["n"] == 5
     rates = {
         "vlm": {
@@ -229,7 +227,7 @@ def test_report_json_has_the_contracts_keys(samples: list[Sample], taxonomy: Tax
 
 def test_one_model_alone_gives_a_report_without_the_other(samples: list[Sample], taxonomy: Taxonomy) -> None:
     vlm = Evaluated(tuple(outcome({"knife": 1}, {"knife": 1}, bag=s.bag_id) for s in samples), 0.1)
-    result = report(samples, taxonomy, taxonomy.policy(), vlm=vlm)
+    result = report(samples, taxonomy.rules(), vlm=vlm)
     assert "detector" not in result
     assert "by_fusion" not in result
 

@@ -25,7 +25,7 @@ def gate_of(
     differ: bool = True,
     problem: str | None = None,
 ) -> Gate:
-    nothing = BagTable.of([], taxonomy, taxonomy.policy())
+    nothing = BagTable.of([], taxonomy.rules())
     before, after = site or (nothing, nothing)
     return run_gate(HoldoutResult(active, before), HoldoutResult(candidate, after), taxonomy.policy(), differ, problem)
 
@@ -103,7 +103,7 @@ def test_bags_in_which_nobody_looked_for_threats_are_no_evidence_of_them(taxonom
     def bags(alarms: int) -> BagTable:
         outcomes = [ScanOutcome.scoped(f"u{n}", ("laptop",), {"laptop": 1}, {}, {}) for n in range(60)]
         outcomes += [ScanOutcome.scoped(f"c{n}", None, {}, {}, {"knife": 0.9} if n < alarms else {}) for n in range(40)]
-        return BagTable.of(outcomes, taxonomy, taxonomy.policy())
+        return BagTable.of(outcomes, taxonomy.rules())
 
     before, after = bags(0), bags(4)
     gate = gate_of(taxonomy, before, after, (before, after))
@@ -132,7 +132,7 @@ def test_a_forgotten_class_is_refused_though_the_pooled_figures_hide_it(taxonomy
             true = {"laptop": 1} | ({"tin": 1} if number < 40 else {}) | ({"saw": 1} if number < 3 else {})
             said = {label: 1 for label in true if label != "tin" or says_tin}
             outcomes.append(ScanOutcome.scoped(f"{number}", None, true, said, dict.fromkeys(said, 0.9)))
-        return BagTable.of(outcomes, taxonomy, taxonomy.policy())
+        return BagTable.of(outcomes, taxonomy.rules())
 
     gate = gate_of(taxonomy, bags(True), bags(False))
     assert failed(gate) == ["simulated: classes"]
@@ -149,8 +149,7 @@ def test_a_ruined_item_list_is_refused(taxonomy: Taxonomy, make_table: MakeTable
             for bag in good.bags
             for says in [({"knife": 1}, {"knife": 0.9}) if bag[0] == "t" else ({}, {})]
         ],
-        taxonomy,
-        taxonomy.policy(),
+        taxonomy.rules(),
     )
     assert "simulated: item list" in failed(gate_of(taxonomy, good, silent))
 
@@ -197,7 +196,7 @@ def boxes(count: int, found: int) -> MapDraws:
 def test_a_detector_that_draws_worse_is_refused_though_its_lists_are_as_good(
     taxonomy: Taxonomy, make_table: MakeTable
 ) -> None:
-    same, nothing = make_table(), BagTable.of([], taxonomy, taxonomy.policy())
+    same, nothing = make_table(), BagTable.of([], taxonomy.rules())
 
     def gate(before: MapDraws, after: MapDraws) -> Gate:
         active, candidate = (HoldoutResult(same, nothing, drawn, boxes(0, 0)) for drawn in (before, after))
@@ -216,7 +215,7 @@ def test_a_detector_that_draws_worse_is_refused_though_its_lists_are_as_good(
 
 
 def test_a_detectors_figures_hold_its_map(taxonomy: Taxonomy, make_table: MakeTable) -> None:
-    table, nothing = make_table(), BagTable.of([], taxonomy, taxonomy.policy())
+    table, nothing = make_table(), BagTable.of([], taxonomy.rules())
     figures = HoldoutResult(table, nothing, boxes(100, 100), boxes(0, 0)).metrics()
     assert figures.simulated.map50 == pytest.approx(1.0)
     assert figures.site.map50 is None

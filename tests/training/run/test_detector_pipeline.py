@@ -130,7 +130,7 @@ def test_the_ring_turns_for_the_detector(
         found = adapters.active(db, "detector", base.sha256)
         return ActiveAdapter(found.id, adapters.folder(db, found.id)) if found else None
 
-    desk = Analyser(Silent(), base, taxonomy, taxonomy.policy(), active_detector=active)  # type: ignore[arg-type]
+    desk = Analyser(Silent(), base, taxonomy.rules(), active_detector=active)  # type: ignore[arg-type]
     content = io.BytesIO()
     simulate_scan(7, taxonomy).image.save(content, "PNG")
     scan = read_scan(content.getvalue(), "bag.png", Limits(10**7, 10**7))

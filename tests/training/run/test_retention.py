@@ -27,7 +27,7 @@ def scans(folder: Path, count: int, seed: int, taxonomy: Taxonomy) -> list[Sampl
 
 def item_f1(vlm: LocalVlm, samples: list[Sample], taxonomy: Taxonomy) -> float:
     found = evaluate_vlm(vlm, samples, taxonomy)
-    value = BagTable.of(found.outcomes, taxonomy, taxonomy.policy()).item_f1().value
+    value = BagTable.of(found.outcomes, taxonomy.rules()).item_f1().value
     assert value is not None
     return value
 
