@@ -107,7 +107,7 @@ def test_two_people_get_two_scans_and_are_told_of_each_other(scripted: Desk, sca
     nora.locator("svg.scan:visible").focus()
     nora.keyboard.press("y")
     nora.wait_for_function("id => xrayDesk.work.analysis_id !== id", arg=hers)
-    (saved,) = corrections.list(db, hers)
+    (saved,) = corrections.history(db, hers)
     assert saved.author == "nora"
     assert saved.boxes == analyses.get(db, hers).boxes
 
@@ -130,7 +130,7 @@ def test_add_and_save_keys_go_to_the_tab_on_the_screen(scripted: Desk, scans: li
     page.keyboard.type("gun")
     page.keyboard.press("Control+Enter")
     page.wait_for_function("id => xrayDesk.work === null || xrayDesk.work.analysis_id !== id", arg=analysis_id)
-    (saved,) = corrections.list(scripted.services.db, analysis_id)
+    (saved,) = corrections.history(scripted.services.db, analysis_id)
     assert "gun" in [box.label for box in saved.boxes]
     page.get_by_role("tab", name="Analyse").click()
     page.set_input_files("#upload input[type=file]", [str(ASSETS / "samples" / "clear.jpg")])
@@ -149,7 +149,7 @@ def test_hidden_boxes_are_shown_before_they_are_saved(scripted: Desk, scans: lis
         page.wait_for_selector("#desk-hint")
         assert page.locator("#annotate-viewer .boxes").is_visible()
         assert page.locator("#annotate-viewer .box.frame").count() == 3
-    assert corrections.list(scripted.services.db, analysis_id) == []
+    assert corrections.history(scripted.services.db, analysis_id) == []
     page.keyboard.press("y")
     page.wait_for_function("id => xrayDesk.work === null || xrayDesk.work.analysis_id !== id", arg=analysis_id)
 
@@ -173,7 +173,7 @@ def test_an_unsaved_edit_survives_a_reload_and_its_browser(scripted: Desk, scans
     elsewhere.wait_for_function("xrayDesk.looked()")  # a key pressed sooner was meant for the scan before
     elsewhere.keyboard.press("s")
     elsewhere.wait_for_function("id => xrayDesk.work === null || xrayDesk.work.analysis_id !== id", arg=analysis_id)
-    (saved,) = corrections.list(scripted.services.db, analysis_id)
+    (saved,) = corrections.history(scripted.services.db, analysis_id)
     assert {item.label: item.count for item in saved.items}["gun"] == 2
 
 
@@ -215,7 +215,7 @@ def test_a_conflict_is_merged_and_reviewed(scripted: Desk, scans: list[str], ent
     nora.keyboard.press("s")
     nora.wait_for_selector("#annotate-conflict .conflict")
     assert "ana saved revision 1" in nora.locator("#annotate-conflict").inner_text()
-    assert len(corrections.list(services.db, analysis_id)) == 1
+    assert len(corrections.history(services.db, analysis_id)) == 1
     nora.click("#annotate-merge")
     nora.wait_for_function("xrayDesk.work.base_revision === 1")
     assert sorted(nora.evaluate("xrayDesk.work.boxes.map(box => box.label)")) == ["gun", "knife"]
@@ -223,7 +223,7 @@ def test_a_conflict_is_merged_and_reviewed(scripted: Desk, scans: list[str], ent
     nora.locator("svg.scan:visible").focus()
     nora.keyboard.press("s")
     nora.wait_for_function("id => xrayDesk.work === null || xrayDesk.work.analysis_id !== id", arg=analysis_id)
-    first, second = corrections.list(services.db, analysis_id)
+    first, second = corrections.history(services.db, analysis_id)
     assert (first.author, second.author) == ("ana", "nora")
     assert {box.label for box in second.boxes} == {"knife", "gun"}
 
@@ -242,7 +242,7 @@ def test_a_conflict_is_merged_and_reviewed(scripted: Desk, scans: list[str], ent
         """Pressed again and again: a key within 600 ms of the list's coming anew was meant for another correction."""
         ben.wait_for_timeout(700)
         ben.keyboard.press("a")
-        return corrections.list(services.db, analysis_id)[1].status == "accepted"
+        return corrections.history(services.db, analysis_id)[1].status == "accepted"
 
     wait_for(ben, accepted)
     ben.click("#review-refresh")

@@ -164,7 +164,7 @@ def test_keys_typed_into_a_field_decide_nothing(scripted: Desk, page: Any) -> No
     page.wait_for_timeout(800)
     analysis_id = page.evaluate("xrayDesk.work.analysis_id")
     assert decisions.list(scripted.services.db, analysis_id) == []
-    assert corrections.list(scripted.services.db, analysis_id) == []
+    assert corrections.history(scripted.services.db, analysis_id) == []
 
 
 def test_all_keys_are_listed(page: Any) -> None:
@@ -187,7 +187,7 @@ def test_counts_follow_the_boxes_and_the_correction_is_saved(scripted: Desk, pag
     page.keyboard.press("s")
     page.wait_for_function("xrayDesk.work.base_revision === 1")
     analysis_id = page.evaluate("xrayDesk.work.analysis_id")
-    (saved,) = corrections.list(scripted.services.db, analysis_id)
+    (saved,) = corrections.history(scripted.services.db, analysis_id)
     assert {item.label: item.count for item in saved.items}["knife"] == 2
     assert saved.author == "ana"
     assert page.locator(".unsaved").is_hidden()
@@ -254,7 +254,7 @@ def test_two_people_at_one_scan(scripted: Desk, page: Any, open_desk: Open) -> N
     page.keyboard.press("c")
     page.click("#keep-mine")
     page.wait_for_function("xrayDesk.work.base_revision === 2")
-    assert [one.author for one in corrections.list(services.db, analysis_id)] == ["ben", "ana"]
+    assert [one.author for one in corrections.history(services.db, analysis_id)] == ["ben", "ana"]
 
 
 def test_edits_are_not_lost_when_somebody_else_saved_meanwhile(scripted: Desk, page: Any) -> None:
@@ -321,13 +321,13 @@ def test_a_refused_event_is_said_and_loses_nothing(scripted: Desk, page: Any) ->
     page.keyboard.press("s")
     page.wait_for_selector("#desk-alarm")
     assert "signed out" in page.locator("#desk-alarm").inner_text()
-    assert corrections.list(scripted.services.db, analysis_id) == []
+    assert corrections.history(scripted.services.db, analysis_id) == []
     page.context.add_cookies(cookies)
     page.wait_for_timeout(500)  # the alarm comes before Gradio has done with the refused event and takes another
     page.keyboard.press("s")
     page.wait_for_function("xrayDesk.work.base_revision === 1")
     page.wait_for_selector("#desk-alarm", state="detached")
-    (saved,) = corrections.list(scripted.services.db, analysis_id)
+    (saved,) = corrections.history(scripted.services.db, analysis_id)
     assert saved.comment == "under the lining"
 
 

@@ -223,7 +223,7 @@ def test_what_was_saved_survives_a_kill(db: Database, stored: MakeAnalysis, taxo
     writer.kill()
     told += writer.stdout.read().split("\n")[:-1]
     writer.wait()
-    kept = [correction.id for correction in corrections.list(db, analysis.id)]
+    kept = [correction.id for correction in corrections.history(db, analysis.id)]
     assert len(told) >= 5
     assert kept[: len(told)] == told
     assert len(kept) - len(told) <= 1  # one may have been stored before it could be told

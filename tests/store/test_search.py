@@ -131,7 +131,7 @@ def test_what_became_of_it_is_told_with_it(db: Database, three: tuple[Analysis, 
 def test_a_review_and_a_later_correction_change_what_is_found(
     db: Database, three: tuple[Analysis, ...], taxonomy: Taxonomy
 ) -> None:
-    (newest,) = corrections.list(db, three[0].id)
+    (newest,) = corrections.history(db, three[0].id)
     corrections.review(db, newest.id, "accepted", None, "annie")
     assert ids(db, corrected="pending") == set()
     assert ids(db, corrected="yes") == {three[0].id}

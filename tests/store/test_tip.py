@@ -24,12 +24,12 @@ from xray_app.store import (
     corrections,
     decisions,
     double_readings,
-    labelled,
     outcomes,
     queue,
     recent,
     reviews,
     search,
+    standing,
     tip,
 )
 from xray_app.store.database import Database
@@ -85,10 +85,10 @@ def everything(db: Database, taxonomy: Taxonomy) -> dict[str, Any]:
         "confusion": [reports.confusion(found, of) for of in ("items", "boxes")],
         "drift": drift.read(db, TODAY),
         "export": select_scans(db, ExportFilter()),
-        "labelled": labelled.known(db),
+        "of_scans": standing.of_scans(db),
         "training": split["train"],
         "hold-out": split["holdout"],
-        "accepted": corrections.accepted(db),
+        "accepted": standing.accepted(db),
         "pending": corrections.pending(db),
         "reviews": [reviews.waiting(db, "rob"), reviews.count_own(db, "anna")],
         "double readings": double_readings.pairs(db),
@@ -204,7 +204,7 @@ def test_a_blind_scan_is_seen_nowhere_until_it_is_decided_and_counts_from_then_o
     assert [(one.analysis.id, one.correction) for one in found] == [(hidden.id, "accepted")]
     assert queue.standing(db).waiting == 1, "it is corrected already"
     assert reports.read(db, ASKED).all.scans == 2
-    assert [correction.id for _, correction in corrections.accepted(db)] == [first.id]
+    assert [correction.id for _, correction in standing.accepted(db)] == [first.id]
 
 
 def test_the_first_decision_of_a_blind_scan_stays_and_a_later_one_is_marked(db: Database, enter: Enter) -> None:

@@ -162,7 +162,7 @@ def test_a_correction_is_saved_as_the_next_revision(
     tab: AnalyseTab, analyst: Identity, services: Services, work: Any
 ) -> None:
     page = tab.verdict.save_correction(analyst, edited(work), " two of them ", [])
-    (saved,) = corrections.list(services.db, work["analysis_id"])
+    (saved,) = corrections.history(services.db, work["analysis_id"])
     assert (saved.revision, saved.author, saved.comment) == (1, "ana", "two of them")
     assert [(item.label, item.count) for item in saved.items] == EDITED
     moved = next(box for box in saved.boxes if box.id == work["boxes"][0]["id"])
@@ -180,7 +180,7 @@ def test_a_box_that_the_list_does_not_name_is_not_saved(
     unlisted = {**work, "items": [item for item in work["items"] if item["label"] != "knife"]}
     with pytest.raises(BadInput, match="box of knife, but the list does not name it"):
         tab.verdict.save_correction(analyst, unlisted, None, None)
-    assert corrections.list(services.db, work["analysis_id"]) == []
+    assert corrections.history(services.db, work["analysis_id"]) == []
 
 
 def test_two_people_at_one_scan_overwrite_nothing(
@@ -192,18 +192,18 @@ def test_two_people_at_one_scan_overwrite_nothing(
     assert tab.viewer not in page, "the own edits stay on the screen"
     assert "ben" in page[tab.verdict.conflict]
     assert page[tab.verdict.conflict_buttons]["visible"] is True
-    assert len(corrections.list(services.db, work["analysis_id"])) == 1
+    assert len(corrections.history(services.db, work["analysis_id"])) == 1
 
     seen = page[tab.verdict.seen_revision]
     tab.verdict.save_on_top(analyst, edited(work), None, None, seen)
-    first, second = corrections.list(services.db, work["analysis_id"])
+    first, second = corrections.history(services.db, work["analysis_id"])
     assert (first.author, second.author, second.revision) == ("ben", "ana", 2)
     assert tab.verdict.show_newest(other, work)[tab.viewer]["base_revision"] == 2
 
     # Agreeing to go on top of revision 1 is no agreement to go on top of whatever came after it.
     page = tab.verdict.save_on_top(other, edited(work), None, None, seen)
     assert "ana" in page[tab.verdict.conflict]
-    assert len(corrections.list(services.db, work["analysis_id"])) == 2
+    assert len(corrections.history(services.db, work["analysis_id"])) == 2
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_whatever_comes_from_a_browser_is_checked(
 ) -> None:
     with pytest.raises(BadInput):
         tab.verdict.save_correction(analyst, {**work, **change}, None, None)
-    assert corrections.list(services.db, work["analysis_id"]) == []
+    assert corrections.history(services.db, work["analysis_id"]) == []
 
 
 @pytest.mark.parametrize("value", [None, "x", 3, [], {}, {"analysis_id": "unknown", "items": [], "boxes": []}])
@@ -268,7 +268,7 @@ def test_a_second_person_reviews(services: Services, analyst: Identity, upload: 
     with pytest.raises(Forbidden):
         tab.verdict.reviewing("accepted")(analyst, page[tab.viewer], None)
     tab.verdict.reviewing("accepted")(annotator, page[tab.viewer], None)
-    assert corrections.list(services.db, work["analysis_id"])[0].status == "accepted"
+    assert corrections.history(services.db, work["analysis_id"])[0].status == "accepted"
 
 
 def test_what_the_search_found_is_recorded(tab: AnalyseTab, analyst: Identity, services: Services, work: Any) -> None:
@@ -322,7 +322,7 @@ def test_a_double_click_decides_and_saves_once(
         page = tab.verdict.save_correction(analyst, edited(work), None, None)
     assert page[tab.viewer]["base_revision"] == 1
     tab.verdict.save_correction(analyst, page[tab.viewer], None, None)  # the second click, after the answer
-    assert len(corrections.list(services.db, work["analysis_id"])) == 1
+    assert len(corrections.history(services.db, work["analysis_id"])) == 1
     page = tab.verdict.save_correction(analyst, edited(work) | {"items": [], "boxes": []}, None, None)
     assert "ana" in page[tab.verdict.conflict], "another correction of one's own from another tab is a conflict"
 

@@ -58,7 +58,7 @@ def test_words_come_back_as_they_were_written_and_as_text(
     review.judging("rejected")(BEN, review.look_again(BEN, None)[review.seen], words)
 
     assert decisions.list(db, analysis.id)[0].note == words
-    assert corrections.list(db, analysis.id)[0].comment == words
+    assert corrections.history(db, analysis.id)[0].comment == words
     assert reviews.of_analysis(db, analysis.id)[0].comment == words
     assert queue.get(db, analysis.id).skipped == (f"ben: {words}",)
     again = annotate.open(NORA, analysis.id)

@@ -78,7 +78,7 @@ def list_corrections(
 ) -> dict[str, Any]:
     """All revisions, oldest first."""
     analyses.get(desk.db, analysis_id)
-    return page_of(corrections.list(desk.db, analysis_id), limit, after)
+    return page_of(corrections.history(desk.db, analysis_id), limit, after)
 
 
 @router.post("/corrections/{correction_id}/review")

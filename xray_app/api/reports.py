@@ -33,7 +33,7 @@ def scan_report(analysis_id: str, who: Analyst, desk: Desk) -> HTMLResponse:
         analyst=analyses.analyst_of(desk.db, analysis_id),
         picture=picture,
         media_type=media_type,
-        revisions=corrections.list(desk.db, analysis_id),
+        revisions=corrections.history(desk.db, analysis_id),
         decisions=decisions.list(desk.db, analysis_id),
         outcomes=outcomes.list(desk.db, analysis_id),
         demonstration="bundled" in (desk.settings.vlm, desk.settings.detector),

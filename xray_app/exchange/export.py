@@ -18,8 +18,7 @@ from xray_app.exchange.labelled import LabelledScan, labelled
 from xray_app.scan.read import Limits, browser_picture
 from xray_app.store import scans
 from xray_app.store.database import Database
-from xray_app.store.held_out import held_out_scans
-from xray_app.store.labelled import Known, documents, known
+from xray_app.store.standing import Standing, documents, held_out_scans, of_scans
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Level
 
@@ -66,7 +65,7 @@ class Progress:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-def select_scans(db: Database, chosen: Filter) -> list[Known]:
+def select_scans(db: Database, chosen: Filter) -> list[Standing]:
     """The scans a filter takes, oldest first; by label they are looked through while they are exported.
 
     Raises:
@@ -78,7 +77,7 @@ def select_scans(db: Database, chosen: Filter) -> list[Known]:
     until = _midnight(chosen.until + timedelta(days=1)) if chosen.until and chosen.until < date.max else None
     return [
         one
-        for one in known(db)
+        for one in of_scans(db)
         if (one.correction_id is not None or not chosen.corrected)
         and (since is None or one.at >= since)
         and (until is None or one.at < until)
@@ -159,7 +158,7 @@ class _Export:
     chosen: Filter
     progress: Progress
 
-    def pieces(self, wanted: Sequence[Known], label: str | None) -> Iterator[bytes]:
+    def pieces(self, wanted: Sequence[Standing], label: str | None) -> Iterator[bytes]:
         progress = self.progress
         try:
             yield from self._pieces(wanted, label)
@@ -175,7 +174,7 @@ class _Export:
         finally:
             progress.ended = True
 
-    def _pieces(self, wanted: Sequence[Known], label: str | None) -> Iterator[bytes]:
+    def _pieces(self, wanted: Sequence[Standing], label: str | None) -> Iterator[bytes]:
         out = ZipStream()
         made = FORMATS[self.format_name](self.taxonomy)
         sidecar, counts = Gathered(), Counter[str]()

@@ -232,7 +232,7 @@ class _Taken:
     def _here(self, scan: Scan) -> tuple[Analysis | None, list[Correction]]:
         """The analysis of this scan of this bag to correct: one that has corrections, or else the newest."""
         here = [one for one in analyses.of_bag(self.db, scan.bag_id) if one.scan.id == scan.sha256]
-        revised = [(one, corrections.list(self.db, one.id)) for one in here]
+        revised = [(one, corrections.history(self.db, one.id)) for one in here]
         with_any = [pair for pair in revised if pair[1]]
         if with_any:
             return max(with_any, key=lambda pair: pair[1][-1].created_at)

@@ -14,6 +14,7 @@ from xray_app.scan.appearance import Appearance
 from xray_app.store import facts, scans, thumbnails, tip
 from xray_app.store.database import Database
 from xray_app.store.paging import newest_first
+from xray_app.store.standing import counted
 from xray_app.store.tables import AnalysisRow, ScanRow
 from xray_app.types import Analysis, ScanFacts
 
@@ -150,7 +151,7 @@ def page(db: Database, limit: int = 50, after: str | None = None) -> tuple[list[
     with db.read() as session:
         rows, following = newest_first(
             session,
-            select(AnalysisRow).where(facts.counted(AnalysisRow.id)),
+            select(AnalysisRow).where(counted(AnalysisRow.id)),
             AnalysisRow.created_at,
             AnalysisRow.id,
             limit,

@@ -123,7 +123,7 @@ class AnalyseTab:
         db, taxonomy = self.services.db, self.services.taxonomy
         analysis = analyses.get_hidden(db, analysis_id)
         sight = tip.sight(db, analysis_id)
-        revisions = corrections.list(db, analysis_id)
+        revisions = corrections.history(db, analysis_id)
         every = decisions.list(db, analysis_id)
         standing = [one for one in every if one.withdrawn_at is None]
         views = self._views(analysis)

@@ -132,7 +132,7 @@ class AnnotateTab:
         """
         db, taxonomy = self.services.db, self.services.taxonomy
         analysis = analyses.get(db, claim.analysis_id)
-        revisions = corrections.list(db, analysis.id)
+        revisions = corrections.history(db, analysis.id)
         newest = revisions[-1] if revisions else None
         work = work_of(analysis, revisions, taxonomy, who.username, discard_draft=discard_edits)
         draft = drafts.get(db, analysis.id, who.username)
@@ -222,7 +222,7 @@ class AnnotateTab:
     def keep_draft(self, who: Identity, work: Any, comment: str | None, labelled: Any) -> dict[Any, Any]:
         """Keeps unsaved edits and prolongs the claim; says when the scan is somebody else's by now."""
         db, analysis_id = self.services.db, analysis_id_of(work)
-        revisions = corrections.list(db, analysis_id)
+        revisions = corrections.history(db, analysis_id)
         newest = revisions[-1] if revisions else None
         sent = correction_from(work, comment, labelled)
         if newest is not None and newest.revision > sent.base_revision and newest.author == who.username:
@@ -286,7 +286,7 @@ class AnnotateTab:
         """After a conflict: this person's changes put on top of the newest revision, to be looked at and saved."""
         db, taxonomy = self.services.db, self.services.taxonomy
         analysis = analyses.get(db, analysis_id_of(work))
-        revisions = corrections.list(db, analysis.id)
+        revisions = corrections.history(db, analysis.id)
         draft = drafts.get(db, analysis.id, who.username)
         if draft is None or not revisions:
             raise BadInput("There is nothing to merge; save again.")

@@ -282,7 +282,7 @@ class Verdict:
 
     def _just_saved(self, who: Identity, analysis_id: str, sent: CorrectionIn) -> bool:
         """Whether this is the second click of a double click that came after the answer to the first."""
-        newest = next(reversed(corrections.list(self.services.db, analysis_id)), None)
+        newest = next(reversed(corrections.history(self.services.db, analysis_id)), None)
         return (
             newest is not None
             and newest.revision == sent.base_revision
@@ -295,7 +295,7 @@ class Verdict:
     def save_on_top(self, who: Identity, work: Any, comment: str | None, labelled: Any, seen: Any) -> dict[Any, Any]:
         """After a conflict: the person's edits as a revision on top of the one the conflict named."""
         analysis = analyses.get_hidden(self.services.db, analysis_id_of(work))
-        base = next((one for one in corrections.list(self.services.db, analysis.id) if one.revision == seen), None)
+        base = next((one for one in corrections.history(self.services.db, analysis.id) if one.revision == seen), None)
         if base is None:
             raise NotFound("There is no conflict to settle; save again.")
         sent = correction_from(work, comment, labelled)
@@ -314,7 +314,7 @@ class Verdict:
         """The handler that accepts or rejects the newest correction of the scan shown."""
 
         def judge(who: Identity, work: Any, comment: str | None) -> dict[Any, Any]:
-            revisions = corrections.list(self.services.db, analysis_id_of(work))
+            revisions = corrections.history(self.services.db, analysis_id_of(work))
             if not revisions:
                 raise NotFound("There is no correction to review.")
             newest = revisions[-1]

@@ -111,7 +111,7 @@ def test_kept_sums_equal_sums_made_at_once(db: Database, stored: MakeAnalysis, t
         elif happening == 1:
             found(db, one, taxonomy, *draws.sample(["knife", "axe"], draws.randrange(3)))
         else:
-            newest = corrections.list(db, one.id)
+            newest = corrections.history(db, one.id)
             sent = CorrectionIn(
                 items=(ItemCount(label=draws.choice(("knife", "can")), count=1),), boxes=(), base_revision=len(newest)
             )
