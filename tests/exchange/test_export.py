@@ -19,9 +19,9 @@ from tests.conftest import MakeAnalysis, png, scan_facts
 from tests.exchange.conftest import LIMITS, Correct, Export
 from training.data.samples import from_corrections, read_jsonl
 from xray_app.errors import BadInput, Stopped, UnknownLabel
+from xray_app.exchange.csv_text import csv_row
 from xray_app.exchange.export import Filter, Progress, export_zip, select_scans
 from xray_app.exchange.formats import FORMATS, IMPORTED
-from xray_app.exchange.table import row
 from xray_app.store import analyses, corrections, scans
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy
@@ -253,7 +253,7 @@ def exported_items(export: Export, **chosen: Any) -> list[str]:
 
 @pytest.mark.parametrize("start", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "  =1+1", "＝1"])
 def test_no_cell_is_a_formula(start: str) -> None:
-    (read,) = csv.reader(io.StringIO(row([start, 1.5, -3.25, None, "knife"]), newline=""))
+    (read,) = csv.reader(io.StringIO(csv_row([start, 1.5, -3.25, None, "knife"]), newline=""))
     assert read == ["'" + start, "1.5", "-3.25", "", "knife"]
 
 

@@ -23,7 +23,7 @@ from xray_app.errors import BadDataset, NotFound
 from xray_app.store import scans, standing
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import XYXY, Analysis, Correction, Split, Value
+from xray_app.types import MAX_COUNT, XYXY, Analysis, Correction, Split, Value
 
 logger = logging.getLogger(__name__)
 
@@ -228,7 +228,7 @@ def asked_for_everything(sample: Sample, analysis: Analysis, taxonomy: Taxonomy)
     for item in analysis.report.items:
         found = taxonomy.find(item.label)
         if found is not None and found.name not in looked_for:
-            counts[found.name] = min(counts[found.name] + item.count, report.MAX_COUNT)
+            counts[found.name] = min(counts[found.name] + item.count, MAX_COUNT)
     return sample.model_copy(
         update={"instruction": report.instruction(), "response": report.format_report(counts, taxonomy)}
     )

@@ -8,7 +8,6 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from xray_app.api.deps import After, Analyst, Annotator, Desk, Limit, page_of
-from xray_app.errors import Forbidden
 from xray_app.store import analyses, corrections, decisions, outcomes
 from xray_app.types import Action, Correction, CorrectionIn, Decision, ItemCount, Outcome
 
@@ -68,7 +67,7 @@ def correct(analysis_id: str, told: CorrectionIn, who: Analyst, desk: Desk) -> C
         told,
         who.username,
         desk.taxonomy,
-        review_required=desk.settings.review == "required",
+        review_required=desk.settings.review_required,
     )
 
 
@@ -84,6 +83,4 @@ def list_corrections(
 @router.post("/corrections/{correction_id}/review")
 def review(correction_id: str, told: ReviewIn, who: Annotator, desk: Desk) -> Correction:
     """Accepts or rejects somebody else's correction."""
-    if corrections.get(desk.db, correction_id).author == who.username:
-        raise Forbidden("A correction is reviewed by somebody other than its author.")
     return corrections.review(desk.db, correction_id, told.status, told.comment, who.username)

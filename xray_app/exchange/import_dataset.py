@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from pydantic import Field, ValidationError
 
+from xray_app.correction.equality import says_the_same
 from xray_app.correction.revision import standing
 from xray_app.errors import BadDataset, BadInput, BadScan, Busy, DeskError, ScanTooLarge, Stopped
 from xray_app.exchange import read_coco, read_voc, read_yolo
@@ -20,10 +21,8 @@ from xray_app.scan.read import Limits, Scan, read_scan
 from xray_app.store import analyses, audit, corrections
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import Analysis, Correction, CorrectionIn, ItemCount, Value
+from xray_app.types import MAX_COUNT, Analysis, Correction, CorrectionIn, ItemCount, Value
 
-SAME = 0.01
-"""Boxes nearer than this (pixels) are the same: every format rounds."""
 MAX_SIDECAR = 512 * 2**20
 
 
@@ -175,7 +174,7 @@ class _Taken:
         analysis, revisions = self._here(scan)
         if revisions:
             newest = standing(revisions) or revisions[-1]
-            if newest.status == "accepted" and self._same(newest, wanted):
+            if newest.status == "accepted" and says_the_same(wanted, newest, self.taxonomy):
                 return "already"
             raise BadInput(
                 f"is here already, labelled otherwise by {newest.author} (revision {newest.revision}). "
@@ -204,7 +203,7 @@ class _Taken:
 
     def _correction(self, image: LabelledImage, line: _Line | None, scope: tuple[str, ...] | None) -> CorrectionIn:
         counts = Counter(box.label for box in image.boxes)
-        items = [ItemCount(label=label, count=min(count, 99)) for label, count in counts.items()]
+        items = [ItemCount(label=label, count=min(count, MAX_COUNT)) for label, count in counts.items()]
         if line is not None:
             scope = line.labelled_classes
             # Its counts hold as long as the boxes are those it was written with.
@@ -237,24 +236,6 @@ class _Taken:
         if with_any:
             return max(with_any, key=lambda pair: pair[1][-1].created_at)
         return (here[-1], []) if here else (None, [])
-
-    def _same(self, there: Correction, wanted: CorrectionIn) -> bool:
-        items: Counter[str] = Counter()
-        for item in wanted.items:
-            items[self.taxonomy.resolve(item.label).name] += item.count
-        if {item.label: item.count for item in there.items} != dict(items):
-            return False
-        if there.labelled_classes is None or wanted.labelled_classes is None:
-            if there.labelled_classes is not wanted.labelled_classes:
-                return False
-        elif set(there.labelled_classes) != {self.taxonomy.resolve(one).name for one in wanted.labelled_classes}:
-            return False
-        ours = sorted((box.label, box.xyxy) for box in there.boxes)
-        theirs = sorted((box.label, box.xyxy) for box in wanted.boxes)
-        return len(ours) == len(theirs) and all(
-            one[0] == other[0] and max(abs(a - b) for a, b in zip(one[1], other[1], strict=True)) < SAME
-            for one, other in zip(ours, theirs, strict=True)
-        )
 
 
 def _bag(image: Path) -> str | None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from html import escape
 from uuid import uuid4
 
+from xray_app.risk import severity
 from xray_app.taxonomy import Policy, SiteRules, Taxonomy
 from xray_app.types import Analysis, Correction, Decision, Item, ItemCount, Outcome, Risk, Status
 
@@ -16,7 +17,6 @@ _SHAPES = {
     "MEDIUM": '<polygon points="50,4 97,94 3,94"/><path d="M50 36v30M50 76v7"/>',
     "LOW": '<circle cx="50" cy="50" r="46"/><path d="M28 52l15 16 29-34"/>',
 }
-_GRAVITY = ("LOW", "MEDIUM", "HIGH")
 _ACTIONS = {"CLEAR": "clear the bag", "REVIEW": "have it reviewed", "SEARCH": "search by hand"}
 
 
@@ -57,8 +57,8 @@ def banner(analysis: Analysis | None, decisions: Sequence[Decision] = (), bag: R
 
 
 def worse_view(risk: Risk, bag: Risk) -> str:
-    """That another view of the bag is graver than this one, in words; "" where none is."""
-    if _GRAVITY.index(bag.level) <= _GRAVITY.index(risk.level):
+    """That another view of the bag is worse than this one, in words; "" where none is."""
+    if severity(bag) <= severity(risk):
         return ""
     return f"Another view of this bag is {bag.level}: {bag.reason}"
 

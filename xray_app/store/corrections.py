@@ -10,8 +10,16 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from xray_app.correction.labels import Labels
-from xray_app.correction.revision import difference, read_boxes, read_items, read_labelled_classes, split_of, standing
-from xray_app.errors import BadInput, Conflict, Forbidden, NotFound
+from xray_app.correction.revision import (
+    difference,
+    read_boxes,
+    read_items,
+    read_labelled_classes,
+    refuse_own_review,
+    split_of,
+    standing,
+)
+from xray_app.errors import BadInput, Conflict, NotFound
 from xray_app.store import analyses, drafts, facts, queue, tip
 from xray_app.store.database import Database
 from xray_app.store.paging import newest_first
@@ -130,8 +138,7 @@ def review(db: Database, correction_id: str, status: ReviewStatus, comment: str 
     try:
         with db.write() as session:
             correction = _read(session, correction_id)
-            if correction.author == reviewer:
-                raise Forbidden("Somebody other than its author reviews a correction.")
+            refuse_own_review(correction, reviewer)
             reviewed = select(CorrectionReviewRow.reviewer).where(CorrectionReviewRow.correction_id == correction_id)
             if (earlier := session.scalar(reviewed)) is not None:
                 raise Conflict(

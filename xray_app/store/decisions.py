@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session, aliased
 
 from xray_app.correction.usefulness import of_decision
 from xray_app.errors import BadInput, Conflict, Forbidden, NotFound
+from xray_app.risk import clears_high
 from xray_app.store import analyses, facts, queue, tip
 from xray_app.store.database import Database
 from xray_app.store.tables import AnalysisRow, DecisionMarkRow, DecisionRow, TrialRow
@@ -197,7 +198,7 @@ def _append(
     knew: tip.Knew | None,
 ) -> Decision:
     trial = session.get(TrialRow, row.id) is not None
-    grave = decision == "CLEAR" and "HIGH" in (row.risk_level, *(view.risk_level for view in views))
+    clears = clears_high(decision, (row.risk_level, *(view.risk_level for view in views)))
     try:
         value = Decision(
             id=uuid4().hex,
@@ -207,7 +208,7 @@ def _append(
             decision=decision,
             seconds=seconds,
             note=note,
-            flagged=grave and not trial,
+            flagged=clears and not trial,
             blind=knew == "blind",
             revised=knew == "revised",
         )

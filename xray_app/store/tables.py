@@ -149,7 +149,7 @@ class DecisionRow(Base):
 
 
 class DecisionMarkRow(Base):
-    """What became of a decision: withdrawn by its author, flagged as grave, seen by a supervisor.
+    """What became of a decision: withdrawn by its author, flagged where it cleared a HIGH bag, seen by a supervisor.
 
     Or what its author knew: made blind, or revised after the models were shown.
     """

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, BadScan, DeskError, ScanTooLarge
@@ -24,6 +22,7 @@ from xray_app.types import Analysis, Role
 from xray_app.ui.guard import Guard
 from xray_app.ui.outcome import OutcomeForm
 from xray_app.ui.tip import Answered, hidden_work, true_work
+from xray_app.ui.uploads import discard, paths_of, uploaded
 from xray_app.ui.verdict import Verdict
 from xray_app.ui.viewer.component import analysis_id_of, items_table, viewer, work_of
 
@@ -106,7 +105,7 @@ class AnalyseTab:
                 apply_default_css=False,
                 elem_id="strip",
             )
-        self.upload.preprocess = _paths
+        self.upload.preprocess = paths_of
 
     # --- showing ------------------------------------------------------------------------------------------
 
@@ -167,9 +166,9 @@ class AnalyseTab:
         since = datetime.now(UTC) - SHIFT
         shift = recent.of_user(self.services.db, who.username, since)
         left, left_in_all = recent.left_over(self.services.db, who.username, since)
-        grave = recent.flagged(self.services.db, who.username) if who.role.includes(Role.ANNOTATOR) else []
+        flagged = recent.flagged(self.services.db, who.username) if who.role.includes(Role.ANNOTATOR) else []
         sections = (
-            ("flagged", grave), ("waiting", [*shift.waiting, *left]),
+            ("flagged", flagged), ("waiting", [*shift.waiting, *left]),
             ("searching", shift.searching), ("done", shift.done),
         )  # fmt: skip
         return {
@@ -209,7 +208,7 @@ class AnalyseTab:
         resent = dropped.get("resent") is True
         refused: list[dict[str, Any]] = []
         first: str | None = None
-        files = [_uploaded(path) for path in paths or []]
+        files = [uploaded(path) for path in paths or []]
         try:
             told = {field: _name(dropped.get(name)) for field, name in TOLD.items()}
             for index, file in enumerate(files):
@@ -230,7 +229,7 @@ class AnalyseTab:
                     yield {self.strip: self.queue(who, None) | offer}
         finally:
             for file in files:
-                _discard(file)
+                discard(file)
         yield {self.upload: None, self.intake: {"token": uuid4().hex, "refused": refused}}
 
     def _analyse(
@@ -259,27 +258,3 @@ def _name(text: Any) -> str | None:
     if not isinstance(text, str | None):
         raise BadInput("A scanner, a bag and a view are named by words.")
     return (text or "").strip()[:MAX_NAME] or None
-
-
-def _paths(sent: Any) -> list[str]:
-    """The paths of what was uploaded; Gradio's own way there leaves an empty file beside each for good."""
-    return [file.path for file in sent or ()]
-
-
-def _uploaded(path: str) -> Path:
-    """A path Gradio handed over, which must lie where its uploads do: in a folder of its own in the upload folder.
-
-    Raises:
-        BadInput: it lies elsewhere.
-    """
-    file = Path(path).resolve()
-    if file.parent.parent != Path(get_upload_folder()).resolve():
-        raise BadInput("This file was not uploaded here.")
-    return file
-
-
-def _discard(file: Path) -> None:
-    """Removes an upload and its folder: the scan lives on in the store alone."""
-    with suppress(OSError):
-        file.unlink(missing_ok=True)
-        file.parent.rmdir()

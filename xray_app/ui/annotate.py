@@ -9,7 +9,8 @@ from typing import Any
 import gradio as gr
 
 from xray_app.auth import Identity
-from xray_app.correction.draft import base_of, is_saved, merge_onto, read_draft, refuse_unlisted
+from xray_app.correction.draft import base_of, merge_onto, read_draft, refuse_unlisted
+from xray_app.correction.equality import is_sent_twice
 from xray_app.errors import BadInput, Conflict, DeskError
 from xray_app.html import annotate as bars
 from xray_app.html import panels
@@ -265,14 +266,14 @@ class AnnotateTab:
         refuse_unlisted(sent)
         try:
             saved = corrections.add(
-                services.db, analysis_id, sent, who.username, services.taxonomy, services.settings.review == "required"
+                services.db, analysis_id, sent, who.username, services.taxonomy, services.settings.review_required
             )
         except Conflict as error:
             newest = (error.details or {}).get("newest")
             if newest is None:
                 raise
             saved = Correction.model_validate(newest)
-            if saved.author == who.username and is_saved(sent, saved):
+            if is_sent_twice(sent, saved, who.username, services.taxonomy):
                 return self.take_next(who)  # a second click on Save: the first one has done it
             drafts.put(services.db, analysis_id, who.username, sent)  # what Merge goes on with
             return {

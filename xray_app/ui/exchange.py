@@ -21,8 +21,8 @@ from xray_app.exchange.import_dataset import import_dataset
 from xray_app.exchange.jobs import Job
 from xray_app.exchange.source import opened
 from xray_app.types import Level, Role
-from xray_app.ui.analyse import _discard, _uploaded
 from xray_app.ui.guard import Guard
+from xray_app.ui.uploads import discard, uploaded
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ class ExchangeTab:
         """Starts taking a data set in; it goes on when the page is closed."""
         if not isinstance(path, str) or not path:
             raise BadInput("Choose a ZIP first.")
-        file = _uploaded(path)
+        file = uploaded(path)
         if (other := self.services.jobs.at_work("import")) is not None:
             raise Conflict(f"{other.who} is importing a data set already. Wait for its end, or stop it.")
         job = self.services.jobs.start("import", who.username)
@@ -176,7 +176,7 @@ class ExchangeTab:
             progress.failed = "a fault in the desk, which has been logged; what was added stays"
         finally:
             progress.ended = True
-            _discard(file)
+            discard(file)
 
     # --- both ---------------------------------------------------------------------------------------------
 

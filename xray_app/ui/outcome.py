@@ -14,7 +14,7 @@ from xray_app.html import panels
 from xray_app.services import Services
 from xray_app.store import analyses, outcomes
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import Analysis, Decision, ItemCount, Role, Status
+from xray_app.types import MAX_COUNT, Analysis, Decision, ItemCount, Role, Status
 from xray_app.types import Outcome as Told
 from xray_app.ui.guard import Guard
 from xray_app.ui.verdict import line, text_of
@@ -121,7 +121,7 @@ def found_items(text: str, taxonomy: Taxonomy) -> list[ItemCount]:
     for part in parts:
         match = _FOUND.fullmatch(part)
         count = int(match[1]) if match and match[1] else 1
-        if match is None or not 1 <= count <= 99:
-            raise BadInput(f"A count is 1 to 99: “{part[:60]}”.")
+        if match is None or not 1 <= count <= MAX_COUNT:
+            raise BadInput(f"A count is 1 to {MAX_COUNT}: “{part[:60]}”.")
         items.append(ItemCount(label=taxonomy.resolve(match[2]).name, count=count))
     return items

@@ -134,7 +134,7 @@ class ReviewTab:
         chosen = next((one for one in waiting if one.correction.analysis_id == analysis_id), None)
         chosen = chosen or (waiting[0] if waiting else None)
         if chosen is None:
-            required = self.services.settings.review == "required"
+            required = self.services.settings.review_required
             return {
                 self.said: "",
                 self.seen: None,

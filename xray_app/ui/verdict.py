@@ -11,9 +11,11 @@ import gradio as gr
 
 from xray_app.auth import Identity
 from xray_app.correction.draft import refuse_unlisted
+from xray_app.correction.equality import is_sent_twice
+from xray_app.correction.revision import may_review
 from xray_app.errors import BadInput, Conflict, NotFound
 from xray_app.html import panels
-from xray_app.risk import worst_view
+from xray_app.risk import clears_high, worst_view
 from xray_app.services import Services
 from xray_app.store import analyses, corrections, decisions, recent, tip
 from xray_app.types import Action, Analysis, Correction, CorrectionIn, Decision, Risk, Role
@@ -104,14 +106,9 @@ class Verdict:
         ]  # fmt: skip
 
     def fresh(self, who: Identity, revisions: Sequence[Correction], decided: Sequence[Decision]) -> dict[Any, Any]:
-        """Empty fields, and for whoever may do it, the review of the newest correction and of a grave decision."""
+        """Empty fields, and for whoever may do it, the review of the newest correction and of a cleared HIGH bag."""
         newest = revisions[-1] if revisions else None
-        may_review = (
-            newest is not None
-            and newest.status == "pending"
-            and newest.author != who.username
-            and who.role.includes(Role.ANNOTATOR)
-        )
+        reviewing = newest is not None and may_review(newest, who.username) and who.role.includes(Role.ANNOTATOR)
         flags = [one for one in decided if one.flagged and one.author != who.username]
         may_see = bool(flags) and who.role.includes(Role.ANNOTATOR) and self._waits_for_a_look(who, flags[-1])
         return {
@@ -124,8 +121,8 @@ class Verdict:
             self.note: "",
             self.comment: "",
             self.labelled: [],
-            self.review_group: gr.update(visible=may_review),
-            self.pending: panels.to_review(newest) if newest and may_review else "",
+            self.review_group: gr.update(visible=reviewing),
+            self.pending: panels.to_review(newest) if newest and reviewing else "",
         }
 
     def attach(self, guard: Guard, viewer: gr.HTML, strip: gr.HTML, banner: gr.HTML, everything: list[Any]) -> None:
@@ -157,7 +154,7 @@ class Verdict:
         def decide(who: Identity, work: Any, note: str | None) -> dict[Any, Any]:
             db = self.services.db
             analysis = analyses.get_hidden(db, analysis_id_of(work))
-            if word == "CLEAR" and "HIGH" in (analysis.risk.level, self._bag(analysis).level):
+            if clears_high(word, (analysis.risk.level, self._bag(analysis).level)):
                 sight = tip.sight(db, analysis.id)
                 if not sight.hidden and sight.test is None:  # the question would tell what a blind scan is rated
                     return {self.confirm: gr.update(visible=True)}
@@ -264,13 +261,14 @@ class Verdict:
             return self._show(who, analysis_id)
         try:
             saved = corrections.add(
-                services.db, analysis_id, sent, who.username, services.taxonomy, services.settings.review == "required"
+                services.db, analysis_id, sent, who.username, services.taxonomy, services.settings.review_required
             )
         except Conflict as error:
             newest = (error.details or {}).get("newest")
             if newest is None:
                 raise
-            if _says_the_same(Correction.model_validate(newest), sent, who):  # a double click
+            # A double click:
+            if is_sent_twice(sent, Correction.model_validate(newest), who.username, services.taxonomy):
                 return self._show(who, analysis_id, discard_draft=True)
             return {
                 self.conflict: panels.conflict(newest),
@@ -283,14 +281,13 @@ class Verdict:
     def _just_saved(self, who: Identity, analysis_id: str, sent: CorrectionIn) -> bool:
         """Whether this is the second click of a double click that came after the answer to the first."""
         newest = next(reversed(corrections.history(self.services.db, analysis_id)), None)
-        return (
-            newest is not None
-            and newest.revision == sent.base_revision
-            and datetime.now(UTC) - newest.created_at < DOUBLE_CLICK
-            and sent.comment in (None, newest.comment)  # the answer has emptied both fields
-            and sent.labelled_classes in (None, newest.labelled_classes)
-            and _says_the_same(newest, sent, who)
-        )
+        if newest is None or newest.revision != sent.base_revision:
+            return False
+        if datetime.now(UTC) - newest.created_at >= DOUBLE_CLICK or sent.comment not in (None, newest.comment):
+            return False
+        if sent.labelled_classes is None:  # the answer to the first click has emptied this field, as the comment's
+            sent = sent.model_copy(update={"labelled_classes": newest.labelled_classes})
+        return is_sent_twice(sent, newest, who.username, self.services.taxonomy)
 
     def save_on_top(self, who: Identity, work: Any, comment: str | None, labelled: Any, seen: Any) -> dict[Any, Any]:
         """After a conflict: the person's edits as a revision on top of the one the conflict named."""
@@ -326,17 +323,6 @@ class Verdict:
 
         judge.__name__ = judge.__qualname__ = f"review_{status}"
         return judge
-
-
-def _says_the_same(saved: Correction, sent: CorrectionIn, who: Identity) -> bool:
-    """Whether a person's own newest revision holds what they have just sent again."""
-    items = [(item.label, item.count) for item in saved.items]
-    boxes = sorted((box.label, box.xyxy) for box in saved.boxes)
-    return (
-        saved.author == who.username
-        and items == [(item.label, item.count) for item in sent.items]
-        and boxes == sorted((box.label, box.xyxy) for box in sent.boxes)
-    )
 
 
 def line(placeholder: str, elem_id: str, **more: Any) -> gr.Textbox:
