@@ -134,7 +134,7 @@ def _stored(db: Database) -> dict[Kind, Counter[tuple[Any, ...]]]:
     for id, author in analysed:
         found["upload"][author, analyses.get(db, id).scan.filename, None] += 1
     for id in decided:
-        for decision in decisions.list(db, id):
+        for decision in decisions.history(db, id):
             found["decision"][decision.author, id, decision.decision] += 1
             if decision.withdrawn_at is not None:
                 found["undo"][decision.author, id, decision.decision] += 1

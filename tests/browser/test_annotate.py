@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import ADMIN_PASSWORD, SCREENSHOTS, Desk, Open
+from tests.conftest import save_analysis
 from xray_app import auth
 from xray_app.scan.read import read_scan
 from xray_app.settings import ASSETS
@@ -34,7 +35,7 @@ def scans(scripted: Desk) -> list[str]:
         file = ASSETS / "samples" / f"{name}.jpg"
         scan = read_scan(file.read_bytes(), file.name, services.limits)
         analysis = services.analyser.analyse(scan)
-        analyses.save_with_scan(services.db, analysis.scan, scan.content, scan.media_type, analysis, "ana")
+        save_analysis(services.db, analysis, scan.content, "ana", media_type=scan.media_type)
         ids.append(analysis.id)
     return ids
 
@@ -192,7 +193,7 @@ def test_the_work_on_analyse_and_on_annotate_are_two(scripted: Desk, scans: list
     page.wait_for_function("xrayDesk.work.boxes.at(-1).label === 'gun'")
     page.keyboard.press("3")  # a decision key decides nothing here
     page.wait_for_timeout(500)
-    assert decisions.list(scripted.services.db, page.evaluate("xrayDesk.work.analysis_id")) == []
+    assert decisions.history(scripted.services.db, page.evaluate("xrayDesk.work.analysis_id")) == []
 
 
 def test_a_conflict_is_merged_and_reviewed(scripted: Desk, scans: list[str], enter: Enter) -> None:

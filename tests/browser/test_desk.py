@@ -163,7 +163,7 @@ def test_keys_typed_into_a_field_decide_nothing(scripted: Desk, page: Any) -> No
     page.keyboard.type("1 2 3 snd")
     page.wait_for_timeout(800)
     analysis_id = page.evaluate("xrayDesk.work.analysis_id")
-    assert decisions.list(scripted.services.db, analysis_id) == []
+    assert decisions.history(scripted.services.db, analysis_id) == []
     assert corrections.history(scripted.services.db, analysis_id) == []
 
 
@@ -203,11 +203,11 @@ def test_the_next_bag_comes_up_after_a_decision_with_its_time(scripted: Desk, pa
     page.keyboard.press("3")  # twice by mistake: the next bag must not be decided unseen
     page.wait_for_function("id => xrayDesk.work.analysis_id !== id", arg=first)
     page.wait_for_timeout(300)
-    (decision,) = decisions.list(scripted.services.db, first)
+    (decision,) = decisions.history(scripted.services.db, first)
     assert decision.decision == "SEARCH"
     assert decision.seconds is not None
     assert 0.5 < decision.seconds < 60
-    assert decisions.list(scripted.services.db, page.evaluate("xrayDesk.work.analysis_id")) == []
+    assert decisions.history(scripted.services.db, page.evaluate("xrayDesk.work.analysis_id")) == []
 
 
 def test_clearing_a_high_bag_asks_why(scripted: Desk, page: Any) -> None:
@@ -224,7 +224,7 @@ def test_clearing_a_high_bag_asks_why(scripted: Desk, page: Any) -> None:
     page.keyboard.type("cutlery, seen by hand")
     page.click("#clear-anyway")
     page.wait_for_selector("#banner .decided")
-    (decision,) = decisions.list(scripted.services.db, analysis_id)
+    (decision,) = decisions.history(scripted.services.db, analysis_id)
     assert (decision.decision, decision.note) == ("CLEAR", "cutlery, seen by hand")
 
 

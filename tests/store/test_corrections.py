@@ -323,15 +323,15 @@ def test_decisions_are_appended(db: Database, stored: MakeAnalysis) -> None:
     analysis = stored()
     first = decisions.add(db, analysis.id, "REVIEW", 12.5, "unclear", "anna")
     second = decisions.add(db, analysis.id, "SEARCH", None, None, "ben")
-    assert decisions.list(db, analysis.id) == [first, second]
+    assert decisions.history(db, analysis.id) == [first, second]
     for wrong, seconds in (("MAYBE", None), ("CLEAR", -1.0), ("CLEAR", math.nan), ("CLEAR", math.inf)):
         with pytest.raises(BadInput):
             decisions.add(db, analysis.id, wrong, seconds, None, "anna")  # type: ignore[arg-type]
     with pytest.raises(NotFound):
         decisions.add(db, "nothing", "CLEAR", None, None, "anna")
     with pytest.raises(NotFound):
-        decisions.list(db, "nothing")
-    assert len(decisions.list(db, analysis.id)) == 2
+        decisions.history(db, "nothing")
+    assert len(decisions.history(db, analysis.id)) == 2
 
 
 def test_outcomes_are_appended(db: Database, stored: MakeAnalysis, taxonomy: Taxonomy) -> None:
@@ -340,7 +340,7 @@ def test_outcomes_are_appended(db: Database, stored: MakeAnalysis, taxonomy: Tax
     first = outcomes.add(db, analysis.id, found, None, "anna", taxonomy)
     assert first.found == (ItemCount(label="knife", count=2),)
     second = outcomes.add(db, analysis.id, (), "nothing in it", "anna", taxonomy)
-    assert outcomes.list(db, analysis.id) == [first, second]
+    assert outcomes.history(db, analysis.id) == [first, second]
     with pytest.raises(UnknownLabel):
         outcomes.add(db, analysis.id, (ItemCount(label="dragon", count=1),), None, "anna", taxonomy)
     with pytest.raises(BadInput):

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError
 
-from tests.conftest import MakeAnalysis, png, scan_facts
+from tests.conftest import MakeAnalysis, png, save_analysis, scan_facts
 from training.data.samples import from_corrections
 from xray_app.errors import Conflict, NotFound
 from xray_app.exchange.export import Filter as ExportFilter
@@ -62,7 +62,7 @@ def enter(db: Database, make_analysis: MakeAnalysis) -> Enter:
         facts = scan_facts(content) if bag_id is None else scan_facts(content, bag_id=bag_id)
         look = appearance_of(read_scan(content, "scan.png", Limits(10**6, 10**6)).image)
         analysis = make_analysis(scan=facts)
-        return analyses.save_with_scan(db, facts, content, "image/png", analysis, by, look, **kind)
+        return save_analysis(db, analysis, content, by, look=look, **kind)
 
     return store
 
@@ -236,8 +236,8 @@ def test_a_decision_of_a_scan_that_was_never_blind_is_not_marked(db: Database, s
     real = stored()
     decisions.add_for_bag(db, real.id, "CLEAR", 3.0, None, "anna")
     decisions.add_for_bag(db, real.id, "SEARCH", 3.0, None, "anna")
-    assert not any(one.blind or one.revised for one in decisions.list(db, real.id))
-    assert "blind" not in decisions.list(db, real.id)[0].model_dump(), "the contract's form is as it was"
+    assert not any(one.blind or one.revised for one in decisions.history(db, real.id))
+    assert "blind" not in decisions.history(db, real.id)[0].model_dump(), "the contract's form is as it was"
 
 
 def test_views_of_a_bag_are_hidden_together(db: Database, enter: Enter) -> None:

@@ -23,6 +23,7 @@ BOXES = ("analysis_id", "label", "x0", "y0", "x1", "y1", "confidence")
 class Table:
     """CSV: `scans.csv`, a row a scan, and `boxes.csv`, a row a box; no pictures."""
 
+    title: ClassVar[str] = "CSV tables, no pictures"
     about: ClassVar[str] = "CSV: scans.csv, a row a scan, and boxes.csv, a row a box; without pictures."
 
     def __init__(self, taxonomy: Taxonomy) -> None:

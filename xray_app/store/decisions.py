@@ -6,7 +6,6 @@ is withdrawn by a mark appended beside it: whoever counts decisions counts those
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -68,7 +67,7 @@ def add_for_bag(
     author: str,
     *,
     seen: Sequence[str] | None = None,
-) -> builtins.list[Decision]:
+) -> list[Decision]:
     """Append a decision about a bag: every view by its newest analysis, and what else waits of it; all or none.
 
     Args: as `add`; the seconds are kept with the view that was at hand, which comes first in the answer.
@@ -169,13 +168,46 @@ def has_mark(kind: Mark, decision: type[DecisionRow] = DecisionRow) -> ColumnEle
     return select(mark.id).where(mark.decision_id == decision.id, mark.kind == kind).exists()
 
 
-def standing(db: Database, analysis_id: str) -> builtins.list[Decision]:
+def history(db: Database, analysis_id: str) -> list[Decision]:
+    """All decisions about an analysis, oldest first, the withdrawn ones among them.
+
+    Raises:
+        NotFound: no analysis has this id.
+    """
+    query = (
+        select(DecisionRow)
+        .where(DecisionRow.analysis_id == analysis_id)
+        .order_by(DecisionRow.created_at, DecisionRow.id)
+    )
+    with db.read() as session:
+        if session.get(AnalysisRow, analysis_id) is None:
+            raise NotFound("There is no analysis with this id.")
+        rows = session.scalars(query).all()
+        of_these = DecisionMarkRow.decision_id.in_([row.id for row in rows])
+        marks = {
+            (mark.decision_id, mark.kind): mark.created_at
+            for mark in session.scalars(select(DecisionMarkRow).where(of_these))
+        }
+    columns = [name for name in Decision.model_fields if name not in _MARKS]
+    return [
+        Decision(
+            **{name: getattr(row, name) for name in columns},
+            flagged=(row.id, "flagged") in marks,
+            blind=(row.id, "blind") in marks,
+            revised=(row.id, "revised") in marks,
+            withdrawn_at=marks.get((row.id, "withdrawn")),
+        )
+        for row in rows
+    ]
+
+
+def standing(db: Database, analysis_id: str) -> list[Decision]:
     """The decisions about an analysis that were not withdrawn, oldest first.
 
     Raises:
         NotFound: no analysis has this id.
     """
-    return [one for one in list(db, analysis_id) if one.withdrawn_at is None]
+    return [one for one in history(db, analysis_id) if one.withdrawn_at is None]
 
 
 def _newest_of_others(session: Session, analysis_id: str, author: str) -> DecisionRow | None:
@@ -234,44 +266,10 @@ def _mark(session: Session, decision_id: str, kind: Mark, author: str) -> None:
     )
 
 
-def _views(session: Session, bag_id: str) -> builtins.list[AnalysisRow]:
+def _views(session: Session, bag_id: str) -> list[AnalysisRow]:
     """The newest analysis of each scan of a bag, oldest scan first."""
     query = select(AnalysisRow).where(AnalysisRow.bag_id == bag_id).order_by(AnalysisRow.created_at, AnalysisRow.id)
     newest: dict[str, AnalysisRow] = {}
     for row in session.scalars(query):
         newest[row.scan_id] = row
-    return builtins.list(newest.values())
-
-
-# Last, because below it `list` is this function.
-def list(db: Database, analysis_id: str) -> builtins.list[Decision]:
-    """All decisions about an analysis, oldest first, the withdrawn ones among them.
-
-    Raises:
-        NotFound: no analysis has this id.
-    """
-    query = (
-        select(DecisionRow)
-        .where(DecisionRow.analysis_id == analysis_id)
-        .order_by(DecisionRow.created_at, DecisionRow.id)
-    )
-    with db.read() as session:
-        if session.get(AnalysisRow, analysis_id) is None:
-            raise NotFound("There is no analysis with this id.")
-        rows = session.scalars(query).all()
-        of_these = DecisionMarkRow.decision_id.in_([row.id for row in rows])
-        marks = {
-            (mark.decision_id, mark.kind): mark.created_at
-            for mark in session.scalars(select(DecisionMarkRow).where(of_these))
-        }
-    columns = [name for name in Decision.model_fields if name not in _MARKS]
-    return [
-        Decision(
-            **{name: getattr(row, name) for name in columns},
-            flagged=(row.id, "flagged") in marks,
-            blind=(row.id, "blind") in marks,
-            revised=(row.id, "revised") in marks,
-            withdrawn_at=marks.get((row.id, "withdrawn")),
-        )
-        for row in rows
-    ]
+    return list(newest.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -60,7 +59,7 @@ def add(
     return value
 
 
-def list(db: Database, analysis_id: str) -> builtins.list[Outcome]:
+def history(db: Database, analysis_id: str) -> list[Outcome]:
     """All outcomes of an analysis, oldest first.
 
     Raises:

@@ -38,17 +38,6 @@ class NewScan:
     media_type: str
 
 
-def save_scan(db: Database, scan_facts: ScanFacts, content: bytes, media_type: str) -> ScanFacts:
-    """Keep the bytes of a scan; the same bytes a second time change nothing.
-
-    Raises:
-        StorageFailed: disk full or read-only; no file and no row is left behind.
-    """
-    with saving(db, NewScan(scan_facts, content, media_type)):
-        pass
-    return scan_facts
-
-
 @contextmanager
 def saving(db: Database, *new: NewScan) -> Iterator[Session]:
     """A write transaction in which scans are stored, for the rows that go with them; all or none.

@@ -1,4 +1,4 @@
-"""The Analyse tab: scans in, risk, two opinions. What a person says about them is in `verdict` and `outcome`."""
+"""The Analyse tab: scans in, risk, two opinions. What a person says about them is in `decision` and `outcome`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from xray_app.html.queue_tiles import tiles
 from xray_app.scan.read import Scan
 from xray_app.store import analyses, corrections, decisions, outcomes, recent, tip
 from xray_app.types import Analysis, Role
+from xray_app.ui.decision import DecisionForm
 from xray_app.ui.guard import Guard
 from xray_app.ui.outcome import OutcomeForm
 from xray_app.ui.tip import Answered, hidden_work, true_work
 from xray_app.ui.uploads import discard, paths_of, uploaded
-from xray_app.ui.verdict import Verdict
 from xray_app.ui.viewer.component import analysis_id_of, items_table, viewer, work_of
 
 FOLDER = Path(__file__).resolve().parent
@@ -52,23 +52,23 @@ class AnalyseTab:
         self.services = guard.services
         with gr.Row(elem_id="top", equal_height=True):
             self.banner = gr.HTML(panels.banner(None), elem_id="banner", apply_default_css=False)
-            self.verdict = Verdict(guard.services, self.show, self.queue, lambda *told: self.answered.just(*told))
-        self.verdict.build_confirm()
+            self.decision = DecisionForm(guard.services, self.show, self.queue, lambda *told: self.answered.just(*told))
+        self.decision.build_confirm()
         self.answered = Answered(guard.services, self.show, self.queue)
         with gr.Row(elem_id="desk", equal_height=False):
             self._build_queue()
             with gr.Column(elem_id="picture", min_width=400):
                 self.viewer = viewer()
             with gr.Column(elem_id="side", scale=0, min_width=372):
-                self.outcome = OutcomeForm(guard.services, self.show, self.verdict.said)
+                self.outcome = OutcomeForm(guard.services, self.show, self.decision.said)
                 self.opinions = gr.HTML(panels.NO_OPINIONS, elem_id="opinions", apply_default_css=False)
                 items_table()
-                self.verdict.build_correction()
+                self.decision.build_correction()
                 with gr.Accordion("History", open=False, elem_id="history"):
                     self.history = gr.HTML("", apply_default_css=False)
         everything = self.everything = [
             self.strip, self.viewer, self.banner, self.opinions, self.history,
-            *self.verdict.outputs, *self.outcome.outputs, *self.answered.outputs,
+            *self.decision.outputs, *self.outcome.outputs, *self.answered.outputs,
         ]  # fmt: skip
         added = guard.on(
             self.upload.upload, Role.ANALYST, self.add_scans,
@@ -79,7 +79,7 @@ class AnalyseTab:
         guard.on(self.viewer.select, Role.ANALYST, self.open_view, self.viewer, everything)
         self.outcome.attach(guard, self.viewer, everything)
         self.answered.attach(guard, everything)
-        self.verdict.attach(guard, self.viewer, self.strip, self.banner, everything)
+        self.decision.attach(guard, self.viewer, self.strip, self.banner, everything)
 
     def _build_queue(self) -> None:
         with gr.Column(elem_id="queue", scale=0, min_width=148):
@@ -123,16 +123,16 @@ class AnalyseTab:
         analysis = analyses.get_hidden(db, analysis_id)
         sight = tip.sight(db, analysis_id)
         revisions = corrections.history(db, analysis_id)
-        every = decisions.list(db, analysis_id)
+        every = decisions.history(db, analysis_id)
         standing = [one for one in every if one.withdrawn_at is None]
         views = self._views(analysis)
         page = {
             self.strip: self.queue(who, analysis_id),
             self.viewer: work_of(analysis, revisions, taxonomy, who.username, views, discard_draft=discard_draft),
-            self.banner: self.verdict.banner_of(analysis),
+            self.banner: self.decision.banner_of(analysis),
             self.opinions: panels.opinions(analysis, self.services.rules),
-            self.history: panels.history(analysis, revisions, outcomes.list(db, analysis_id), every),
-            **self.verdict.fresh(who, revisions, standing),
+            self.history: panels.history(analysis, revisions, outcomes.history(db, analysis_id), every),
+            **self.decision.fresh(who, revisions, standing),
             **self.outcome.fresh(analysis, standing if sight.test is None else ()),
             **self.answered.fresh(sight, analysis, standing),
         }
@@ -192,7 +192,7 @@ class AnalyseTab:
         page = self.show(who, chosen)
         of_bags = {analyses.get_hidden(self.services.db, id).scan.bag_id for id in (analysis_id_of(work), chosen)}
         if len(of_bags) == 1:  # the note, and the question whether to clear it, are about the bag
-            for part in (self.verdict.note, self.verdict.confirm):
+            for part in (self.decision.note, self.decision.confirm):
                 del page[part]
         return page
 

@@ -157,7 +157,7 @@ class AnnotateTab:
             self.labelled: list((draft.labelled_classes if draft else None) or ()),
             self.comment: (draft.comment if draft else None) or "",
             self.opinions: panels.opinions(analysis, self.services.rules),
-            self.history: panels.history(analysis, revisions, outcomes.list(db, analysis.id)),
+            self.history: panels.history(analysis, revisions, outcomes.history(db, analysis.id)),
             self.skip_words: "",
         }
 

@@ -28,10 +28,6 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 SHOWN = 200
-NAMES = {
-    "coco": "COCO (boxes)", "yolo": "YOLO (boxes)", "voc": "Pascal VOC (boxes)", "jsonl": "VLM samples (JSONL)",
-    "sharegpt": "ShareGPT chat", "llava": "LLaVA chat", "csv": "CSV tables, no pictures",
-}  # fmt: skip
 LEVELS = get_args(Level)
 ANY = "any"
 DOWNLOAD = """(url) => { if (url) { const link = document.createElement('a'); link.href = url; link.download = '';
@@ -76,7 +72,10 @@ class ExchangeTab:
         gr.HTML("<h2>Export labelled scans</h2>", apply_default_css=False)
         with gr.Row():
             self.format = gr.Dropdown(
-                [(NAMES[name], name) for name in FORMATS], value="coco", label="Format", elem_id="export-format"
+                [(made.title, name) for name, made in FORMATS.items()],
+                value="coco",
+                label="Format",
+                elem_id="export-format",
             )
             self.label = gr.Dropdown(
                 [ANY, *self.services.taxonomy.names], value=ANY, label="Label", elem_id="export-label"

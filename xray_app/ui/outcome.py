@@ -16,8 +16,8 @@ from xray_app.store import analyses, outcomes
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import MAX_COUNT, Analysis, Decision, ItemCount, Role, Status
 from xray_app.types import Outcome as Told
+from xray_app.ui.decision import line, text_of
 from xray_app.ui.guard import Guard
-from xray_app.ui.verdict import line, text_of
 from xray_app.ui.viewer.component import analysis_id_of, correction_from
 
 _FOUND = re.compile(r"(?:(\d{1,3})\s*[x×]?\s+)?(.+)")
@@ -67,7 +67,7 @@ class OutcomeForm:
     def _told(self, analysis: Analysis) -> list[Told]:
         db = self.services.db
         views = analyses.of_bag(db, analysis.scan.bag_id, with_hidden=True)
-        return sorted((one for view in views for one in outcomes.list(db, view.id)), key=lambda one: one.created_at)
+        return sorted((one for view in views for one in outcomes.history(db, view.id)), key=lambda one: one.created_at)
 
     def attach(self, guard: Guard, viewer: gr.HTML, everything: list[Any]) -> None:
         """Gives the answers their handlers."""

@@ -157,7 +157,7 @@ class ReviewTab:
             self.decide: gr.update(visible=True),
             self.comment: "",
             self.history: parts.reviews(reviews.of_analysis(db, analysis.id))
-            + panels.history(analysis, revisions, outcomes.list(db, analysis.id)),
+            + panels.history(analysis, revisions, outcomes.history(db, analysis.id)),
         }
 
 

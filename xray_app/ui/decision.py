@@ -33,7 +33,7 @@ AFTER_DECISION = (
 DOUBLE_CLICK = timedelta(seconds=2)
 
 
-class Verdict:
+class DecisionForm:
     """Buttons and fields around the picture, and their handlers.
 
     Args:
@@ -213,7 +213,7 @@ class Verdict:
 
     def _decided_meanwhile(self, who: Identity, analysis: Analysis, theirs: Any, error: Conflict) -> dict[Any, Any]:
         """Nothing is recorded: what somebody else has decided is shown first; what was typed stays."""
-        found = next((one for one in decisions.list(self.services.db, analysis.id) if one.id == theirs), None)
+        found = next((one for one in decisions.history(self.services.db, analysis.id) if one.id == theirs), None)
         if found is None:
             raise error
         at = found.created_at.astimezone().strftime("%H:%M")
