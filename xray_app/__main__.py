@@ -240,10 +240,10 @@ def _read(path: Path, limits: Limits) -> list[Scan]:
 
 def _tell(path: Path, error: DeskError | OSError) -> None:
     if isinstance(error, DeskError):
-        told = {"code": error.code, "message": error.message}
+        problem = {"code": error.code, "message": error.message}
     else:
-        told = {"code": "unreadable", "message": error.strerror or str(error)}
-    print(json.dumps({"file": str(path), "error": told}, ensure_ascii=False), file=sys.stderr, flush=True)
+        problem = {"code": "unreadable", "message": error.strerror or str(error)}
+    print(json.dumps({"file": str(path), "error": problem}, ensure_ascii=False), file=sys.stderr, flush=True)
 
 
 def main() -> None:

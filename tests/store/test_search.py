@@ -15,7 +15,7 @@ from xray_app.errors import BadInput, Conflict, NotFound
 from xray_app.scan.appearance import SIDE, Appearance, appearance_of
 from xray_app.store import corrections, decisions, outcomes, search, thumbnails
 from xray_app.store.database import Database
-from xray_app.store.fact_tables import FactsRow, LabelFactRow, LookRow, StaleDayRow
+from xray_app.store.fact_tables import AppearanceRow, FactsRow, LabelFactRow, StaleDayRow
 from xray_app.store.search import Filter
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import (
@@ -242,7 +242,7 @@ def test_a_look_is_kept_with_the_scan(db: Database, make_analysis: MakeAnalysis)
     with Image.open(path) as thumbnail:
         assert max(thumbnail.size) == SIDE
     with db.read() as session:
-        row = session.get_one(LookRow, facts.id)
+        row = session.get_one(AppearanceRow, facts.id)
         assert row.organic == look.organic
 
 

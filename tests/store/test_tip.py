@@ -35,7 +35,7 @@ from xray_app.store import (
 from xray_app.store.database import Database
 from xray_app.store.insights import drift, reports, screeners
 from xray_app.store.insights.reports import Asked
-from xray_app.store.insights.screeners import Answer, BlindCount, Vigilance, d_prime
+from xray_app.store.insights.screeners import Answer, BlindCount, ScreenerPerformance, d_prime
 from xray_app.store.search import Filter
 from xray_app.store.tables import BlindRow, TrialRow
 from xray_app.store.tip import Truth
@@ -321,7 +321,7 @@ def test_the_interval_of_d_prime_holds_the_truth_as_often_as_it_says() -> None:
 def test_the_bias_says_who_lets_bags_go() -> None:
     def of(threat: str, clear: str) -> Any:
         answers = [Answer("anna", "knife", threat, False)] * 9 + [Answer("anna", "", clear, False)] * 9
-        (row,) = screeners.by_analyst(Vigilance(tuple(answers), ())).rows
+        (row,) = screeners.by_analyst(ScreenerPerformance(tuple(answers), ())).rows
         return row[-1]
 
     assert of("CLEAR", "CLEAR") > 1

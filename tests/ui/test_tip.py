@@ -24,7 +24,7 @@ from xray_app.store import decisions, tip
 from xray_app.store.database import Database
 from xray_app.store.tables import TrialRow
 from xray_app.store.tip import Truth
-from xray_app.tip import Maker
+from xray_app.tip import TipMaker
 from xray_app.types import Role
 from xray_app.ui.analyse import AnalyseTab
 from xray_app.ui.guard import Guard
@@ -176,7 +176,7 @@ def test_a_scan_that_comes_by_the_api_may_be_followed_by_a_test_image(
 ) -> None:
     auth.add_user(services.db, "ana", PASSWORD, Role.ANALYST)
     asked = []
-    monkeypatch.setattr(Maker, "maybe", lambda self, like, username: asked.append((like.filename, username)))
+    monkeypatch.setattr(TipMaker, "maybe", lambda self, like, username: asked.append((like.filename, username)))
     with TestClient(create_app(services)) as client:
         client.headers["authorization"] = f"Bearer {auth.sign_in(services.db, 'ana', PASSWORD).token}"
         answer = client.post("/v1/analyze", files={"file": ("bag.png", png())})

@@ -46,25 +46,25 @@ class ReviewIn(BaseModel):
 
 
 @router.post("/analyses/{analysis_id}/decision", status_code=201)
-def decide(analysis_id: str, told: DecisionIn, who: Analyst, desk: Desk) -> Decision:
+def decide(analysis_id: str, body: DecisionIn, who: Analyst, desk: Desk) -> Decision:
     """Keeps a decision beside the ones before it."""
-    return decisions.add(desk.db, analysis_id, told.decision, told.seconds, told.note, who.username)
+    return decisions.add(desk.db, analysis_id, body.decision, body.seconds, body.note, who.username)
 
 
 @router.post("/analyses/{analysis_id}/outcome", status_code=201)
-def report_outcome(analysis_id: str, told: OutcomeIn, who: Analyst, desk: Desk) -> Outcome:
+def report_outcome(analysis_id: str, body: OutcomeIn, who: Analyst, desk: Desk) -> Outcome:
     """Keeps what the hand search found."""
-    return outcomes.add(desk.db, analysis_id, told.found, told.note, who.username, desk.taxonomy)
+    return outcomes.add(desk.db, analysis_id, body.found, body.note, who.username, desk.taxonomy)
 
 
 @router.post("/analyses/{analysis_id}/corrections", status_code=201)
-def correct(analysis_id: str, told: CorrectionIn, who: Analyst, desk: Desk) -> Correction:
+def correct(analysis_id: str, body: CorrectionIn, who: Analyst, desk: Desk) -> Correction:
     """A new revision; 409 names the newest one when it was based on an older."""
     analyses.get(desk.db, analysis_id)  # the answer holds the difference to a prediction that may be hidden yet
     return corrections.add(
         desk.db,
         analysis_id,
-        told,
+        body,
         who.username,
         desk.taxonomy,
         review_required=desk.settings.review_required,
@@ -81,6 +81,6 @@ def list_corrections(
 
 
 @router.post("/corrections/{correction_id}/review")
-def review(correction_id: str, told: ReviewIn, who: Annotator, desk: Desk) -> Correction:
+def review(correction_id: str, body: ReviewIn, who: Annotator, desk: Desk) -> Correction:
     """Accepts or rejects somebody else's correction."""
-    return corrections.review(desk.db, correction_id, told.status, told.comment, who.username)
+    return corrections.review(desk.db, correction_id, body.status, body.comment, who.username)

@@ -27,7 +27,7 @@ def scan_report(analysis_id: str, who: Analyst, desk: Desk) -> HTMLResponse:
     analysis = analyses.get(desk.db, analysis_id)
     path, _ = scans.scan_path(desk.db, analysis.scan.id)
     picture, media_type = _for_paper(*browser_picture(path.read_bytes(), desk.limits))
-    told = Reported(
+    reported = Reported(
         analysis=analysis,
         bag=worst_view(analyses.of_bag(desk.db, analysis.scan.bag_id)),
         analyst=analyses.analyst_of(desk.db, analysis_id),
@@ -40,7 +40,7 @@ def scan_report(analysis_id: str, who: Analyst, desk: Desk) -> HTMLResponse:
         printed_by=who.username,
         printed_at=datetime.now(UTC),
     )
-    return HTMLResponse(document(told), headers={"Content-Security-Policy": POLICY})
+    return HTMLResponse(document(reported), headers={"Content-Security-Policy": POLICY})
 
 
 def _for_paper(content: bytes, media_type: str) -> tuple[bytes, str]:

@@ -51,13 +51,13 @@ async def _upload(request: Request) -> Upload:
             raise BadInput(f"There is no field {unknown[0]!r}: send file, and if known {', '.join(TEXT_FIELDS)}.")
         if len(files) != 1 or not isinstance(files[0], UploadFile):
             raise BadInput("Send exactly one scan, as the multipart field 'file'.")
-        told: dict[str, str | None] = {}
+        facts: dict[str, str | None] = {}
         for name in TEXT_FIELDS:
             values = form.getlist(name)
             if len(values) > 1 or not all(isinstance(value, str) for value in values):
                 raise BadInput(f"{name}: send it once, as text.")
-            told[name] = str(values[0]).strip() or None if values else None
-        return Upload(await files[0].read(), files[0].filename or "", **told)
+            facts[name] = str(values[0]).strip() or None if values else None
+        return Upload(await files[0].read(), files[0].filename or "", **facts)
 
 
 @router.post("/analyze")

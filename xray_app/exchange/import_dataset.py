@@ -120,7 +120,7 @@ def import_dataset(
         raise BadInput(f"There is no import of {name!r}; choose one of {', '.join(READERS)}.")
     found = READERS[name](root, taxonomy, skip_unknown)
     progress.problems += [_relative(str(problem), root) for problem in found.problems]
-    told = _sidecar(root)
+    sidecar = _sidecar(root)
     progress.total = len(found.images)
     counts = Counter[str]()
     taking = _Taken(db, taxonomy, take_in, limits, author, progress.stop)
@@ -129,7 +129,7 @@ def import_dataset(
             if progress.stop.is_set():
                 raise Stopped
             try:
-                line = told.get(_key(image.image, root)) if told is not None else None
+                line = sidecar.get(_key(image.image, root)) if sidecar is not None else None
                 taken = taking.take(image, line, found.labelled_classes)
                 counts[taken] += 1
             except DeskError as error:
@@ -255,7 +255,7 @@ def _sidecar(root: Path) -> dict[str, _Line] | None:
         return None
     if inside(path, root).stat().st_size > MAX_SIDECAR:
         raise BadDataset(f"{SIDECAR}: larger than {MAX_SIDECAR // 2**20} MB.")
-    told: dict[str, _Line] = {}
+    lines: dict[str, _Line] = {}
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, text in enumerate(file, 1):
             if not text.strip():
@@ -266,8 +266,8 @@ def _sidecar(root: Path) -> dict[str, _Line] | None:
                 first: Any = error.errors()[0]
                 where = ".".join(str(part) for part in first["loc"]) or "line"
                 raise BadDataset(f"{SIDECAR}:{number}: {where}: {first['msg']}") from error
-            told[line.image] = line
-    return told
+            lines[line.image] = line
+    return lines
 
 
 def _key(image: Path, root: Path) -> str:

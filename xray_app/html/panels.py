@@ -171,10 +171,10 @@ def flag(decision: Decision) -> str:
     )
 
 
-def search_ordered(decision: Decision, told: Sequence[Outcome]) -> str:
-    """The question what a hand search found, or what was told already."""
-    if told:
-        last = told[-1]
+def search_ordered(decision: Decision, outcomes: Sequence[Outcome]) -> str:
+    """The question what a hand search found, or what was recorded already."""
+    if outcomes:
+        last = outcomes[-1]
         return (
             f"<p>The search found <b>{escape(_counts(last.found))}</b> "
             f'<span class="quiet">({escape(last.author)}, {when(last.created_at)})</span>. Was there more?</p>'

@@ -15,7 +15,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from xray_app.scan.appearance import Appearance
-from xray_app.store.fact_tables import FactsRow, LabelFactRow, LookRow, StaleDayRow
+from xray_app.store.fact_tables import AppearanceRow, FactsRow, LabelFactRow, StaleDayRow
 from xray_app.store.standing import correction_of, newest_not_rejected
 from xray_app.store.tables import (
     AnalysisRow,
@@ -108,16 +108,16 @@ def follow(session: Session, analysis_id: str) -> None:
     _mark_stale(session, facts.bag_id)
 
 
-def add_appearance(session: Session, scan_id: str, look: Appearance) -> None:
+def add_appearance(session: Session, scan_id: str, appearance: Appearance) -> None:
     """How a stored scan looks, once."""
-    if session.get(LookRow, scan_id) is None:
+    if session.get(AppearanceRow, scan_id) is None:
         session.add(
-            LookRow(
+            AppearanceRow(
                 scan_id=scan_id,
-                organic=look.organic,
-                mixed=look.mixed,
-                metal=look.metal,
-                brightness=look.brightness,
+                organic=appearance.organic,
+                mixed=appearance.mixed,
+                metal=appearance.metal,
+                brightness=appearance.brightness,
             )
         )
         for bag_id in session.scalars(

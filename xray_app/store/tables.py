@@ -111,7 +111,7 @@ class CorrectionReviewRow(Base):
 
 class CorrectionRow(Base):
     __tablename__ = "corrections"
-    # Of two posts on the same base at once, the second one breaks this and is told so.
+    # Of two posts on the same base at once, the second one breaks this.
     __table_args__ = (UniqueConstraint("analysis_id", "revision"),)
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)

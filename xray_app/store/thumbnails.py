@@ -9,7 +9,7 @@ from xray_app.errors import NotFound, StorageFailed
 from xray_app.scan.appearance import Appearance
 from xray_app.store import facts
 from xray_app.store.database import INCOMING, Database
-from xray_app.store.fact_tables import LookRow
+from xray_app.store.fact_tables import AppearanceRow
 from xray_app.store.scans import SHA256
 from xray_app.store.tables import ScanRow
 
@@ -27,22 +27,22 @@ def find(db: Database, scan_id: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def keep(db: Database, scan_id: str, look: Appearance) -> Path:
-    """Keeps a stored scan's look: the thumbnail as a file, the figures for the insights.
+def keep(db: Database, scan_id: str, appearance: Appearance) -> Path:
+    """Keeps a stored scan's appearance: the thumbnail as a file, the figures for the insights.
 
     Raises:
         StorageFailed: disk full or read-only.
     """
-    path = write(db, scan_id, look)
+    path = write(db, scan_id, appearance)
     with db.read() as session:
-        known = session.get(LookRow, scan_id) is not None
+        known = session.get(AppearanceRow, scan_id) is not None
     if not known:
         with db.write() as session:
-            facts.add_appearance(session, scan_id, look)
+            facts.add_appearance(session, scan_id, appearance)
     return path
 
 
-def write(db: Database, scan_id: str, look: Appearance) -> Path:
+def write(db: Database, scan_id: str, appearance: Appearance) -> Path:
     """The file alone. It appears whole or not at all.
 
     Raises:
@@ -55,7 +55,7 @@ def write(db: Database, scan_id: str, look: Appearance) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path, incoming) as part:
             part.touch(mode=0o600)  # as the scan itself
-            part.write_bytes(look.thumbnail)
+            part.write_bytes(appearance.thumbnail)
     except OSError as error:
         raise StorageFailed(
             f"A thumbnail could not be stored in {db.data_dir}: {error.strerror or error}. "

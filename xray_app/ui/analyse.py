@@ -35,7 +35,7 @@ SHIFT = timedelta(hours=12)
 
 MAX_NAME = 200
 FAULT = "a fault in the desk, which has been logged"
-TOLD = {"scanner_id": "scanner", "bag_id": "bag", "view": "view"}
+SCAN_FACTS = {"scanner_id": "scanner", "bag_id": "bag", "view": "view"}
 """What the page says of dropped files, by the name of the scan's fact."""
 
 STRIP = '<div class="strip"><ol></ol><p class="strip-empty">Scans you add appear here.</p></div>'
@@ -52,7 +52,7 @@ class AnalyseTab:
         self.services = guard.services
         with gr.Row(elem_id="top", equal_height=True):
             self.banner = gr.HTML(panels.banner(None), elem_id="banner", apply_default_css=False)
-            self.decision = DecisionForm(guard.services, self.show, self.queue, lambda *told: self.answered.just(*told))
+            self.decision = DecisionForm(guard.services, self.show, self.queue, lambda *of: self.answered.just(*of))
         self.decision.build_confirm()
         self.answered = Answered(guard.services, self.show, self.queue)
         with gr.Row(elem_id="desk", equal_height=False):
@@ -210,10 +210,10 @@ class AnalyseTab:
         first: str | None = None
         files = [uploaded(path) for path in paths or []]
         try:
-            told = {field: _name(dropped.get(name)) for field, name in TOLD.items()}
+            facts = {field: _name(dropped.get(name)) for field, name in SCAN_FACTS.items()}
             for index, file in enumerate(files):
                 try:
-                    analysis, scan = self._analyse(who, file, told, resent)
+                    analysis, scan = self._analyse(who, file, facts, resent)
                 except DeskError as error:
                     # Gradio has taken signs out of the name; the page knows the file by its place.
                     refused.append({"index": index, "name": file.name, "reason": error.message})
@@ -233,7 +233,7 @@ class AnalyseTab:
         yield {self.upload: None, self.intake: {"token": uuid4().hex, "refused": refused}}
 
     def _analyse(
-        self, who: Identity, file: Path, told: Mapping[str, str | None], resent: bool
+        self, who: Identity, file: Path, facts: Mapping[str, str | None], resent: bool
     ) -> tuple[Analysis, Scan]:
         limits = self.services.limits
         try:
@@ -242,7 +242,7 @@ class AnalyseTab:
             content = file.read_bytes()
         except OSError as error:
             raise BadScan("the upload is gone; add it again.") from error
-        scans = self.services.intake.read(content, file.name, **told)
+        scans = self.services.intake.read(content, file.name, **facts)
         found = self.services.intake.take_in(
             scans, who.username, blind=self.services.test_images.draw_blind, resent=resent
         )

@@ -118,10 +118,10 @@ class AnnotateTab:
         if not isinstance(shown, str):
             return self._nothing(who)
         try:
-            told = bars.claim(queue.renew(self.services.db, shown, who.username))
+            shown_claim = bars.claim(queue.renew(self.services.db, shown, who.username))
         except DeskError as error:
-            told = bars.lost(error.message)
-        return {self.list: self._list(who, shown), self.claim: told}
+            shown_claim = bars.lost(error.message)
+        return {self.list: self._list(who, shown), self.claim: shown_claim}
 
     def show(self, who: Identity, claim: queue.Claim, *, discard_edits: bool = False) -> dict[Any, Any]:
         """Everything about a scan this person holds, with their draft where they left one.

@@ -128,14 +128,14 @@ class DecisionForm:
     def attach(self, guard: Guard, viewer: gr.HTML, strip: gr.HTML, banner: gr.HTML, everything: list[Any]) -> None:
         """Gives every button its handler."""
         self.viewer, self.strip, self.banner = viewer, strip, banner
-        noted, corrected = [viewer, self.note], [viewer, self.comment, self.labelled]
+        decided, corrected = [viewer, self.note], [viewer, self.comment, self.labelled]
         buttons: list[tuple[gr.Button, Action]] = [
             (self.clear, "CLEAR"), (self.review, "REVIEW"), (self.search, "SEARCH"),
         ]  # fmt: skip
         for button, word in buttons:
-            asked = guard.on(button.click, Role.ANALYST, self.deciding(word), noted, everything, js=WITH_CLOCK)
+            asked = guard.on(button.click, Role.ANALYST, self.deciding(word), decided, everything, js=WITH_CLOCK)
             asked.then(None, js=AFTER_DECISION)
-        cleared = guard.on(self.clear_anyway.click, Role.ANALYST, self.clear_high, noted, everything, js=WITH_CLOCK)
+        cleared = guard.on(self.clear_anyway.click, Role.ANALYST, self.clear_high, decided, everything, js=WITH_CLOCK)
         cleared.then(None, js=AFTER_DECISION)
         guard.on(self.undo.click, Role.ANALYST, self.undo_decision, self.made, everything)
         guard.on(self.seen.click, Role.ANNOTATOR, self.see_flagged, viewer, everything)
@@ -197,10 +197,10 @@ class DecisionForm:
             shown = self._show(who, analysis.id, discard_draft=sight.test is not None)
             return shown | self._answered(sight, analysis, made[0]) | {self.said: "", self.made: []}
         views = ", for all views of the bag" if len(made) > 1 else ""
-        told = {self.made: [one.id for one in made]}
+        undoable = {self.made: [one.id for one in made]}
         if work.get("dirty"):
             words = f"{word} recorded{views}. Your edits of this scan are not saved yet."
-            return told | {
+            return undoable | {
                 self.said: panels.decided(words),
                 self.strip: self._queue(who, analysis.id),
                 self.banner: self.banner_of(analysis),
@@ -209,7 +209,7 @@ class DecisionForm:
             }
         waiting = [item["id"] for item in self._queue(who, None)["items"] if item["section"] == "waiting"]
         shown = self._show(who, waiting[0] if waiting else analysis.id)
-        return shown | told | {self.said: panels.decided(f"{word} recorded for {analysis.scan.filename}{views}")}
+        return shown | undoable | {self.said: panels.decided(f"{word} recorded for {analysis.scan.filename}{views}")}
 
     def _decided_meanwhile(self, who: Identity, analysis: Analysis, theirs: Any, error: Conflict) -> dict[Any, Any]:
         """Nothing is recorded: what somebody else has decided is shown first; what was typed stays."""

@@ -17,7 +17,7 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from xray_app.store.database import Database
-from xray_app.store.fact_tables import DayFiguresRow, FactsRow, LabelFactRow, LookRow, StaleDayRow
+from xray_app.store.fact_tables import AppearanceRow, DayFiguresRow, FactsRow, LabelFactRow, StaleDayRow
 from xray_app.store.standing import correction_of, newest_accepted
 from xray_app.store.tables import AnalysisRow, CorrectionRow, ScanRow
 from xray_app.types import Analysis, Correction, Value
@@ -172,9 +172,9 @@ def of_day(session: Session, day: date) -> dict[Cell, Figures]:
     counts: dict[Cell, Sums] = defaultdict(lambda: defaultdict(lambda: defaultdict(float)))
     scans: Counter[Cell] = Counter()
     query = (
-        select(FactsRow, ScanRow.width, ScanRow.height, LookRow)
+        select(FactsRow, ScanRow.width, ScanRow.height, AppearanceRow)
         .join(ScanRow, ScanRow.id == FactsRow.scan_id)
-        .outerjoin(LookRow, LookRow.scan_id == FactsRow.scan_id)
+        .outerjoin(AppearanceRow, AppearanceRow.scan_id == FactsRow.scan_id)
         .where(FactsRow.day == day)
     )
     with_outcome: list[FactsRow] = []
@@ -212,7 +212,7 @@ def of_day(session: Session, day: date) -> dict[Cell, Figures]:
     }  # fmt: skip
 
 
-def _bins(width: int, height: int, opaque: float, look: LookRow | None) -> list[str]:
+def _bins(width: int, height: int, opaque: float, look: AppearanceRow | None) -> list[str]:
     values = {"opaque": opaque, "side": float(max(width, height)), "shape": width / height}
     if look is not None:
         values |= {name: getattr(look, name) for name in ("organic", "mixed", "metal", "brightness")}
