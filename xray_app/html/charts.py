@@ -33,8 +33,8 @@ def stacked_bars(days: Sequence[str], series: Sequence[tuple[str, str, Sequence[
     parts = [_PATTERNS, _grid(most, lambda value: f"{value:g}"), _days(days, step)]
     for n, day in enumerate(days):
         x, y = LEFT + n * step, float(HEIGHT - BOTTOM)
-        each = ", ".join(f"{name} {values[n]:g}" for name, _, values in series)
-        parts.append(f"<g><title>{escape(day)}: {sums[n]:g} {escape(what)} ({escape(each)})</title>")
+        told = ", ".join(f"{name} {values[n]:g}" for name, _, values in series)
+        parts.append(f"<g><title>{escape(day)}: {sums[n]:g} {escape(what)} ({escape(told)})</title>")
         for texture, (_, style, values) in zip(_TEXTURES, series, strict=False):
             tall = values[n] / most * (HEIGHT - TOP - BOTTOM)
             y -= tall
