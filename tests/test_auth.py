@@ -195,7 +195,7 @@ def test_many_tries_at_once_are_counted_one_by_one(db: Database, anna: str) -> N
 def test_names_that_will_not_do(db: Database, name: str) -> None:
     with pytest.raises(BadInput):
         auth.add_user(db, name, PASSWORD, Role.ANALYST)
-    assert users.list(db) == []
+    assert users.all_users(db) == []
 
 
 def test_adding_users(db: Database, anna: str) -> None:
@@ -207,7 +207,7 @@ def test_adding_users(db: Database, anna: str) -> None:
         auth.add_user(db, "\uff41nna", PASSWORD, Role.ADMIN)  # a full-width a looks the same
     auth.add_user(db, "José Müller", PASSWORD, Role.ANNOTATOR, by="admin")
     auth.sign_in(db, "José Müller", PASSWORD)
-    assert [(u.username, u.role, u.disabled) for u in users.list(db)] == [
+    assert [(u.username, u.role, u.disabled) for u in users.all_users(db)] == [
         ("José Müller", Role.ANNOTATOR, False),
         ("admin", Role.ADMIN, False),
         ("anna", Role.ANALYST, False),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from datetime import UTC, datetime
+
 import pytest
 
-from xray_app.risk import agree, assess
+from tests.conftest import MakeAnalysis
+from xray_app.risk import agree, assess, clears_high, severity, worst, worst_view
 from xray_app.taxonomy import Policy, load_taxonomy
-from xray_app.types import Box, Report, Risk
+from xray_app.types import Action, Analysis, Box, Level, Report, Risk
 
 TAXONOMY = load_taxonomy()
 POLICY = Policy(
@@ -181,3 +185,52 @@ def test_where_the_models_agree() -> None:
     assert agreement.both == ("knife",)
     assert agreement.vlm_only == ("laptop",)
     assert agreement.detector_only == ("gun",)
+
+
+def risk(level: Level, action: Action) -> Risk:
+    return Risk(level=level, action=action, reason=f"{level} {action}", policy="test")
+
+
+WORSE_AND_WORSE = (risk("LOW", "CLEAR"), risk("LOW", "REVIEW"), risk("MEDIUM", "REVIEW"), risk("HIGH", "SEARCH"))
+
+
+@pytest.mark.parametrize(("milder", "worse"), list(itertools.pairwise(WORSE_AND_WORSE)))
+def test_the_worst_of_two(milder: Risk, worse: Risk) -> None:
+    assert severity(milder) < severity(worse)
+    for found in ([milder, worse], [worse, milder]):
+        assert worst(found, lambda one: one) == worse
+
+
+def test_of_equally_bad_ones_the_first() -> None:
+    assert worst([("a", WORSE_AND_WORSE[1]), ("b", WORSE_AND_WORSE[1])], lambda one: one[1])[0] == "a"
+
+
+def test_a_bag_is_as_bad_as_its_worst_view_by_the_newest_analysis_of_each(make_analysis: MakeAnalysis) -> None:
+    def analysed(scan: str, of: Risk, minute: int) -> Analysis:
+        one = make_analysis()
+        return one.model_copy(
+            update={
+                "scan": one.scan.model_copy(update={"id": scan}),
+                "risk": of,
+                "created_at": datetime(2026, 1, 1, 12, minute, tzinfo=UTC),
+            }
+        )
+
+    clear, review, medium, high = WORSE_AND_WORSE
+    views = [analysed("top", medium, 5), analysed("top", high, 1), analysed("side", clear, 2)]
+    assert worst_view(views) == medium  # the older answer about the same view no longer counts
+    assert worst_view([*views, analysed("side", high, 9)]) == high
+    assert worst_view([analysed("top", clear, 1), analysed("side", review, 0)]) == review
+
+
+@pytest.mark.parametrize(
+    ("decision", "levels", "clears"),
+    [
+        ("CLEAR", ("LOW", "HIGH"), True),
+        ("CLEAR", ("LOW", "MEDIUM"), False),
+        ("REVIEW", ("HIGH",), False),
+        ("SEARCH", ("HIGH",), False),
+    ],
+)
+def test_clearing_what_any_view_rates_high(decision: Action, levels: tuple[str, ...], clears: bool) -> None:
+    assert clears_high(decision, levels) is clears

@@ -55,7 +55,7 @@ class TakeIn(Protocol):
 
 
 @dataclass(frozen=True)
-class Maker:
+class TipMaker:
     """Makes test images for the people of one desk.
 
     Attributes:

@@ -20,11 +20,10 @@ from pydantic import Field, ValidationError
 from xray_app import report
 from xray_app.scan import read
 from xray_app.errors import BadDataset, NotFound
-from xray_app.store import corrections, scans
+from xray_app.store import scans, standing
 from xray_app.store.database import Database
-from xray_app.store.held_out import held_out_scans
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import XYXY, Analysis, Correction, Split, Value
+from xray_app.types import MAX_COUNT, XYXY, Analysis, Correction, Split, Value
 
 logger = logging.getLogger(__name__)
 
@@ -229,7 +228,7 @@ def asked_for_everything(sample: Sample, analysis: Analysis, taxonomy: Taxonomy)
     for item in analysis.report.items:
         found = taxonomy.find(item.label)
         if found is not None and found.name not in looked_for:
-            counts[found.name] = min(counts[found.name] + item.count, report.MAX_COUNT)
+            counts[found.name] = min(counts[found.name] + item.count, MAX_COUNT)
     return sample.model_copy(
         update={"instruction": report.instruction(), "response": report.format_report(counts, taxonomy)}
     )
@@ -270,19 +269,13 @@ def _picture(db: Database, analysis: Analysis) -> Path:
 def usable(db: Database) -> list[tuple[Analysis, Correction]]:
     """One accepted correction a scan of a bag, in an order that does not depend on time.
 
-    A scan that was analysed and corrected more than once would otherwise weigh double, and two people's
-    answers could contradict each other: the later one counts. A picture that is held out in one bag is not
-    trained on in another.
+    A picture that is held out in one bag is not trained on in another.
     """
-    latest: dict[str, tuple[Analysis, Correction]] = {}
-    for analysis, correction in corrections.accepted(db):
-        key = f"{analysis.scan.bag_id}/{analysis.scan.id}"
-        if key not in latest or latest[key][1].created_at <= correction.created_at:
-            latest[key] = (analysis, correction)
-    held_out = held_out_scans(db)
+    latest = sorted(standing.accepted(db), key=lambda one: f"{one[0].scan.bag_id}/{one[0].scan.id}")
+    held_out = standing.held_out_scans(db)
     kept = [
         (analysis, correction)
-        for _, (analysis, correction) in sorted(latest.items())
+        for analysis, correction in latest
         if correction.split == "holdout" or analysis.scan.id not in held_out
     ]
     if dropped := len(latest) - len(kept):

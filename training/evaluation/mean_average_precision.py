@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.samples import Sample, SampleBox
-from xray_app.detector.boxes import overlaps
+from xray_app.overlap import iou
 from xray_app.taxonomy import Taxonomy
 
 IOU_STEPS = np.linspace(0.5, 0.95, 10)
@@ -96,7 +96,7 @@ def _of_class(
         mine = mine[:MOST_BOXES]
         if mine:
             found = np.array([box.xyxy for box in mine], np.float32).reshape(-1, 4)
-            hits.append(_match(overlaps(found, wanted)))
+            hits.append(_match(iou(found, wanted)))
             confidences.append(np.array([box.confidence for box in mine], np.float32))
     if not confidences:
         return np.zeros(len(IOU_STEPS))

@@ -22,7 +22,7 @@ from xray_app.api import (
     thumbnails,
 )
 from xray_app.api.door import Door
-from xray_app.api.idempotency import Once
+from xray_app.api.idempotency import IdempotencyMiddleware
 from xray_app.services import Services
 
 
@@ -48,6 +48,6 @@ def create_app(services: Services) -> FastAPI:
         app.include_router(module.router)
     app.include_router(reports.router)
     envelope.install(app)
-    app.add_middleware(Once, services=services)
+    app.add_middleware(IdempotencyMiddleware, services=services)
     app.add_middleware(Door, services=services)  # added last: it stands before everything else
     return app

@@ -38,7 +38,7 @@ def insight(
 
 
 @router.get("/vigilance/{name}.csv")
-def vigilance(
+def screener_table(
     name: str, who: Analyst, desk: Desk, first: date, last: date, scanner: Word = None, adapter: Word = None
 ) -> Response:
     """One table of answers to test images: an analyst's own, or everybody's to an annotator."""

@@ -47,6 +47,6 @@ def release(analysis_id: str, who: Annotator, desk: Desk) -> None:
 
 
 @router.post("/{analysis_id}/skip")
-def skip(analysis_id: str, told: SkipIn, who: Annotator, desk: Desk) -> None:
+def skip(analysis_id: str, body: SkipIn, who: Annotator, desk: Desk) -> None:
     """Passes a scan on to others."""
-    queue.skip(desk.db, analysis_id, who.username, told.reason)
+    queue.skip(desk.db, analysis_id, who.username, body.reason)

@@ -27,20 +27,20 @@ def scan_report(analysis_id: str, who: Analyst, desk: Desk) -> HTMLResponse:
     analysis = analyses.get(desk.db, analysis_id)
     path, _ = scans.scan_path(desk.db, analysis.scan.id)
     picture, media_type = _for_paper(*browser_picture(path.read_bytes(), desk.limits))
-    told = Reported(
+    reported = Reported(
         analysis=analysis,
         bag=worst_view(analyses.of_bag(desk.db, analysis.scan.bag_id)),
         analyst=analyses.analyst_of(desk.db, analysis_id),
         picture=picture,
         media_type=media_type,
-        revisions=corrections.list(desk.db, analysis_id),
-        decisions=decisions.list(desk.db, analysis_id),
-        outcomes=outcomes.list(desk.db, analysis_id),
+        revisions=corrections.history(desk.db, analysis_id),
+        decisions=decisions.history(desk.db, analysis_id),
+        outcomes=outcomes.history(desk.db, analysis_id),
         demonstration="bundled" in (desk.settings.vlm, desk.settings.detector),
         printed_by=who.username,
         printed_at=datetime.now(UTC),
     )
-    return HTMLResponse(document(told), headers={"Content-Security-Policy": POLICY})
+    return HTMLResponse(document(reported), headers={"Content-Security-Policy": POLICY})
 
 
 def _for_paper(content: bytes, media_type: str) -> tuple[bytes, str]:

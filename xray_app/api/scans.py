@@ -12,7 +12,7 @@ from starlette.datastructures import UploadFile
 from xray_app.api.deps import After, Analyst, Desk, Limit, page
 from xray_app.errors import BadInput, NotFound
 from xray_app.intake import Intake
-from xray_app.risk import severity, worst_view
+from xray_app.risk import worst, worst_view
 from xray_app.scan.read import Scan, browser_picture
 from xray_app.session import bearer_token
 from xray_app.store import analyses, scans
@@ -51,13 +51,13 @@ async def _upload(request: Request) -> Upload:
             raise BadInput(f"There is no field {unknown[0]!r}: send file, and if known {', '.join(TEXT_FIELDS)}.")
         if len(files) != 1 or not isinstance(files[0], UploadFile):
             raise BadInput("Send exactly one scan, as the multipart field 'file'.")
-        told: dict[str, str | None] = {}
+        facts: dict[str, str | None] = {}
         for name in TEXT_FIELDS:
             values = form.getlist(name)
             if len(values) > 1 or not all(isinstance(value, str) for value in values):
                 raise BadInput(f"{name}: send it once, as text.")
-            told[name] = str(values[0]).strip() or None if values else None
-        return Upload(await files[0].read(), files[0].filename or "", **told)
+            facts[name] = str(values[0]).strip() or None if values else None
+        return Upload(await files[0].read(), files[0].filename or "", **facts)
 
 
 @router.post("/analyze")
@@ -66,13 +66,14 @@ def analyze(
 ) -> Analysis:
     """Both models over one scan; stores scan and analysis together, or neither.
 
-    Of a DICOM file of several views every view is analysed, and the gravest answered; the bag has them all.
+    Of a DICOM file of several views every view is analysed, and the one with the worst risk answered; the bag has them
+    all.
     A test image may join the user's queue afterwards. Scans that come this way are never blind: this answer tells.
     """
     scans_read = upload.read(desk.intake)
     analysed = desk.intake.take_in(scans_read, who.username)
     afterwards.add_task(desk.test_images.maybe, scans_read[0], who.username)
-    return max(analysed, key=lambda one: severity(one.risk))
+    return worst(analysed, lambda one: one.risk)
 
 
 @router.post("/detect")

@@ -23,8 +23,16 @@ Files = Iterator[tuple[str, Iterable[str]]]
 
 
 class Format(Protocol):
-    """What an export writes: pictures where `folder` says, a few files a scan, and the rest at the end."""
+    """What an export writes: pictures where `folder` says, a few files a scan, and the rest at the end.
 
+    A new format is a class as this one and a line in `FORMATS`; the desk, the command line and the API follow.
+
+    Attributes:
+        title: in a list to choose from.
+        about: in the export's README.txt: which files it holds.
+    """
+
+    title: ClassVar[str]
     about: ClassVar[str]
 
     def __init__(self, taxonomy: Taxonomy) -> None: ...
@@ -63,6 +71,7 @@ class _ByPart:
 class Coco:
     """COCO detection: `annotations/instances_PART.json`, boxes as [x, y, width, height]."""
 
+    title: ClassVar[str] = "COCO (boxes)"
     about: ClassVar[str] = "COCO: annotations/instances_train.json and so on, pictures in folders beside it."
 
     def __init__(self, taxonomy: Taxonomy) -> None:
@@ -115,6 +124,7 @@ class Coco:
 class Yolo:
     """YOLO detection: `data.yaml`, `images/PART`, `labels/PART`; rows `class cx cy w h`, normalised."""
 
+    title: ClassVar[str] = "YOLO (boxes)"
     about: ClassVar[str] = "YOLO: data.yaml, images/ and labels/. Items without a box are in scans.jsonl alone."
 
     def __init__(self, taxonomy: Taxonomy) -> None:
@@ -154,6 +164,7 @@ class Voc:
     as decimals.
     """
 
+    title: ClassVar[str] = "Pascal VOC (boxes)"
     about: ClassVar[str] = "Pascal VOC: Annotations/, JPEGImages/ and ImageSets/Main/. Pixels count from 1."
 
     def __init__(self, taxonomy: Taxonomy) -> None:
@@ -199,6 +210,7 @@ def _decimal(value: float) -> str:
 class Jsonl:
     """The desk's own training samples: `PART.jsonl`, as `python -m training prepare` writes them."""
 
+    title: ClassVar[str] = "VLM samples (JSONL)"
     about: ClassVar[str] = "VLM samples: train.jsonl and val.jsonl, as `python -m training finetune --data` reads them."
 
     def __init__(self, taxonomy: Taxonomy) -> None:
@@ -264,6 +276,7 @@ def _listed(elements: Gathered) -> Iterator[str]:
 class ShareGpt(_Chat):
     """ShareGPT conversations with `images`, and the `dataset_info.json` that LLaMA-Factory asks for."""
 
+    title: ClassVar[str] = "ShareGPT chat"
     about: ClassVar[str] = "ShareGPT: train.json and so on; dataset_info.json is for LLaMA-Factory."
 
     def _entry(self, stem: str, image: str, turns: Sequence[dict[str, str]]) -> dict[str, Any]:
@@ -282,6 +295,7 @@ class ShareGpt(_Chat):
 class Llava(_Chat):
     """LLaVA conversations: `id`, `image` below `images/`, `conversations`."""
 
+    title: ClassVar[str] = "LLaVA chat"
     about: ClassVar[str] = "LLaVA: train.json and so on; picture paths are relative to images/ (--image_folder images)."
 
     def _entry(self, stem: str, image: str, turns: Sequence[dict[str, str]]) -> dict[str, Any]:

@@ -11,19 +11,18 @@ from typing import Any, Protocol
 
 from pydantic import Field, ValidationError
 
+from xray_app.correction.equality import says_the_same
 from xray_app.correction.revision import standing
-from xray_app.errors import BadDataset, BadInput, BadScan, Busy, DeskError, ScanTooLarge
+from xray_app.errors import BadDataset, BadInput, BadScan, Busy, DeskError, ScanTooLarge, Stopped
 from xray_app.exchange import read_coco, read_voc, read_yolo
-from xray_app.exchange.export import SIDECAR, Progress, Stopped
+from xray_app.exchange.export import SIDECAR, Progress
 from xray_app.exchange.labelled import Dataset, LabelledImage, inside
 from xray_app.scan.read import Limits, Scan, read_scan
 from xray_app.store import analyses, audit, corrections
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import Analysis, Correction, CorrectionIn, ItemCount, Value
+from xray_app.types import MAX_COUNT, Analysis, Correction, CorrectionIn, ItemCount, Value
 
-SAME = 0.01
-"""Boxes nearer than this (pixels) are the same: every format rounds."""
 MAX_SIDECAR = 512 * 2**20
 
 
@@ -121,7 +120,7 @@ def import_dataset(
         raise BadInput(f"There is no import of {name!r}; choose one of {', '.join(READERS)}.")
     found = READERS[name](root, taxonomy, skip_unknown)
     progress.problems += [_relative(str(problem), root) for problem in found.problems]
-    told = _sidecar(root)
+    sidecar = _sidecar(root)
     progress.total = len(found.images)
     counts = Counter[str]()
     taking = _Taken(db, taxonomy, take_in, limits, author, progress.stop)
@@ -130,7 +129,7 @@ def import_dataset(
             if progress.stop.is_set():
                 raise Stopped
             try:
-                line = told.get(_key(image.image, root)) if told is not None else None
+                line = sidecar.get(_key(image.image, root)) if sidecar is not None else None
                 taken = taking.take(image, line, found.labelled_classes)
                 counts[taken] += 1
             except DeskError as error:
@@ -175,7 +174,7 @@ class _Taken:
         analysis, revisions = self._here(scan)
         if revisions:
             newest = standing(revisions) or revisions[-1]
-            if newest.status == "accepted" and self._same(newest, wanted):
+            if newest.status == "accepted" and says_the_same(wanted, newest, self.taxonomy):
                 return "already"
             raise BadInput(
                 f"is here already, labelled otherwise by {newest.author} (revision {newest.revision}). "
@@ -204,7 +203,7 @@ class _Taken:
 
     def _correction(self, image: LabelledImage, line: _Line | None, scope: tuple[str, ...] | None) -> CorrectionIn:
         counts = Counter(box.label for box in image.boxes)
-        items = [ItemCount(label=label, count=min(count, 99)) for label, count in counts.items()]
+        items = [ItemCount(label=label, count=min(count, MAX_COUNT)) for label, count in counts.items()]
         if line is not None:
             scope = line.labelled_classes
             # Its counts hold as long as the boxes are those it was written with.
@@ -232,29 +231,11 @@ class _Taken:
     def _here(self, scan: Scan) -> tuple[Analysis | None, list[Correction]]:
         """The analysis of this scan of this bag to correct: one that has corrections, or else the newest."""
         here = [one for one in analyses.of_bag(self.db, scan.bag_id) if one.scan.id == scan.sha256]
-        revised = [(one, corrections.list(self.db, one.id)) for one in here]
+        revised = [(one, corrections.history(self.db, one.id)) for one in here]
         with_any = [pair for pair in revised if pair[1]]
         if with_any:
             return max(with_any, key=lambda pair: pair[1][-1].created_at)
         return (here[-1], []) if here else (None, [])
-
-    def _same(self, there: Correction, wanted: CorrectionIn) -> bool:
-        items: Counter[str] = Counter()
-        for item in wanted.items:
-            items[self.taxonomy.resolve(item.label).name] += item.count
-        if {item.label: item.count for item in there.items} != dict(items):
-            return False
-        if there.labelled_classes is None or wanted.labelled_classes is None:
-            if there.labelled_classes is not wanted.labelled_classes:
-                return False
-        elif set(there.labelled_classes) != {self.taxonomy.resolve(one).name for one in wanted.labelled_classes}:
-            return False
-        ours = sorted((box.label, box.xyxy) for box in there.boxes)
-        theirs = sorted((box.label, box.xyxy) for box in wanted.boxes)
-        return len(ours) == len(theirs) and all(
-            one[0] == other[0] and max(abs(a - b) for a, b in zip(one[1], other[1], strict=True)) < SAME
-            for one, other in zip(ours, theirs, strict=True)
-        )
 
 
 def _bag(image: Path) -> str | None:
@@ -274,7 +255,7 @@ def _sidecar(root: Path) -> dict[str, _Line] | None:
         return None
     if inside(path, root).stat().st_size > MAX_SIDECAR:
         raise BadDataset(f"{SIDECAR}: larger than {MAX_SIDECAR // 2**20} MB.")
-    told: dict[str, _Line] = {}
+    lines: dict[str, _Line] = {}
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, text in enumerate(file, 1):
             if not text.strip():
@@ -285,8 +266,8 @@ def _sidecar(root: Path) -> dict[str, _Line] | None:
                 first: Any = error.errors()[0]
                 where = ".".join(str(part) for part in first["loc"]) or "line"
                 raise BadDataset(f"{SIDECAR}:{number}: {where}: {first['msg']}") from error
-            told[line.image] = line
-    return told
+            lines[line.image] = line
+    return lines
 
 
 def _key(image: Path, root: Path) -> str:

@@ -14,24 +14,20 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from xray_app.auth import Identity
-from xray_app.errors import BadInput, Conflict, DeskError
-from xray_app.exchange.export import Filter, Stopped, select_scans
+from xray_app.errors import BadInput, Conflict, DeskError, Stopped
+from xray_app.exchange.export import Filter, select_scans
 from xray_app.exchange.formats import FORMATS
 from xray_app.exchange.import_dataset import import_dataset
 from xray_app.exchange.jobs import Job
 from xray_app.exchange.source import opened
 from xray_app.types import Level, Role
-from xray_app.ui.analyse import _discard, _uploaded
 from xray_app.ui.guard import Guard
+from xray_app.ui.uploads import discard, uploaded
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 SHOWN = 200
-NAMES = {
-    "coco": "COCO (boxes)", "yolo": "YOLO (boxes)", "voc": "Pascal VOC (boxes)", "jsonl": "VLM samples (JSONL)",
-    "sharegpt": "ShareGPT chat", "llava": "LLaVA chat", "csv": "CSV tables, no pictures",
-}  # fmt: skip
 LEVELS = get_args(Level)
 ANY = "any"
 DOWNLOAD = """(url) => { if (url) { const link = document.createElement('a'); link.href = url; link.download = '';
@@ -76,7 +72,10 @@ class ExchangeTab:
         gr.HTML("<h2>Export labelled scans</h2>", apply_default_css=False)
         with gr.Row():
             self.format = gr.Dropdown(
-                [(NAMES[name], name) for name in FORMATS], value="coco", label="Format", elem_id="export-format"
+                [(made.title, name) for name, made in FORMATS.items()],
+                value="coco",
+                label="Format",
+                elem_id="export-format",
             )
             self.label = gr.Dropdown(
                 [ANY, *self.services.taxonomy.names], value=ANY, label="Label", elem_id="export-label"
@@ -150,7 +149,7 @@ class ExchangeTab:
         """Starts taking a data set in; it goes on when the page is closed."""
         if not isinstance(path, str) or not path:
             raise BadInput("Choose a ZIP first.")
-        file = _uploaded(path)
+        file = uploaded(path)
         if (other := self.services.jobs.at_work("import")) is not None:
             raise Conflict(f"{other.who} is importing a data set already. Wait for its end, or stop it.")
         job = self.services.jobs.start("import", who.username)
@@ -176,7 +175,7 @@ class ExchangeTab:
             progress.failed = "a fault in the desk, which has been logged; what was added stays"
         finally:
             progress.ended = True
-            _discard(file)
+            discard(file)
 
     # --- both ---------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("cv2", reason="LibreYOLO needs OpenCV, which needs libGL", exc_type=ImportError)
 
-from tests.conftest import MakeAnalysis, scan_facts
+from tests.conftest import MakeAnalysis, save_analysis, scan_facts
 from training.data.samples import read_jsonl
 from training.detector.finetune import DetectorRecipe
 from training.promotion import holdout as held
@@ -22,7 +22,7 @@ from xray_app.detector.onnx import OnnxDetector
 from xray_app.scan.read import Limits, read_scan
 from xray_app.settings import BUNDLED_DETECTOR, Settings
 from xray_app.simulate import simulate_scan
-from xray_app.store import adapters, analyses, corrections, runs
+from xray_app.store import adapters, corrections, runs
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import CorrectionIn, Run
@@ -58,7 +58,7 @@ def correct(db: Database, make_analysis: MakeAnalysis, taxonomy: Taxonomy) -> Ca
         scan.image.save(file, "PNG")
         content = file.getvalue()
         facts = scan_facts(content, width=scan.image.width, height=scan.image.height, bag_id=f"bag {number}")
-        stored = analyses.save_with_scan(db, facts, content, "image/png", make_analysis(scan=facts, boxes=()), "anna")
+        stored = save_analysis(db, make_analysis(scan=facts, boxes=()), content, "anna")
         labels = [label for label, _ in scan.boxes]
         told = {
             "items": [{"label": label, "count": labels.count(label)} for label in sorted(set(labels))],
