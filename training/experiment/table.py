@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from training.evaluation import plots
 from training.evaluation.bag_table import BagTable, ScanOutcome
 from training.evaluation.bootstrap import Parts, Rate, paired_difference, ratio
 from training.evaluation.evaluate import fused
 from training.experiment.trial import Result
+from xray_app.html import charts
 from xray_app.taxonomy import Taxonomy
 
 COLUMNS = {
@@ -174,13 +174,14 @@ def _signed(rate: Rate) -> str:
 
 def curve(results: Mapping[str, Result], taxonomy: Taxonomy) -> str:
     """SVG: item F1 against labelled scans, of both contenders, from the untuned model on."""
-    points: dict[str, list[tuple[int, Rate]]] = {}
+    points: dict[str, list[tuple[int, charts.Point]]] = {}
     for one in results.values():
         of_curve = (
             one.cell.method == "untuned" or one.cell.name.split("-")[-1].isdigit() or one.cell.name.endswith("seed0")
         )
         if one.failed is None and of_curve:
             rate = ratio(*Row("", (one,)).parts(taxonomy)["item_f1"])
-            points.setdefault(one.cell.kind, []).append((one.cell.images, rate))
+            point = None if rate.value is None or rate.ci is None else (rate.value, *rate.ci)
+            points.setdefault(one.cell.kind, []).append((one.cell.images, point))
     sorted_points = {kind: sorted(of_kind, key=lambda point: point[0]) for kind, of_kind in points.items()}
-    return plots.growth(sorted_points, "Item F1 by labelled scans", "labelled scans", "item F1")
+    return charts.learning_curve(sorted_points, "Item F1 by labelled scans", "labelled scans", "item F1")
