@@ -18,8 +18,8 @@ from PIL import Image
 from tests.conftest import MakeAnalysis, png, scan_facts
 from tests.exchange.conftest import LIMITS, Correct, Export
 from training.data.samples import from_corrections, read_jsonl
-from xray_app.errors import BadInput, UnknownLabel
-from xray_app.exchange.export import Filter, Progress, Stopped, export_zip, select_scans
+from xray_app.errors import BadInput, Stopped, UnknownLabel
+from xray_app.exchange.export import Filter, Progress, export_zip, select_scans
 from xray_app.exchange.formats import FORMATS, IMPORTED
 from xray_app.exchange.table import row
 from xray_app.store import analyses, corrections, scans

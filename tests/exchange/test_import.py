@@ -15,9 +15,9 @@ from PIL import Image
 from tests.conftest import MakeAnalysis, png
 from tests.exchange.conftest import LIMITS, Export, said
 from xray_app.analysis import facts_of
-from xray_app.errors import BadDataset, UnknownLabel
+from xray_app.errors import BadDataset, Stopped, UnknownLabel
 from xray_app.exchange import source
-from xray_app.exchange.export import Progress, Stopped
+from xray_app.exchange.export import Progress
 from xray_app.exchange.formats import IMPORTED
 from xray_app.exchange.import_dataset import Imported, format_of, import_dataset
 from xray_app.scan.read import Scan

@@ -10,7 +10,8 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from xray_app.api.deps import Annotator, Desk
-from xray_app.exchange.export import Filter, Stopped, export_zip
+from xray_app.errors import Stopped
+from xray_app.exchange.export import Filter, export_zip
 from xray_app.store import audit
 from xray_app.types import Level
 

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
-from xray_app.errors import BadInput, BadScan, DeskError, NotFound, StorageFailed
+from xray_app.atomic_write import atomic_write
+from xray_app.errors import BadInput, BadScan, DeskError, NotFound, Stopped, StorageFailed
 from xray_app.exchange.archive import Gathered, ZipStream
 from xray_app.exchange.formats import FORMATS, IMPORTED
 from xray_app.exchange.labelled import LabelledScan, labelled
@@ -63,10 +64,6 @@ class Progress:
     ended: bool = False
     failed: str | None = None
     stop: threading.Event = field(default_factory=threading.Event)
-
-
-class Stopped(Exception):
-    """Somebody cancelled the task."""
 
 
 def select_scans(db: Database, chosen: Filter) -> list[Known]:
@@ -146,14 +143,9 @@ def write_zip(
         StorageFailed: it cannot be written; besides what `export_zip` raises.
     """
     pieces = export_zip(db, taxonomy, limits, format_name, chosen, progress)
-    part = out.with_name(out.name + ".part")
     try:
-        try:
-            with part.open("wb") as file:
-                file.writelines(pieces)
-            part.replace(out)
-        finally:
-            part.unlink(missing_ok=True)
+        with atomic_write(out) as part, part.open("wb") as file:
+            file.writelines(pieces)
     except OSError as error:
         raise StorageFailed(f"{out} cannot be written: {error.strerror or error}.") from error
 

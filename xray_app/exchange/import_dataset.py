@@ -12,9 +12,9 @@ from typing import Any, Protocol
 from pydantic import Field, ValidationError
 
 from xray_app.correction.revision import standing
-from xray_app.errors import BadDataset, BadInput, BadScan, Busy, DeskError, ScanTooLarge
+from xray_app.errors import BadDataset, BadInput, BadScan, Busy, DeskError, ScanTooLarge, Stopped
 from xray_app.exchange import read_coco, read_voc, read_yolo
-from xray_app.exchange.export import SIDECAR, Progress, Stopped
+from xray_app.exchange.export import SIDECAR, Progress
 from xray_app.exchange.labelled import Dataset, LabelledImage, inside
 from xray_app.scan.read import Limits, Scan, read_scan
 from xray_app.store import analyses, audit, corrections

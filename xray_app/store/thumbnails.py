@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
+from xray_app.atomic_write import atomic_write
 from xray_app.errors import NotFound, StorageFailed
 from xray_app.scan.appearance import Appearance
 from xray_app.store import facts
@@ -54,14 +53,9 @@ def write(db: Database, scan_id: str, look: Appearance) -> Path:
         incoming = db.data_dir / INCOMING
         incoming.mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=incoming)
-        try:
-            with os.fdopen(handle, "wb") as part:
-                part.write(look.thumbnail)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with atomic_write(path, incoming) as part:
+            part.touch(mode=0o600)  # as the scan itself
+            part.write_bytes(look.thumbnail)
     except OSError as error:
         raise StorageFailed(
             f"A thumbnail could not be stored in {db.data_dir}: {error.strerror or error}. "

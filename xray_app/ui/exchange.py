@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from xray_app.auth import Identity
-from xray_app.errors import BadInput, Conflict, DeskError
-from xray_app.exchange.export import Filter, Stopped, select_scans
+from xray_app.errors import BadInput, Conflict, DeskError, Stopped
+from xray_app.exchange.export import Filter, select_scans
 from xray_app.exchange.formats import FORMATS
 from xray_app.exchange.import_dataset import import_dataset
 from xray_app.exchange.jobs import Job
