@@ -71,7 +71,7 @@ class Collator:
         return encoded, responses
 
 
-def answers_alone(inputs: dict[str, Any]) -> dict[str, Any]:
+def keep_answer_logits(inputs: dict[str, Any]) -> dict[str, Any]:
     """The batch with labels, and so logits, from where the first answer begins: the same loss.
 
     Logits of whole prompts, which nothing is learned from, are gigabytes for a large vocabulary.

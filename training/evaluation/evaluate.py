@@ -122,7 +122,7 @@ def as_items(
     return tuple(outcomes)
 
 
-def fused(vlm: Sequence[ScanOutcome], detector: Sequence[ScanOutcome]) -> tuple[ScanOutcome, ...]:
+def fuse(vlm: Sequence[ScanOutcome], detector: Sequence[ScanOutcome]) -> tuple[ScanOutcome, ...]:
     """Either model's word: the larger count and the larger confidence of each label.
 
     What a detector is too unsure of to call an item may still be sure enough to flag the bag.
@@ -177,7 +177,7 @@ def report(
             out["per_class"] = out[name]["per_class"]
             break
     if vlm is not None and detector is not None:
-        either = BagTable.of(fused(vlm.outcomes, detector.outcomes), rules)
+        either = BagTable.of(fuse(vlm.outcomes, detector.outcomes), rules)
         out["by_fusion"] = rates(
             threat_bag_recall=either.threat_bag_recall(), false_alarm_rate=either.false_alarm_rate()
         )

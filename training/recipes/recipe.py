@@ -57,8 +57,8 @@ class Recipe(BaseModel):
         class_balance: a class on a smaller share of the samples than this has its scans shown more often, by the
             square root of how much smaller; 0 shows each once an epoch.
         turns: whether scans are mirrored and turned by quarters at random.
-        contrast: 0 to 1, how far the penetration setting of a scan is varied (`training.data.augment.other_contrast`).
-        palette: 0 to 1, how far the scanner's colours are varied (`training.data.augment.other_palette`).
+        contrast: 0 to 1, how far the penetration setting of a scan is varied (`training.data.augment.random_contrast`).
+        palette: 0 to 1, how far the scanner's colours are varied (`training.data.augment.random_palette`).
         threat_projection: share of the scans without a prohibited item that have one projected into them, cut
             from the other samples; another one each epoch (`training.data.threat_projection`).
         max_pixels: pixels a picture is scaled down or cut into tiles to; None keeps the base's own limit.

@@ -75,7 +75,7 @@ def process_started(pid: int) -> float | None:
 
 
 @contextmanager
-def only_run(settings: Settings) -> Iterator[bool]:
+def run_lock(settings: Settings) -> Iterator[bool]:
     """Holds this data folder's lock for runs; False where another process has it."""
     folder = settings.data_dir / "runs"
     folder.mkdir(parents=True, exist_ok=True)
@@ -196,7 +196,7 @@ def reconcile(db: Database, settings: Settings) -> list[str]:
         if claimed.run.status == "running" and (why := _death(claimed)):
             _give_up(db, settings, claimed.run.id, why)
             given_up.append(claimed.run.id)
-    with only_run(settings) as free:
+    with run_lock(settings) as free:
         pass
     if free:
         launch_next(db, settings)

@@ -50,7 +50,7 @@ def _dropped(x: Tensor, dropout: Any) -> tuple[Tensor, float]:
     return x.masked_fill(zeroed, 0), 1 / (1 - chance)
 
 
-def quicken_lora(model: Any) -> None:
+def patch_lora_forward(model: Any) -> None:
     """Makes the LoRA layers of a model compute by `linear` from now on."""
     for layer in model.modules():
         if is_plain_lora(layer):

@@ -116,7 +116,7 @@ def _working_dtype(visual: Any) -> torch.dtype:
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else visual.dtype
 
 
-def batch_tower(visual: Any) -> None:
+def patch_tower_forward(visual: Any) -> None:
     """Makes a tower that `attends_to_all` compute its pictures together from now on, whoever calls it."""
     tower = BatchedTower(visual, None, None, compiled=False)
 

@@ -142,8 +142,8 @@ def test_a_starting_server_launches_what_is_queued_unless_a_run_is_at_work(
 
 def test_the_lock_is_free_again_after_sigkill(db: Database, settings: Settings) -> None:
     code = (
-        "import sys, time; from training.run.supervisor import only_run; from xray_app.settings import Settings\n"
-        f"with only_run(Settings(data_dir={str(settings.data_dir)!r})) as free:\n"
+        "import sys, time; from training.run.supervisor import run_lock; from xray_app.settings import Settings\n"
+        f"with run_lock(Settings(data_dir={str(settings.data_dir)!r})) as free:\n"
         "    print(free, flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
