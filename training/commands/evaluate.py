@@ -111,7 +111,7 @@ def experiment(
     only: Annotated[list[str] | None, typer.Option(help="Cells to run now, as lora-*; may be repeated.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad scans out, and list them.")] = False,
 ) -> None:
-    """Ask whether LoRA beats a detector trained on the same scans; goes on where it was stopped."""
+    """Ask whether LoRA beats a detector trained on the same scans; resumes where it was stopped."""
     from training.experiment.run import experiment as run
     from training.experiment.run import read_scans
     from training.recipes.recipe import load_recipe

@@ -1,6 +1,6 @@
-"""What else a scanner could have shown of the same bag: turned, at another penetration, in other colours.
+"""Augmentation: a scan is turned, shown at another penetration setting or in another maker's colours.
 
-Nothing a scanner does not do: no crop (the answer names everything in the bag), no shear, no blur boxes.
+Only what a scanner does itself is allowed: no crop (the answer names everything in the bag), no shear, no cut-outs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Samples of like length in one batch, so that little of it is padding."""
+"""Groups samples by length, so that little of a batch is padding."""
 
 from __future__ import annotations
 

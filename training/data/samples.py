@@ -96,7 +96,7 @@ def in_scope(counts: Mapping[str, int], labelled_classes: Iterable[str] | None) 
 
 
 def with_full_instruction(samples: Iterable[Sample]) -> list[Sample]:
-    """The same scans asked for everything, as the desk asks; scored on what was looked for all the same."""
+    """The same scans under the full instruction, as the desk asks; they are scored on what was looked for all the same."""
     full = report.instruction()
     return [sample.model_copy(update={"instruction": full}) for sample in samples]
 
@@ -243,8 +243,8 @@ def from_corrections(db: Database, taxonomy: Taxonomy) -> dict[Split, list[Sampl
 
 
 def training_samples(db: Database, taxonomy: Taxonomy) -> list[Sample]:
-    """What the corrections of the train split teach: each as it was made, and a scoped one asked for
-    everything too."""
+    """Samples of the train split's corrections: each as it was made, and a scoped one under the full instruction
+    too."""
     samples = []
     for analysis, correction in usable(db):
         if correction.split == "train":

@@ -1,4 +1,4 @@
-"""What a run trains on, frozen: pictures and lines copied under the run's folder, each with its hash."""
+"""Freezes what a run trains on: pictures and samples are kept under the run's folder, each with its hash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threats of the training samples, to be projected into those of them that hold none."""
+"""Threat image projection as augmentation: threats are cut from training samples and projected into clear ones."""
 
 from __future__ import annotations
 

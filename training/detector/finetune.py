@@ -1,9 +1,8 @@
-"""Training the detector on a YOLO data set, from the bundled weights or from scratch.
+"""Trains the detector on a YOLO data set, from the bundled weights or from scratch.
 
-LibreYOLO's model and loss in a loop of our own: LibreYOLO's trainer writes cache files beside the labels, and one
+Model and loss are LibreYOLO's, the loop is our own: LibreYOLO's trainer writes cache files beside the labels, and one
 epoch of it over 400 scans did not end within 500 s on a busy two-core machine (the two were never timed side by
-side). What comes out is a LibreYOLO model all the same (`detector.pt`), and the ONNX file the desk serves
-(`detector.onnx`).
+side). The result is a LibreYOLO model (`detector.pt`) and the ONNX file the desk serves (`detector.onnx`).
 """
 
 from __future__ import annotations
@@ -130,7 +129,7 @@ def finetune_detector(
     Raises:
         BadDataset: the data set is wrong; the message names file and line.
         UnknownLabel: the taxonomy does not know a class, which is named.
-        BadModel: `weights` are not ours, `resume` is asked of another training, or the training diverged.
+        BadModel: `weights` are not ours, the checkpoint to resume is of another training, or the training diverged.
     """
     if (data / "train.jsonl").is_file():
         # A language model may be asked about one scan in two ways; its boxes are the same.

@@ -1,6 +1,6 @@
-"""The network behind the bundled detector: LibreYOLO's YOLOX, its loss, and its way to ONNX and back.
+"""The network behind the bundled detector: LibreYOLO's YOLOX with its loss, exported to ONNX and read back.
 
-The model and the loss are LibreYOLO's own; what is added is mixed precision that is safe on a CPU, an average of
+The model and the loss are LibreYOLO's own; this module adds mixed precision that is safe on a CPU, an average of
 the weights, and an ONNX file that keeps every weight under its LibreYOLO name. So the one file is served by ONNX
 Runtime, opened by LibreYOLO, and trained further from here.
 """

@@ -1,1 +1,1 @@
-"""Figures of a model on labelled scans, with intervals, and the report about them."""
+"""Measures models on labelled scans: metrics with intervals, calibration, comparison, the report page."""

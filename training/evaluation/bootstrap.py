@@ -1,4 +1,4 @@
-"""Rates over bags with their intervals, by resampling whole bags (Efron & Tibshirani 1993)."""
+"""Rates over bags with bootstrap intervals, by resampling whole bags (Efron & Tibshirani 1993)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several models over the same labelled scans: the report of one pair, and one table for many."""
+"""Compares models on the same labelled scans: the report of one pair, and one table for many."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def evaluate_models(
             "sha256": model.weights_sha256,
             "adapter": None if adapter is None else str(adapter),
         }
-        if isinstance(model, LocalVlm):  # a model on another server does not tell what else it might have said
+        if isinstance(model, LocalVlm):  # a remote model gives no probabilities of other answers
             evidence["vlm"], seconds["vlm"] = vlm_evidence(model, everything, taxonomy)
     if settings.detector != "none":
         detector = load_detector(settings, taxonomy)
@@ -93,8 +93,8 @@ def evaluate_models(
 
 
 def detector_map(samples: Sequence[Sample], found: DetectorEvaluated | None, taxonomy: Taxonomy) -> tuple[Rate, Rate]:
-    """mAP50 and mAP50-95 over the labelled classes of each scan, but for those with an item whose place is not
-    known: nobody can say which of their boxes are right."""
+    """mAP50 and mAP50-95 over the labelled classes of each scan, without those of which an item has no box: nobody
+    can say which of their boxes are right."""
     if found is None:
         return Rate(None, None), Rate(None, None)
     predictions, truths = in_labelled_classes(ignore_unboxed_classes(samples, taxonomy), found.detections)

@@ -1,4 +1,4 @@
-"""Models over labelled scans: how right they are, with intervals, and how long they take."""
+"""Evaluates models on labelled scans: how right they are, with intervals, and how long they take."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DETECTOR_ITEM_CONFIDENCE = 0.25
 
 Number = TypeVar("Number", int, float)
 Progress = Callable[[int, int], None]
-"""Told (scans done, scans in all) after every batch; raises to stop."""
+"""Called with (scans done, scans in all) after every batch; raises to stop."""
 
 
 def _quiet(done: int, total: int) -> None:
@@ -123,7 +123,7 @@ def as_items(
 
 
 def fuse(vlm: Sequence[ScanOutcome], detector: Sequence[ScanOutcome]) -> tuple[ScanOutcome, ...]:
-    """Either model's word: the larger count and the larger confidence of each label.
+    """Fuses two models' answers: the larger count and the larger confidence of each label.
 
     What a detector is too unsure of to call an item may still be sure enough to flag the bag.
     """

@@ -1,4 +1,4 @@
-"""`report.json` as a page to read: Markdown with its pictures beside it."""
+"""Writes `report.json` as a page to read: Markdown with its charts beside it."""
 
 from __future__ import annotations
 

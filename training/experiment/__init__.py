@@ -1,1 +1,1 @@
-"""Methods side by side on one data set."""
+"""Trains and measures several methods side by side on one data set."""

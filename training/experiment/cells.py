@@ -1,4 +1,4 @@
-"""What is tried: one cell a training (or none), of a model by a method on so many of the labelled scans."""
+"""The cells of the experiment: each is one training (or none) of a model by a method on a number of labelled scans."""
 
 from __future__ import annotations
 

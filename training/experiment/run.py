@@ -1,6 +1,7 @@
-"""The seed document's question over a labelled data set: does LoRA on the VLM beat a detector on the same scans?
+"""Runs the experiment on a labelled data set: does LoRA on the VLM beat a detector trained on the same scans?
 
-Every cell is kept once it is measured and skipped from then on, so that the command goes on across sittings.
+This is the seed document's question. A cell that has been measured is kept and skipped, so that the command can be
+stopped and resumed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The experiment's cells as one table, a curve and the differences that answer its question."""
+"""Sums up the experiment's cells: one table, the learning curve, and the differences that answer its question."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One cell of the experiment: trained if it is to be, then measured once on scans it has never seen."""
+"""Trains one cell of the experiment, where it is to be trained, and measures it on scans it has never seen."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 RESULT = "result.json"
 CONFIDENCES = tuple(round(0.05 * step, 2) for step in range(1, 19))
-"""From which confidence on a detector's box counts as an item said: chosen on the scans kept for stopping."""
+"""A detector's box counts as an item from one of these on; which, is chosen on the scans kept for stopping."""
 DEFAULT_CONFIDENCE = 0.25
 
 OnProgress = Callable[[float, dict[str, float]], bool]
@@ -137,7 +137,7 @@ def run_cell(
     folder: Path,
     on_progress: OnProgress = lambda done, figures: False,
 ) -> Result:
-    """Trains, measures and keeps the result; goes on from the newest checkpoint, and does nothing that is done.
+    """Trains, measures and keeps the result. It resumes from the newest checkpoint and repeats nothing.
 
     Args:
         cell: what to do.
@@ -147,7 +147,7 @@ def run_cell(
         settings: name the served pair that everything starts from.
         taxonomy: names the classes.
         folder: the cell's own. Weights in it are removed once they are measured.
-        on_progress: told of every step.
+        on_progress: called after every step.
     """
     if (done := Result.read(folder)) is not None:
         return done

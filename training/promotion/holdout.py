@@ -225,7 +225,7 @@ def _box_differs(one: Detection, other: Detection) -> bool:
 
 
 def answers_differ(vlm: Vlm, adapter: Path, samples: Sequence[Sample], batch: int = BATCH) -> bool:
-    """Whether the adapter changes any word, or any token's probability, on a few scans.
+    """Whether the adapter changes any answer, or any token's probability, on a few scans.
 
     Leaves the model answering with the adapter.
 

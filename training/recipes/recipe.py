@@ -1,4 +1,4 @@
-"""A recipe is a base model and how to fine-tune it: one YAML file each, in `training/recipes/`."""
+"""A recipe says how one base model is fine-tuned: one YAML file each, in `training/recipes/`."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ class Recipe(BaseModel):
             over many models and data sets (Schulman et al. 2025, "LoRA Without Regret").
         schedule: how the learning rate falls to 0 after the warm-up.
         epochs: passes over corrections and replay.
-        patience: epochs without a better checkpoint (by the samples kept for stopping) after which a training ends;
-            0 goes on to the last.
+        patience: early stopping, epochs without a better checkpoint (by the samples kept for stopping) after which
+            the training ends; 0 trains to the last.
         batch, accumulation: samples a step are their product.
         replay: replayed simulated scans for each corrected scan or sample of a data set.
         replay_minimum: never fewer than this many, so that few corrections forget nothing.

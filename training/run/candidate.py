@@ -1,4 +1,4 @@
-"""The end of a run of either kind: the candidate is registered with everything needed to repeat its training."""
+"""Ends a run of either kind: the candidate is registered with everything needed to repeat its training."""
 
 from __future__ import annotations
 

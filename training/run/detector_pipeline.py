@@ -1,4 +1,4 @@
-"""What a run of kind `detector` does between its claim and its end: snapshot, train, examine, register."""
+"""The pipeline of a run of kind `detector`: snapshot, train, examine, register."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def run_detector(
     Raises:
         BadInput: no accepted correction has a box to train on.
         BadModel: the served detector cannot be trained on, or what training needs is not installed.
-        Stopped: somebody asked.
+        Stopped: somebody cancelled the run.
     """
     taxonomy = load_taxonomy(settings.taxonomy)
     recipe = recipe if run.epochs is None else recipe.model_copy(update={"epochs": run.epochs})

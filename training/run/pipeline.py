@@ -1,4 +1,4 @@
-"""What the process of a run does: snapshot, fine-tune, examine, register. There it ends.
+"""The pipeline of a run, in its own process: snapshot, fine-tune, examine, register.
 
 Promoting is a person's decision, made elsewhere.
 """

@@ -1,4 +1,4 @@
-"""The bundled detector as the vision tower's teacher: the tower learns to foresee the detector's features.
+"""Distillation: the vision tower learns to predict the bundled detector's features.
 
 A small convolutional network learns from far fewer scans than a transformer of the same size, and a transformer
 that imitates its feature maps catches up (Li et al. 2022, "Locality Guidance for Improving Vision Transformers on

@@ -1,4 +1,4 @@
-"""LoRA's linear layer as PEFT computes it, with fewer passes over memory: what counts on a CPU with narrow layers."""
+"""Computes LoRA's linear layer as PEFT does with fewer passes over memory, which cost most on a CPU."""
 
 from __future__ import annotations
 

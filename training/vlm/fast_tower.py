@@ -1,4 +1,4 @@
-"""The Qwen2.5-VL vision tower computed for a whole batch at once: the same function in less time on a CPU.
+"""Computes the Qwen2.5-VL vision tower for a whole batch at once: the same function in less time on a CPU.
 
 The library's forward attends to one picture after the other; here the pictures are padded to one length. Only for
 towers that attend to the whole picture in every block.

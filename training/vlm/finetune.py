@@ -1,4 +1,4 @@
-"""Fine-tuning a vision-language model on samples: LoRA, QLoRA or in full, by `transformers.Trainer`."""
+"""Fine-tunes a vision-language model on samples: LoRA, QLoRA or in full, by `transformers.Trainer`."""
 
 from __future__ import annotations
 
@@ -231,7 +231,7 @@ def finetune(
         base: another base than the recipe's, for instance a folder.
         taxonomy: reads the answers; left out, the one of the settings.
         epochs: another number than the recipe's.
-        resume: goes on from the newest whole checkpoint in `out`, from the start where there is none.
+        resume: resumes from the newest whole checkpoint in `out`, from the start where there is none.
         score: chooses the best checkpoint by the samples kept for stopping; left out, their loss does.
         on_progress: called after every step; returns True to stop.
 

@@ -1,4 +1,4 @@
-"""The bundled VLM from scratch, on simulated scans alone.
+"""Pretrains the bundled VLM from scratch, on simulated scans alone.
 
 The language loss alone learns slowly. Two dense losses make the vision tower learn quickly, and their heads are
 dropped afterwards: which classes have a box near this token, and what the bundled detector sees at this patch.
@@ -188,7 +188,7 @@ def pretrain(
         data: folders written by `simulate`.
         out: checkpoints, log and the finished model go here.
         start: a model folder of the same shape whose weights to begin with; without it they are random.
-        resume: goes on from the newest whole checkpoint in `out`, from the start where there is none; `config` may
+        resume: resumes from the newest whole checkpoint in `out`, from the start where there is none; `config` may
             ask for more steps than before.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Simulated scans at model resolution: pictures, boxes, and what the vision tower is taught of them."""
+"""Simulated scans at model resolution, with boxes and the vision tower's dense targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Vision features of a frozen tower, kept from the first epoch for all later ones.
+"""Caches the vision features of a frozen tower, from the first epoch for all later ones.
 
 Where no LoRA is on the tower and scans are shown as they are, a scan's features never change: later epochs open no
 picture and compute no tower.
