@@ -190,7 +190,7 @@ def against_each_other(data: Path, samples: Sequence[Sample], recipe: Recipe, ou
     turns = Turns()
     our, their = Side(0, turns), Side(1, turns)
     file_order = mock.patch.object(
-        ours.FullTrainer, "_get_train_sampler", lambda trainer, *_: SequentialSampler(trainer.train_dataset)
+        ours.ResumableTrainer, "_get_train_sampler", lambda trainer, *_: SequentialSampler(trainer.train_dataset)
     )
     problems: list[BaseException] = []
 

@@ -247,7 +247,7 @@ def test_what_was_noted_is_written_whole_and_only_where_it_is_new(
         read_json(file)
 
 
-def test_unscoped_asks_for_everything_but_is_scored_in_scope(taxonomy: Taxonomy, tmp_path: Path) -> None:
+def test_the_full_instruction_is_still_scored_in_scope(taxonomy: Taxonomy, tmp_path: Path) -> None:
     sample: Sample = make_sample(tmp_path / "a.png", (4, 4), {"knife": 1}, [], ("knife",), "a", taxonomy)
     (full,) = with_full_instruction([sample])
     assert full.instruction == INSTRUCTION

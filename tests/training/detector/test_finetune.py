@@ -194,7 +194,7 @@ def test_a_detectors_training_that_patience_ended_does_not_go_on_after_a_kill(
         return train_detector(samples[:8], samples[8:], tmp_path, taxonomy, recipe=recipe, resume=True)
 
     with monkeypatch.context() as killed:
-        killed.setattr(finetuning.TrainingFacts, "write", lambda *_: 1 / 0)
+        killed.setattr(finetuning.TrainingRecord, "write", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train()
     best = (tmp_path / "detector.onnx").read_bytes()

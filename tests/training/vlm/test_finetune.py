@@ -221,7 +221,7 @@ def test_the_best_checkpoint_by_the_stopping_samples_is_kept_and_not_the_last(
     write_jsonl(samples, data / "train.jsonl")
     monkeypatch.setattr(finetuning, "STOPPING_LEAST", 1)
     of_epoch = iter((0.9, 0.5, 0.7))
-    monkeypatch.setattr(finetuning.FullTrainer, "evaluate", lambda *_, **__: {"eval_loss": next(of_epoch)})
+    monkeypatch.setattr(finetuning.ResumableTrainer, "evaluate", lambda *_, **__: {"eval_loss": next(of_epoch)})
     out = tmp_path / "out"
     finetune(data, recipe, "lora", out, base=str(base))
     second, third = sorted(out.glob("checkpoints/checkpoint-*"), key=lambda one: int(one.name[11:]))
