@@ -1,4 +1,4 @@
-"""Augmentation: a scan is turned, shown at another penetration setting or in another maker's colours.
+"""Augmentation: a scan turned, at another penetration, in other colours.
 
 Only what a scanner does itself is allowed: no crop (the answer names everything in the bag), no shear, no cut-outs.
 """

@@ -1,4 +1,4 @@
-"""A JSON object in a file: fingerprints, hashes and figures, kept beside what they are of."""
+"""Small JSON files that describe what lies beside them: written whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Threat image projection as augmentation: threats are cut from training samples and projected into clear ones."""
+"""Threat image projection as augmentation: threats of some samples laid into those that hold none."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Measures models on labelled scans: metrics with intervals, calibration, comparison, the report page."""
+"""Metrics of a model on labelled scans, with intervals, and the report about them."""

@@ -1,1 +1,1 @@
-"""Trains and measures several methods side by side on one data set."""
+"""The experiment: fine-tuning methods side by side on one data set."""

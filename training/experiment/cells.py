@@ -1,4 +1,4 @@
-"""The cells of the experiment: each is one training (or none) of a model by a method on a number of labelled scans."""
+"""The cells of the experiment: each a model, a method, and how many of the labelled scans it learns from."""
 
 from __future__ import annotations
 

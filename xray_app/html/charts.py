@@ -1,8 +1,7 @@
-"""Every chart, as SVG: no script, nothing fetched, each value a tooltip.
+"""Charts as inline SVG, each with its numbers as tooltips and in a table beside it: no script, nothing fetched.
 
-The desk's charts stand in its pages and take their colours from its CSS; the same numbers stand in a table beside. A
-series is told apart by pattern of line and by name as well as by colour. The charts of an evaluation are files of
-their own, with their colours in them. Text is escaped here.
+The desk's charts take their colours from its CSS. A series is told apart by pattern of line and by name as well as by
+colour. The charts of an evaluation are SVG files of their own, with their colours in them. Text is escaped here.
 """
 
 from __future__ import annotations
