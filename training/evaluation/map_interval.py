@@ -1,4 +1,4 @@
-"""How sure a mean average precision is: its bootstrap interval over bags, all resamples at once."""
+"""The bootstrap interval of a mean average precision over bags, all resamples at once."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Labelled(Protocol):
 Found = TypeVar("Found", bound=Predicted)
 
 
-def scored(
+def in_labelled_classes(
     samples: Sequence[Sample], predictions: Sequence[Sequence[Found]]
 ) -> tuple[list[list[Found]], list[list[SampleBox]]]:
     """Predictions and true boxes of each scan without the classes nobody looked for in it."""
@@ -128,7 +128,7 @@ def _match(shared: NDArray[np.float32]) -> NDArray[np.bool_]:
     return right
 
 
-def placed(samples: Sequence[Sample], taxonomy: Taxonomy) -> list[Sample]:
+def ignore_unboxed_classes(samples: Sequence[Sample], taxonomy: Taxonomy) -> list[Sample]:
     """The same scans, where an item that is listed without its box makes its class one nobody looked for.
 
     A knife somebody saw but did not draw must not teach, or be scored, as no knife. What boxes there are stay.

@@ -22,7 +22,7 @@ from sqlalchemy.orm import aliased
 from xray_app.store.database import Database
 from xray_app.store.decisions import has_mark
 from xray_app.store.fact_tables import FactsRow
-from xray_app.store.insights.reports import Asked, Table, TableCell, Z, rate
+from xray_app.store.insights.reports import Asked, Table, TableCell, rate
 from xray_app.store.search import BASE
 from xray_app.store.tables import AnalysisRow, DecisionRow, TrialRow
 from xray_app.store.tip import is_trial, result_of
@@ -30,6 +30,8 @@ from xray_app.store.tip import is_trial, result_of
 EVERYBODY = "everybody"
 SEEN = {None: "all", False: "models shown", True: "blind"}
 _NORMAL = NormalDist()
+_Z = _NORMAL.inv_cdf(0.975)
+"""Two-sided 95 % of the normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +187,7 @@ def d_prime(hits: int, threats: int, alarms: int, clear: int) -> tuple[TableCell
         share = (x + 0.5) / (n + 1)
         z.append(_NORMAL.inv_cdf(share))
         variance += share * (1 - share) / (n * _NORMAL.pdf(z[-1]) ** 2)
-    value, half = z[0] - z[1], Z * sqrt(variance)
+    value, half = z[0] - z[1], _Z * sqrt(variance)
     return (round(value, 3), round(value - half, 3), round(value + half, 3))
 
 
