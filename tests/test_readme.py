@@ -28,7 +28,15 @@ PASSWORD = "a-reader's-password"
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that looks like the checkout, so that what the commands write lands elsewhere."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("app.py", "assets", "training", "xray_app", "requirements.txt", "requirements-dev.txt"):
+    for name in (
+        "app.py",
+        "assets",
+        "training",
+        "xray_app",
+        "constraints.txt",
+        "requirements.txt",
+        "requirements-dev.txt",
+    ):
         (folder / name).symlink_to(ROOT / name)
     return folder
 
