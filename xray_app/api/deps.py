@@ -25,7 +25,7 @@ def _services(request: Request) -> Services:
 
 
 def _requires(role: Role) -> Callable[..., auth.Identity]:
-    def check(request: Request, _: Annotated[object, Security(BEARER, scopes=[role.value])]) -> auth.Identity:
+    def check(request: Request, _: object = Security(BEARER, scopes=[role.value])) -> auth.Identity:
         identity: auth.Identity | None = getattr(request.state, "identity", None)
         if identity is None:
             raise NotSignedIn("Sign in first.")
