@@ -1,4 +1,4 @@
-"""What else a scanner could have shown of the same bag: turned, at another penetration, in other colours.
+"""Augmentation: a scan turned, at another penetration, in other colours.
 
 Nothing a scanner does not do: no crop (the answer names everything in the bag), no shear, no blur boxes.
 """

@@ -1,4 +1,4 @@
-"""What a training sees of its samples: how often each, and how it looks this time.
+"""The training data set: how often each sample is shown, and how it is varied.
 
 Everything random follows from seed, epoch and place in the list alone, so that a resumed run sees what it would
 have seen undisturbed.

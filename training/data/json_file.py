@@ -1,4 +1,4 @@
-"""Facts noted as JSON beside what they are of."""
+"""Small JSON files that describe what lies beside them: written whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is tried: one cell a training (or none), of a model by a method on so many of the labelled scans."""
+"""The cells of the experiment: each a model, a method, and how many of the labelled scans it learns from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a route may ask of a request: the desk's services, who it is, where a list goes on."""
+"""Dependencies of the routes: the desk's services, the signed-in user's role, pages of a list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The learning half of the ring for admins: runs, adapters, promotion."""
+"""Routes of learning, for admins: runs, adapters, promotion."""
 
 from __future__ import annotations
 

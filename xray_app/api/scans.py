@@ -1,4 +1,4 @@
-"""Scans in, analyses out."""
+"""Routes that take scans in and give analyses out."""
 
 from __future__ import annotations
 
