@@ -91,7 +91,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
             "name": "Idempotency-Key",
             "in": "header",
             "description": "Sent again within a day, it brings the first answer again.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
+            "schema": {"type": "string", "pattern": f"^[ -~]{{1,{MAX_KEY}}}$"},
         }
     }
     for path in described["paths"].values():
