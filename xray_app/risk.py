@@ -1,4 +1,4 @@
-"""The risk policy: the contract's table as code, over both models. Deterministic, no state.
+"""The risk policy as a table: both models' findings to a level, a reason and an action. Deterministic, no state.
 
 First line that fits:
 

@@ -1,4 +1,4 @@
-"""What the routes and the desk's handlers work with: wired once, in `app.py`."""
+"""What the API's and the desk's handlers work with, wired once in `app.py`."""
 
 from __future__ import annotations
 

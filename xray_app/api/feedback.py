@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from xray_app.api.deps import After, Analyst, Annotator, Desk, Limit, page_of
+from xray_app.api.deps import After, Analyst, Annotator, Desk, Limit, Page, page_of
+from xray_app.api.openapi import refuses
 from xray_app.store import analyses, corrections, decisions, outcomes
 from xray_app.types import Action, Correction, CorrectionIn, Decision, ItemCount, Outcome
 
@@ -71,10 +72,10 @@ def correct(analysis_id: str, body: CorrectionIn, who: Analyst, desk: Desk) -> C
     )
 
 
-@router.get("/analyses/{analysis_id}/corrections")
+@router.get("/analyses/{analysis_id}/corrections", responses=refuses(409))
 def list_corrections(
     analysis_id: str, who: Analyst, desk: Desk, limit: Limit = 50, after: After = None
-) -> dict[str, Any]:
+) -> Page[Correction]:
     """All revisions, oldest first."""
     analyses.get(desk.db, analysis_id)
     return page_of(corrections.history(desk.db, analysis_id), limit, after)

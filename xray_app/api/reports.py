@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 from PIL import Image
 
 from xray_app.api.deps import Analyst, Desk
+from xray_app.api.openapi import refuses
 from xray_app.html.scan_report import POLICY, Reported, document
 from xray_app.risk import worst_view
 from xray_app.scan.read import browser_picture
@@ -21,7 +22,7 @@ LONGEST_SIDE = 1600
 """Of the picture in a report, in pixels: 400 to the inch on the paper."""
 
 
-@router.get("/analyses/{analysis_id}/report")
+@router.get("/analyses/{analysis_id}/report", response_class=HTMLResponse, responses=refuses(409))
 def scan_report(analysis_id: str, who: Analyst, desk: Desk) -> HTMLResponse:
     """One analysis as a page of A4: picture with boxes, items, risk, both models' words, and who did what."""
     analysis = analyses.get(desk.db, analysis_id)

@@ -1,4 +1,4 @@
-"""The formats the desk exports: what each makes of a labelled scan.
+"""The export formats: what each makes of a labelled scan.
 
 Of every format the hold-out is a part of its own (`val`), so that nobody trains on it unknowingly, and so are
 predictions, which nobody has confirmed.
