@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from xray_app.risk import agree, assess
+from tests.conftest import MakeAnalysis
+from xray_app.risk import agree, assess, severity, worst_view
 from xray_app.taxonomy import Policy, load_taxonomy
-from xray_app.types import Box, Report, Risk
+from xray_app.types import Analysis, Box, Report, Risk
 
 TAXONOMY = load_taxonomy()
 POLICY = Policy(
@@ -164,6 +167,31 @@ def test_stricter_profiles_search_sooner() -> None:
     report = said(knife=0.35)
     assert outcome(judge(report, policy=TAXONOMY.policy("airport"))) == MEDIUM
     assert outcome(judge(report, policy=TAXONOMY.policy("prison"))) == HIGH
+
+
+def risk_of(level: str, action: str) -> Risk:
+    return Risk.model_validate({"level": level, "reason": "", "action": action, "policy": "test"})
+
+
+def test_risks_are_ordered_by_level_then_by_action() -> None:
+    ascending = [CLEAR, LOW_REVIEW, ("LOW", "SEARCH"), ("MEDIUM", "CLEAR"), MEDIUM, ("HIGH", "CLEAR"), HIGH]
+    severities = [severity(risk_of(*one)) for one in ascending]
+    assert severities == sorted(severities)
+    assert len(set(severities)) == len(severities)
+
+
+def test_a_bag_is_as_bad_as_its_worst_view_by_the_newest_analysis_of_each(make_analysis: MakeAnalysis) -> None:
+    now = datetime.now(UTC)
+
+    def view(scan: str, minute: int, risk: tuple[str, str]) -> Analysis:
+        analysis = make_analysis(created_at=now + timedelta(minutes=minute), risk=risk_of(*risk))
+        return analysis.model_copy(update={"scan": analysis.scan.model_copy(update={"id": scan})})
+
+    top, side, better_side = view("top", 0, MEDIUM), view("side", 1, HIGH), view("side", 2, CLEAR)
+    for order in ([top, side], [side, top]):
+        assert outcome(worst_view(order)) == HIGH
+    for order in ([top, side, better_side], [better_side, side, top]):
+        assert outcome(worst_view(order)) == MEDIUM
 
 
 def test_where_the_models_agree() -> None:
