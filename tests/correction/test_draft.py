@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.conftest import MakeAnalysis
@@ -10,6 +12,8 @@ from xray_app.errors import BadInput
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Analysis, Correction, CorrectionBox, CorrectionIn, Diff, ItemCount
 
+Scope = tuple[str, ...] | None
+Saved = Callable[..., Correction]
 KNIFE = CorrectionBox(id="b1", label="knife", xyxy=(10, 20, 110, 90))
 
 
@@ -26,7 +30,9 @@ def analysis(make_analysis: MakeAnalysis) -> Analysis:
 
 
 @pytest.fixture
-def saved(analysis: Analysis, taxonomy: Taxonomy):
+def saved(analysis: Analysis, taxonomy: Taxonomy) -> Saved:
+    """Makes a revision of what was sent: `saved(1, sent, "rejected")`."""
+
     def make(number: int, sent: CorrectionIn, status: str = "accepted") -> Correction:
         version = read_draft(sent, analysis, (), taxonomy)
         return Correction(
@@ -47,7 +53,7 @@ def saved(analysis: Analysis, taxonomy: Taxonomy):
     return make
 
 
-def test_a_draft_is_based_on_its_revision_or_where_that_was_rejected_on_the_one_before(saved) -> None:
+def test_a_draft_is_based_on_its_revision_or_where_that_was_rejected_on_the_one_before(saved: Saved) -> None:
     first, second = saved(1, draft(gun=1)), saved(2, draft(gun=2), "rejected")
     third = saved(3, draft(gun=3))
     assert base_of(draft(base=0), [first]) is None
@@ -58,7 +64,9 @@ def test_a_draft_is_based_on_its_revision_or_where_that_was_rejected_on_the_one_
         base_of(draft(base=4), [first, second, third])
 
 
-def test_a_merged_draft_goes_on_top_of_the_newest_revision(analysis: Analysis, saved, taxonomy: Taxonomy) -> None:
+def test_a_merged_draft_goes_on_top_of_the_newest_revision(
+    analysis: Analysis, saved: Saved, taxonomy: Taxonomy
+) -> None:
     theirs = saved(1, draft(KNIFE, knife=1))  # no plastic bottles
     mine = draft(KNIFE, CorrectionBox(label="gun", xyxy=(0, 0, 5, 5)), knife=1, gun=1, **{"plastic bottle": 2})
     proposal = merge_onto(mine, analysis, [theirs], taxonomy)
@@ -78,13 +86,13 @@ def test_a_merged_draft_goes_on_top_of_the_newest_revision(analysis: Analysis, s
     ],
 )
 def test_together_two_people_looked_for_what_either_did(
-    analysis: Analysis, saved, taxonomy: Taxonomy, mine, theirs, together
+    analysis: Analysis, saved: Saved, taxonomy: Taxonomy, mine: Scope, theirs: Scope, together: Scope
 ) -> None:
     proposal = merge_onto(draft(looked_for=mine), analysis, [saved(1, draft(looked_for=theirs))], taxonomy)
     assert proposal.draft.labelled_classes == together
 
 
-def test_the_same_list_and_boxes_on_the_same_base_are_saved_already(saved) -> None:
+def test_the_same_list_and_boxes_on_the_same_base_are_saved_already(saved: Saved) -> None:
     kept = saved(1, draft(KNIFE, knife=1))
     assert is_saved(draft(KNIFE, knife=1), kept)
     assert is_saved(draft(KNIFE.model_copy(update={"xyxy": (10, 20, 110, 90.0004)}), knife=1), kept)

@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from training.data.samples import Sample, make_sample
-from training.promotion.holdout import answers_differ, detections_differ
+from training.promotion.holdout import Holdout, answers_differ, detections_differ
 from xray_app.detector.base import Detection
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import XYXY
 from xray_app.vlm.base import Answer
 
 ADAPTER = Path("adapter")
+
+
+def test_figures_are_kept_for_the_same_pictures_labels_taxonomy_and_policy_alone(
+    samples: list[Sample], taxonomy: Taxonomy
+) -> None:
+    rules = taxonomy.rules()
+
+    def key(held_out: list[Sample], taxonomy: Taxonomy = taxonomy, policy: str = "") -> str:
+        return Holdout.of(held_out, [], taxonomy.rules(policy)).simulated_sha256
+
+    known = key(samples[:2])
+    assert known == key(samples[:2], policy=rules.policy.name) == Holdout.of([], samples[:2], rules).site_sha256
+    knife = samples[1].model_copy(update={"response": "Items detected: 1 knife (threat)."})
+    others = {
+        key(samples[:1]),
+        key([samples[0], knife]),
+        key(samples[:2], replace(taxonomy, sha256="t" * 64)),
+        key(samples[:2], policy="prison"),
+    }
+    assert len(others | {known}) == 5
 
 
 @pytest.fixture
