@@ -170,7 +170,7 @@ def test_nobody_judges_what_the_page_does_not_show_yet(
         correct(services, analysis, "ana", KNIFE, knife=1)
     before = tab.choose(BEN, {"chosen": first.id})
     now = tab.choose(BEN, {"chosen": second.id})  # the server knows; the page has not drawn it yet
-    with pytest.raises(Conflict, match="Appearance at it"):
+    with pytest.raises(Conflict, match="Look at it"):
         tab.judging("accepted")(BEN, now[tab.seen], None, before[tab.list])
     tab.judging("accepted")(BEN, now[tab.seen], None, now[tab.list])
     assert [corrections.list(services.db, one.id)[0].status for one in (first, second)] == ["pending", "accepted"]

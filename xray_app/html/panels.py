@@ -205,7 +205,7 @@ def to_review(newest: Correction) -> str:
     """A correction that waits for somebody else's word."""
     return (
         f"<p><b>{escape(newest.author)}</b> saved revision {newest.revision}: {escape(changes(newest))}. "
-        "Appearance at it, then accept or reject it.</p>"
+        "Look at it, then accept or reject it.</p>"
     )
 
 

@@ -228,7 +228,7 @@ def _refuse_stale(newest: Correction | None, base_revision: int) -> None:
             details={"newest": None},
         )
     raise Conflict(
-        f"{newest.author} has saved revision {newest.revision} meanwhile. Appearance at it, then save yours on top.",
+        f"{newest.author} has saved revision {newest.revision} meanwhile. Look at it, then save yours on top.",
         details={"newest": newest.model_dump(mode="json")},
     )
 

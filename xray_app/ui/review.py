@@ -37,7 +37,7 @@ class ReviewTab:
         self.seen = gr.State(None)  # the correction on the screen: what accept and reject are about
         with gr.Row(elem_id="review-tab", elem_classes="desk-columns", equal_height=False):
             with gr.Column(elem_id="review-left", scale=0, min_width=196):
-                self.refresh = gr.Button("Appearance again", elem_id="review-refresh", size="sm")
+                self.refresh = gr.Button("Look again", elem_id="review-refresh", size="sm")
                 self.list = picklist("review-list")
             with gr.Column(elem_id="review-middle", min_width=400):
                 self.versions = gr.HTML("", elem_id="review-versions", apply_default_css=False)
@@ -95,7 +95,7 @@ class ReviewTab:
             correction_id, analysis_id = _seen(seen)
             if isinstance(listed, Mapping) and listed.get("current") != analysis_id:
                 # What the page shows comes a moment after what the server knows it to show.
-                raise Conflict("Another correction has come up meanwhile. Appearance at it, then judge it.")
+                raise Conflict("Another correction has come up meanwhile. Look at it, then judge it.")
             words = (comment or "").strip()
             if len(words) > MAX_COMMENT:
                 raise BadInput(f"A comment has at most {MAX_COMMENT} characters.")
@@ -105,7 +105,7 @@ class ReviewTab:
             if newest is not None and newest.id != correction_id:
                 raise Conflict(
                     f"{newest.author} has saved revision {newest.revision} of this scan meanwhile. "
-                    "Press Appearance again and judge that one."
+                    "Press Look again and judge that one."
                 )
             judged = corrections.review(self.services.db, correction_id, status, words or None, who.username)
             return self._show(who, None) | {self.said: panels.said(f"Revision {judged.revision} {status}")}
