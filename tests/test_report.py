@@ -254,9 +254,9 @@ def test_an_unfinished_answer_is_never_complete() -> None:
     ids=lambda text: repr(text[:12]),
 )
 def test_a_megabyte_of_nonsense_is_read_quickly(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()  # of the processor: other work on the machine does not count
     report = parse_report(text, TAXONOMY)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert not report.complete
     assert len(report.unrecognised) <= 101
 

@@ -264,10 +264,10 @@ def test_opaque_is_what_no_channel_gets_through() -> None:
 def test_opaque_fraction_is_quick() -> None:
     image = picture(1000, 700)
     opaque_fraction(image)
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(5):
         opaque_fraction(image)
-    assert (time.perf_counter() - start) / 5 < 0.05
+    assert (time.process_time() - start) / 5 < 0.05
 
 
 def test_browsers_get_the_upright_picture() -> None:
