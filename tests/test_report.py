@@ -217,6 +217,11 @@ def test_an_answer_said_twice_keeps_all_items_and_is_incomplete() -> None:
     text = format_report({"can": 1}, TAXONOMY) + " " + format_report({"gun": 1}, TAXONOMY)
     assert counts_of(text) == {"gun": 1, "can": 1}
     assert not parse_report(text, TAXONOMY).complete
+    two_lists = "Items detected: 1 can. Items detected: 1 gun. Security risk: HIGH - gun detected."
+    assert counts_of(two_lists) == {"gun": 1, "can": 1}
+    assert not parse_report(two_lists, TAXONOMY).complete
+    two_risks = "Items detected: 1 gun. Security risk: HIGH - gun detected. Security risk: HIGH - gun detected."
+    assert not parse_report(two_risks, TAXONOMY).complete
 
 
 def test_of_a_threat_said_twice_the_higher_confidence_counts() -> None:

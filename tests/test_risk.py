@@ -79,9 +79,10 @@ def test_a_prohibited_box_by_the_detector(confidence: float | None, expected: tu
     assert outcome(judge(said(), boxed("gun", confidence))) == expected
 
 
-def test_one_sure_model_is_enough() -> None:
+def test_one_sure_model_or_box_is_enough() -> None:
     assert outcome(judge(said(knife=0.1), boxed("knife", 0.6))) == HIGH
     assert outcome(judge(said(knife=0.6), boxed("knife", 0.1))) == HIGH
+    assert outcome(judge(said(), boxed("knife", 0.3), boxed("knife", 0.6), boxed("knife", 0.3))) == HIGH
     # Two models that half believe do not add up to one that is sure.
     assert outcome(judge(said(knife=0.4), boxed("knife", 0.4))) == MEDIUM
 
@@ -119,9 +120,10 @@ def test_allowed_boxes_never_matter() -> None:
 
 
 def test_models_not_validated_never_clear() -> None:
-    risk = judge(said(laptop=0.9), validated=False)
-    assert outcome(risk) == LOW_REVIEW
-    assert risk.reason == "model not validated on this scanner"
+    for report in (said(laptop=0.9), said()):
+        risk = judge(report, validated=False)
+        assert outcome(risk) == LOW_REVIEW
+        assert risk.reason == "model not validated on this scanner"
 
 
 def test_nothing_found_by_validated_models_is_clear() -> None:
