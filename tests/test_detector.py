@@ -344,6 +344,30 @@ def test_only_boxes_of_a_class_suppress_each_other() -> None:
     assert keep_best(boxes[:0], scores[:0], np.array([], np.int64), 0.5).tolist() == []
 
 
+# Two boxes of 20 × 10 beside each other by this many pixels: 13.5 / 26.5 = 0.51 and 13.2 / 26.8 = 0.49 is shared.
+@pytest.mark.parametrize(("beside", "left"), [(6.5, 1), (6.8, 2)])
+def test_boxes_that_share_more_than_half_are_one_item(
+    tmp_path: Path, taxonomy: Taxonomy, beside: float, left: int
+) -> None:
+    rows = [[20, 20, 20, 10, 0.9, 0], [20 + beside, 20, 20, 10, 0.8, 0]]
+    detector = OnnxDetector.load(write(tmp_path / "m.onnx", rows, ULTRALYTICS), taxonomy)
+    assert [round(box.confidence, 3) for box in detector.detect(white(64, 64))] == [0.9, 0.8][:left]
+
+
+def test_a_box_at_the_threshold_is_given_and_one_below_is_not(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    rows = [[20, 20, 8, 8, 0.5, 0], [40, 40, 8, 8, 0.05, 0]]
+    detector = OnnxDetector.load(write(tmp_path / "m.onnx", rows, ULTRALYTICS), taxonomy)
+    assert len(detector.detect(white(64, 64), 0.5)) == 1
+    assert len(detector.detect(white(64, 64), 0.501)) == 0
+    assert len(detector.detect(white(64, 64))) == 2, "a twentieth is the threshold unless another is given"
+
+
+def test_the_hundred_surest_boxes_are_given(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    rows = [[4 * (n % 15) + 2, 4 * (n // 15) + 2, 2, 2, 0.9 - n / 1000, 0] for n in range(101)]
+    found = OnnxDetector.load(write(tmp_path / "m.onnx", rows, ULTRALYTICS), taxonomy).detect(white(64, 64))
+    assert [round(box.confidence, 3) for box in found] == [round(0.9 - n / 1000, 3) for n in range(100)]
+
+
 def test_the_bundled_detector_knows_every_drawn_class_and_finds_most_items(taxonomy: Taxonomy) -> None:
     assert BUNDLED_DETECTOR.stat().st_size <= 30_000_000
     detector = OnnxDetector.load(BUNDLED_DETECTOR, taxonomy)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -80,9 +80,10 @@ def test_a_prohibited_box_by_the_detector(confidence: float | None, expected: tu
     assert outcome(judge(said(), boxed("gun", confidence))) == expected
 
 
-def test_one_sure_model_is_enough() -> None:
+def test_one_sure_model_or_box_is_enough() -> None:
     assert outcome(judge(said(knife=0.1), boxed("knife", 0.6))) == HIGH
     assert outcome(judge(said(knife=0.6), boxed("knife", 0.1))) == HIGH
+    assert outcome(judge(said(), boxed("knife", 0.3), boxed("knife", 0.6), boxed("knife", 0.3))) == HIGH
     # Two models that half believe do not add up to one that is sure.
     assert outcome(judge(said(knife=0.4), boxed("knife", 0.4))) == MEDIUM
 
@@ -120,9 +121,10 @@ def test_allowed_boxes_never_matter() -> None:
 
 
 def test_models_not_validated_never_clear() -> None:
-    risk = judge(said(laptop=0.9), validated=False)
-    assert outcome(risk) == LOW_REVIEW
-    assert risk.reason == "model not validated on this scanner"
+    for report in (said(laptop=0.9), said()):
+        risk = judge(report, validated=False)
+        assert outcome(risk) == LOW_REVIEW
+        assert risk.reason == "model not validated on this scanner"
 
 
 def test_nothing_found_by_validated_models_is_clear() -> None:
@@ -168,6 +170,31 @@ def test_stricter_profiles_search_sooner() -> None:
     report = said(knife=0.35)
     assert outcome(judge(report, policy=TAXONOMY.policy("airport"))) == MEDIUM
     assert outcome(judge(report, policy=TAXONOMY.policy("prison"))) == HIGH
+
+
+def risk_of(level: str, action: str) -> Risk:
+    return Risk.model_validate({"level": level, "reason": "", "action": action, "policy": "test"})
+
+
+def test_risks_are_ordered_by_level_then_by_action() -> None:
+    ascending = [CLEAR, LOW_REVIEW, ("LOW", "SEARCH"), ("MEDIUM", "CLEAR"), MEDIUM, ("HIGH", "CLEAR"), HIGH]
+    severities = [severity(risk_of(*one)) for one in ascending]
+    assert severities == sorted(severities)
+    assert len(set(severities)) == len(severities)
+
+
+def test_a_bag_is_as_bad_as_its_worst_view_by_the_newest_analysis_of_each(make_analysis: MakeAnalysis) -> None:
+    now = datetime.now(UTC)
+
+    def view(scan: str, minute: int, risk: tuple[str, str]) -> Analysis:
+        analysis = make_analysis(created_at=now + timedelta(minutes=minute), risk=risk_of(*risk))
+        return analysis.model_copy(update={"scan": analysis.scan.model_copy(update={"id": scan})})
+
+    top, side, better_side = view("top", 0, MEDIUM), view("side", 1, HIGH), view("side", 2, CLEAR)
+    for order in ([top, side], [side, top]):
+        assert outcome(worst_view(order)) == HIGH
+    for order in ([top, side, better_side], [better_side, side, top]):
+        assert outcome(worst_view(order)) == MEDIUM
 
 
 def test_where_the_models_agree() -> None:

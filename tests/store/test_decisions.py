@@ -46,7 +46,7 @@ def test_only_ones_own_decision_of_a_moment_ago_is_taken_back(db: Database, stor
     with pytest.raises(Conflict, match="too late"):
         decisions.withdraw(db, [mine.id], "anna", now=mine.created_at + timedelta(seconds=11))
     assert decisions.standing(db, analysis.id) == [mine, theirs], "all or none"
-    decisions.withdraw(db, [mine.id], "anna", now=mine.created_at + timedelta(seconds=5))
+    decisions.withdraw(db, [mine.id], "anna", now=mine.created_at + timedelta(seconds=10))
 
 
 def test_no_decision_about_a_bag_overrules_one_its_author_has_not_seen(db: Database, stored: MakeAnalysis) -> None:

@@ -56,6 +56,20 @@ def test_views_of_a_bag_stay_together(taxonomy: Taxonomy, tmp_path: Path) -> Non
     assert not {s.bag_id for s in train} & {s.bag_id for s in test}
 
 
+def test_a_split_is_the_same_every_time_and_another_with_another_seed(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    def split_off(count: int, share: float, seed: int = 0) -> list[str]:
+        samples = [make_sample(tmp_path / "a.png", (4, 4), {}, [], None, f"bag {n}", taxonomy) for n in range(count)]
+        rest, chosen = split_by_bag(samples, share, seed)
+        assert len(rest) + len(chosen) == count
+        return [sample.bag_id for sample in chosen]
+
+    assert split_off(10, 0.2) == ["bag 1", "bag 8"]
+    assert split_off(10, 0.2, seed=1) == ["bag 5", "bag 7"]
+    assert len(split_off(10, 0.01)) == 1, "some bag is split off"
+    assert len(split_off(10, 0.99)) == 9, "and some bag is left"
+    assert split_off(1, 0.5) == split_off(10, 0) == []
+
+
 def test_scopes(taxonomy: Taxonomy) -> None:
     assert taxonomy.scope(["pressure", "Knife"]) == ("knife", "pressurised can")
     assert taxonomy.scope(item.name for item in taxonomy.drawn) is None

@@ -191,11 +191,13 @@ def test_a_confident_box_is_an_item_and_an_unsure_one_only_a_suspicion(
         Detection("knife", 0.6, (2, 2, 12, 12)),
         Detection("knife", 0.4, (20, 2, 28, 12)),
         Detection("gun", 0.1, (0, 0, 5, 5)),
+        Detection("scissors", 0.25, (0, 0, 5, 5)),
+        Detection("axe", 0.249, (0, 0, 5, 5)),
     )
     result = evaluate_detector(detector, samples[:1], taxonomy)
-    assert dict(result.outcomes[0].said) == {"knife": 2}
+    assert dict(result.outcomes[0].said) == {"knife": 2, "scissors": 1}
     assert result.outcomes[0].confidence["gun"] == 0.1
-    assert len(result.detections[0]) == 3
+    assert len(result.detections[0]) == 5
 
 
 def test_report_json_has_the_contracts_keys(samples: list[Sample], taxonomy: Taxonomy) -> None:
