@@ -237,7 +237,7 @@ def test_ones_own_can_be_dropped_for_theirs(
     page = tab.show_theirs(NORA, work)
     assert page[tab.viewer]["boxes"] == []
     assert page[tab.viewer]["discard_draft"] is True
-    assert "draft" not in page[tab.viewer]
+    assert page[tab.viewer]["draft"] is None
     with pytest.raises(BadInput, match="nothing to merge"):
         tab.merge_both(NORA, work)
 
@@ -249,7 +249,7 @@ def test_a_draft_of_an_older_revision_comes_back_as_a_conflict(
     save_as(services, BEN, analysis, work, boxes=[], items=[])
     page = tab.open(NORA, analysis.id)
     assert "since you began your draft" in page[tab.conflict]
-    assert "draft" not in page[tab.viewer]
+    assert page[tab.viewer]["draft"] is None
     merged = tab.merge_both(NORA, page[tab.viewer])[tab.viewer]["draft"]
     assert [box["label"] for box in merged["boxes"]] == ["gun"]
 

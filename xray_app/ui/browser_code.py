@@ -7,6 +7,7 @@ by the browser for good. Only who is signed in gets them, like everything else o
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from fastapi import APIRouter
@@ -25,8 +26,13 @@ MODULES = {
 }
 """What is served, by name: no test, no tool."""
 
-VERSION = hashlib.sha256(b"\0".join(name.encode() + b"\0" + code for name, code in MODULES.items())).hexdigest()[:16]
-"""Of all modules: it changes with any of them."""
+
+def version_of(modules: Mapping[str, bytes]) -> str:
+    """Sixteen digits that change with the name or the code of any module."""
+    return hashlib.sha256(repr(sorted(modules.items())).encode()).hexdigest()[:16]
+
+
+VERSION = version_of(MODULES)
 
 CACHE = "private, max-age=31536000, immutable"
 
