@@ -1,4 +1,4 @@
-"""Charts as inline SVG, each with its numbers as tooltips and in a table beside it: no script, nothing fetched.
+"""Charts as inline SVG, each with its numbers in a table beside it: no script, nothing fetched.
 
 A series is told apart by pattern of line and by name as well as by colour. Text is escaped here.
 """
