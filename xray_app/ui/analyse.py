@@ -43,6 +43,7 @@ SCAN_FACTS = {"scanner_id": "scanner", "bag_id": "bag", "view": "view"}
 STRIP = '<div class="strip"><ol></ol><p class="strip-empty">Scans you add appear here.</p></div>'
 # The page hands over a few files at a time and waits for this before the next few.
 NEXT_FILES = "() => xrayDesk.tell('intake-done')"
+NO_ANSWER = "() => xrayDesk.tell('intake-failed')"
 # What the page knows of the files on their way: the bag they were dropped under, and whether they are sent once more.
 AS_DROPPED = "(files) => [files, xrayDesk.sending]"
 
@@ -77,6 +78,7 @@ class AnalyseTab:
             [self.upload, self.intake], [self.upload, self.intake, self.strip], js=AS_DROPPED,
         )  # fmt: skip
         added.then(None, js=NEXT_FILES)
+        added.failure(None, js=NO_ANSWER)
         guard.on(self.strip.select, Role.ANALYST, self.open, self.strip, everything)
         guard.on(self.viewer.select, Role.ANALYST, self.open_view, self.viewer, everything)
         self.outcome.attach(guard, self.viewer, everything)
@@ -114,6 +116,10 @@ class AnalyseTab:
     def start(self, who: Identity) -> dict[Any, Any]:
         """The queue of this shift when the page opens; nothing opened yet."""
         return {self.strip: self.queue(who, None)}
+
+    def stored(self, who: Identity) -> dict[str, Any]:
+        """The queue as it is stored now; what is open stays open."""
+        return self.queue(who, None) | {"keep_current": True}
 
     def show(self, who: Identity, analysis_id: str, *, discard_draft: bool = False) -> dict[Any, Any]:
         """Everything about one analysis that may be seen now: of a blind scan not what the models say.

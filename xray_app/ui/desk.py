@@ -16,6 +16,7 @@ from xray_app.types import Role
 from xray_app.ui import browser_code
 from xray_app.ui.analyse import AnalyseTab
 from xray_app.ui.annotate import AnnotateTab
+from xray_app.ui.event_stream import Unanswered
 from xray_app.ui.exchange import ExchangeTab
 from xray_app.ui.guard import Guard
 from xray_app.ui.insights import InsightsTab
@@ -58,6 +59,7 @@ def build_desk(services: Services) -> gr.Blocks:
                 UsersTab(guard, users_tab)
             with gr.Tab("Help", id="help"):
                 gr.Markdown(HELP, elem_id="help-text")
+        Unanswered(guard, desk, analyse.strip, analyse.stored)
         train.sleep_behind(tab for tab in tabs.children if tab is not train_tab)
 
         def start(who: Identity) -> dict[Any, Any]:

@@ -193,7 +193,7 @@ export function mount({ element, props, watch }) {
   });
   desk.subscribe(what => {
     if (what === "intake-done") settled();
-    else if (what === "alarm") stalled();
+    else if (what === "alarm" || what === "intake-failed") stalled();
   });
   draw();
 }

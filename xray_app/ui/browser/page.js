@@ -5,6 +5,7 @@ import { watchAnswers } from "./alarms.js";
 import { focusShown, sharedKeys } from "./analyse_keys.js";
 import { annotate, review } from "./annotate.js";
 import { closest } from "./dom.js";
+import { watchEvents } from "./event_stream.js";
 import { guardPresses } from "./guards.js";
 import { readKeys } from "./keys.js";
 import { desk } from "./page_desk.js";
@@ -23,6 +24,7 @@ Object.assign(window, { xrayDesk: Object.assign(desk, { focusShown, offerUndo: u
 desk.shared = sharedKeys(desk);
 readKeys(desk);
 guardPresses(desk);
+watchEvents();
 watchAnswers(() => desk.tell("alarm"));
 annotate(desk);
 review(desk);

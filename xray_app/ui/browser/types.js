@@ -122,7 +122,7 @@
  * @property {() => number} revealBoxes shows what is hidden; how many boxes that were
  */
 
-/** @typedef {"load" | "edit" | "hover" | "threshold" | "alarm" | "intake-done"} Change */
+/** @typedef {"load" | "edit" | "hover" | "threshold" | "alarm" | "intake-done" | "intake-failed"} Change */
 /** @typedef {"loading" | "loaded" | "broken" | null} PictureState */
 
 /**
