@@ -110,13 +110,17 @@ HOLDOUT = [
     ),
     *of_file(
         "xray_app/store/standing.py",
-        ("tests/training/data/test_samples.py", "tests/store/test_standing.py"),
+        ("tests/store/test_standing.py", "tests/training/data/test_samples.py"),
         [
             ("hold-out: no picture is held out", 'CorrectionRow.split == "holdout"', 'CorrectionRow.split == "test"'),
-            ("hold-out: a refused correction holds its picture out",
-             'CorrectionRow.split == "holdout", newest_accepted()', 'CorrectionRow.split == "holdout"'),
-            ("hold-out: the earlier of two corrections counts",
-             "found[scan, bag][0] <= weight", "found[scan, bag][0] > weight"),
+            ("hold-out: a correction nobody accepted trains", '_newest_of("accepted")',
+             '_newest_of("pending", "accepted")'),
+            ("hold-out: a correction that waits is not shown", '_newest_of("pending", "accepted")',
+             '_newest_of("accepted")'),
+            ("hold-out: every accepted revision trains", "CorrectionRow.status.in_(wanted) & ~replaced",
+             "CorrectionRow.status.in_(wanted)"),
+            ("hold-out: the earlier of two corrections counts", "found[scan, bag][0] <= weight",
+             "found[scan, bag][0] > weight"),
         ],
     ),
     *of_file(
