@@ -6,22 +6,21 @@
     height: 1,
   });
   const paint = canvas.getContext("2d", { willReadFrequently: true });
-  const rgba = (colour) => {
+  const rgba = colour => {
     paint.clearRect(0, 0, 1, 1);
     paint.fillStyle = colour;
     paint.fillRect(0, 0, 1, 1);
     const [r, g, b, a] = paint.getImageData(0, 0, 1, 1).data;
     return [r, g, b, a / 255];
   };
-  const over = ([r, g, b, a], ground) =>
-    [r, g, b].map((value, at) => value * a + ground[at] * (1 - a));
-  const chain = (node) => {
+  const over = ([r, g, b, a], ground) => [r, g, b].map((value, at) => value * a + ground[at] * (1 - a));
+  const chain = node => {
     const found = [];
     for (let one = node; one; one = one.parentElement) found.unshift(one);
     return found;
   };
   /** What lies behind a node, with the opacity of each group on the way applied to its ground. */
-  const groundOf = (node) => {
+  const groundOf = node => {
     let ground = [255, 255, 255],
       opacity = 1;
     for (const one of chain(node)) {
@@ -32,12 +31,10 @@
     }
     return [ground, opacity];
   };
-  const luminance = (colour) => {
+  const luminance = colour => {
     const [r, g, b] = colour
-      .map((value) => value / 255)
-      .map((value) =>
-        value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4,
-      );
+      .map(value => value / 255)
+      .map(value => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
   const ratio = (a, b) => {
@@ -47,13 +44,10 @@
   const found = [];
   const judge = (node, words, style) => {
     const [ground, opacity] = groundOf(node);
-    const [r, g, b, a] = rgba(
-      node instanceof SVGElement ? style.fill : style.color,
-    );
+    const [r, g, b, a] = rgba(node instanceof SVGElement ? style.fill : style.color);
     const ink = over([r, g, b, a * opacity], ground),
       size = parseFloat(style.fontSize);
-    const large =
-      size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
+    const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
     const value = ratio(ink, ground);
     if (value < (large ? 3 : 4.5))
       found.push([
@@ -70,16 +64,8 @@
   for (let text = walker.nextNode(); text; text = walker.nextNode()) {
     const words = text.textContent.trim(),
       node = text.parentElement;
-    if (
-      !words ||
-      !node ||
-      /^(SCRIPT|STYLE|TITLE|OPTION)$/.test(node.tagName.toUpperCase())
-    )
-      continue;
-    if (
-      !node.checkVisibility({ opacityProperty: true, visibilityProperty: true })
-    )
-      continue;
+    if (!words || !node || /^(SCRIPT|STYLE|TITLE|OPTION)$/.test(node.tagName.toUpperCase())) continue;
+    if (!node.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue;
     if (
       node.closest(
         "svg.scan, .view svg, .version svg, :disabled, [aria-disabled=true], .said, .vega-embed, .no-scan .toolbar",
@@ -97,12 +83,8 @@
       field.disabled
     )
       continue;
-    if (field.placeholder && !field.value)
-      judge(field, field.placeholder, getComputedStyle(field, "::placeholder"));
-    else if (
-      field.value &&
-      !/^(range|checkbox|radio|file|hidden)$/.test(field.type)
-    )
+    if (field.placeholder && !field.value) judge(field, field.placeholder, getComputedStyle(field, "::placeholder"));
+    else if (field.value && !/^(range|checkbox|radio|file|hidden)$/.test(field.type))
       judge(field, field.value, getComputedStyle(field));
   }
   return found;

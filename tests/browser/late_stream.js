@@ -3,11 +3,10 @@
 (() => {
   const fetchNow = window.fetch.bind(window),
     CLOSES = 'data: {"msg":"close_stream"';
-  const late = () => new Promise((done) => setTimeout(done, window.closesLate));
+  const late = () => new Promise(done => setTimeout(done, window.closesLate));
   window.fetch = async (address, ...rest) => {
     const answer = await fetchNow(address, ...rest);
-    if (!String(address.url || address).includes("/queue/data") || !answer.ok)
-      return answer;
+    if (!String(address.url || address).includes("/queue/data") || !answer.ok) return answer;
     const reader = answer.body.getReader(),
       letters = new TextDecoder(),
       bytes = new TextEncoder();
@@ -28,7 +27,7 @@
         await late();
         controller.enqueue(bytes.encode(text.slice(at)));
       },
-      cancel: (reason) => reader.cancel(reason),
+      cancel: reason => reader.cancel(reason),
     });
     return new Response(body, {
       status: answer.status,
