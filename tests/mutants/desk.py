@@ -85,7 +85,6 @@ REVISION = of_file(
          "moved < UNMOVED"),
         ("revision: a box past the picture is taken", "0 <= x0 < x1 <= width", "0 <= x0 < x1 <= width + 1"),
         ("revision: a box at the edge is refused", "0 <= y0 < y1 <= height", "0 <= y0 < y1 < height"),
-        ("append-only: one's own correction is accepted", "if correction.author == reviewer:", "if False:"),
         ("revision: a box is sent twice", "if given.id in seen:", "if False:"),
         ("revision: an untouched box becomes human", "labels.box(given.id, before.source,",
          'labels.box(given.id, "human",'),
