@@ -160,7 +160,7 @@ def test_other_wordings_of_the_same_answer(text: str) -> None:
         ("", {}, ()),
         ("The bag is fine.", {}, ("The bag is fine",)),
         ("a knife and two guns", {"knife": 1, "gun": 2}, ()),
-        ("Items detected: 1 knife (thr", {}, ("1 knife (thr",)),
+        ("Items detected: 1 knife (thr", {"knife": 1}, ("1 knife (thr",)),
         ("Items detected: 1 knife (threat), ", {"knife": 1}, ()),
         ("Items detected: 1 knife. Security risk: HIGH - kni", {"knife": 1}, ("HIGH - kni",)),
         ("Items detected: . Security risk: LOW - no threats detected.", {}, ()),
@@ -254,9 +254,9 @@ def test_an_unfinished_answer_is_never_complete() -> None:
     ids=lambda text: repr(text[:12]),
 )
 def test_a_megabyte_of_nonsense_is_read_quickly(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     report = parse_report(text, TAXONOMY)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert not report.complete
     assert len(report.unrecognised) <= 101
 

@@ -7,7 +7,8 @@ The grammar is the public contract's:
     entry  = count " " name [ " (threat)" | " (restricted)" ]
     risk   = "HIGH - " names " detected" | "MEDIUM - " names " detected" | "LOW - no threats detected"
 
-Writing is strict. Reading is total: any string gives a result, and whatever was not understood is kept.
+Writing is strict. Reading is total: any string gives a result, and whatever was not understood is kept. Of answers in
+other forms (lists, prose, JSON) the classes named are read too: see `free_text` and `json_answer`.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from xray_app.errors import BadInput
+from xray_app.free_text import Mention, claimed_level, mentions
+from xray_app.json_answer import JsonAnswer, read_json
 from xray_app.taxonomy import ItemClass, Taxonomy, normalise
-from xray_app.types import Item, Level, Report, Status
+from xray_app.types import XYXY, Item, Level, Report, Status
 
 INSTRUCTION = "Analyze this X-ray baggage scan. List all items detected and identify any potential security threats."
 
@@ -38,6 +41,11 @@ _BULLET = re.compile(r"(?:[-*•–]+|\d{1,3}\))\s+")
 _COUNT = re.compile(r"(?P<number>[+-]?\d+)\s*(?:[x×]\s+|\s)|(?P<word>[a-z]+)\s", re.I)
 _MARKER = re.compile(r"\((threat|prohibited|restricted|allowed)\)$", re.I)
 _LEVEL = re.compile(r"(HIGH|MEDIUM|LOW)\b\s*[-–—:]?", re.I)
+_COUNT_AFTER = re.compile(r"(?:\s*\(\s*[x×]?\s*|\s*:\s*|\s+[x×]\s?)(\d{1,9})\s*\)?$", re.I)
+_NO_ADJECTIVE = re.compile(r"no|not|non|without|and|or|with|of|in|on|&|like|for", re.I)
+_ADJECTIVES = 4
+_WORD = re.compile(r"\S+")
+_THOUGHT = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>", re.I)
 _DETECTED = re.compile(r"\bdetected\b", re.I)
 _TRIM = " \t\r\n\f\v*_`\"'"
 
@@ -86,11 +94,17 @@ class Parsed:
         complete: True where list and risk sentence were both there, understood, and the risk sentence
             claims nothing that the list does not hold.
         unrecognised: the parts that were not understood, as written.
+        mentioned: canonical names that the answer says are there, outside of its list.
+        claimed: the gravest risk level it states, None where it states none.
+        boxes: label and place of what it placed, in the model's own coordinates.
     """
 
     entries: tuple[Entry, ...]
     complete: bool
     unrecognised: tuple[str, ...]
+    mentioned: tuple[str, ...] = ()
+    claimed: Level | None = None
+    boxes: tuple[tuple[str, XYXY], ...] = ()
 
 
 def instruction(labelled_classes: Iterable[str] | None = None, taxonomy: Taxonomy | None = None) -> str:
@@ -162,26 +176,111 @@ def parse_entries(text: str, taxonomy: Taxonomy) -> Parsed:
     more than the items listed amount to: `none` with `HIGH - knife detected` is not to be trusted.
     Claiming less is harmless, since the risk shown on the desk is computed from the items.
     """
-    reader = _Reader(text, taxonomy)
-    headers = list(_HEADER.finditer(text))
-    items_sections = risk_sections = 0
-    preamble_end = headers[0].start() if headers else len(text)
-    if any(header["items"] for header in headers):
-        reader.keep(0, preamble_end)
-    else:
-        reader.read_list(0, preamble_end)
-    ends = [header.start() for header in headers[1:]] + [len(text)]
-    for header, end in zip(headers, ends, strict=False):
-        start = header.end()
-        if header["items"]:
-            items_sections += 1
-            reader.read_list(start, end)
+    thinking = _without_thinking(text)
+    reader = _Reader(thinking, taxonomy)
+    complete = reader.read_form()
+    if complete:
+        return Parsed(tuple(reader.entries), True, (), claimed=reader.claimed)
+    found = read_json(thinking)
+    if found is not None:
+        return _of_json(found, thinking, taxonomy)
+    return _in_own_words(reader, thinking, taxonomy)
+
+
+def _without_thinking(text: str) -> str:
+    """The answer with what a model thought beforehand blanked out, so that offsets stay true.
+
+    A template may have written the opening mark itself; then the answer begins within the thought. A thought that
+    never ends is all there is: nothing of it is an answer.
+    """
+    marks = list(_THOUGHT.finditer(text))
+    if not marks:
+        return text
+    kept, place, inside = [], 0, bool(marks[0][1])
+    for mark in marks:
+        part = text[place : mark.start()]
+        kept.append(" " * len(part) if inside else part)
+        kept.append(" " * len(mark[0]))
+        place, inside = mark.end(), not mark[1]
+    kept.append(" " * (len(text) - place) if inside else text[place:])
+    return "".join(kept)
+
+
+def _in_own_words(reader: _Reader, text: str, taxonomy: Taxonomy) -> Parsed:
+    """What a form was not made of: names anywhere, each in the greatest number said of it in one place.
+
+    Where a list of the report's form was read, a name outside of it is mentioned, not listed.
+    """
+    listed = reader.has_list and (bool(reader.entries) or reader.says_none)
+    # Without the form's own heading, what the list reader made of it is a guess, unless it made sense of all.
+    kept = reader.entries if listed or not reader.unrecognised() else []
+    known = {entry.label for entry in kept}
+    mentioned: dict[str, None] = {}
+    heads: dict[str, list[Mention]] = {}
+    others: dict[str, Mention] = {}
+    for one in mentions(text, taxonomy):
+        if one.denied or one.label in known:
+            continue
+        if listed or not one.possible:
+            mentioned[one.label] = None
+        elif one.head:
+            heads.setdefault(one.label, []).append(one)
+        elif one.label not in others or (one.count or 1) > (others[one.label].count or 1):
+            others[one.label] = one
+    entries = list(kept)
+    for label, lines in heads.items():
+        entries += [Entry(label, line.count or 1, line.start, line.end) for line in lines]
+    for label, one in others.items():
+        if label in heads:
+            continue
+        # Beside a list in the answer's own form, other words describe: `- comb, long like a knife`.
+        if heads:
+            mentioned[label] = None
         else:
-            risk_sections += 1
-            reader.read_risk(start, end)
-    reader.check_claims()
-    complete = reader.understood and items_sections == 1 and risk_sections == 1
-    return Parsed(tuple(reader.entries), complete, reader.unrecognised())
+            entries.append(Entry(label, one.count or 1, one.start, one.end))
+    entries.sort(key=lambda entry: entry.start)
+    return Parsed(tuple(entries), False, reader.unrecognised(), tuple(mentioned), claimed_level(text) or reader.claimed)
+
+
+def _of_json(found: JsonAnswer, text: str, taxonomy: Taxonomy) -> Parsed:
+    """Things of one list add up; the same thing in two lists is one."""
+    counts: dict[str, int] = {}
+    written: dict[str, str] = {}
+    boxes: list[tuple[str, XYXY]] = []
+    unknown: dict[str, None] = {}
+    for things in found.lists:
+        here: dict[str, int] = {}
+        for thing in things:
+            name, count = thing.name, thing.count
+            item = taxonomy.find(name)
+            if item is None:
+                said = [one for one in mentions(name, taxonomy) if one.possible]
+                denied = any(one.denied for one in mentions(name, taxonomy))
+                if len(said) != 1:
+                    if not denied and name.strip().casefold() not in ("none", "no threats detected"):
+                        unknown[name[:_LONGEST_PART]] = None
+                    continue
+                item, count = taxonomy.find(said[0].label), count or said[0].count
+                name = name[said[0].start : said[0].end]
+            if item is None:
+                continue
+            here[item.name] = min(here.get(item.name, 0) + (count or 1), MAX_COUNT)
+            written.setdefault(item.name, name)
+            if thing.xyxy is not None:
+                boxes.append((item.name, thing.xyxy))
+        for label, count in here.items():
+            counts[label] = max(counts.get(label, 0), count)
+    entries, place = [], 0
+    for label, count in counts.items():
+        at = max(text.find(written[label], place), text.find(written[label]))
+        # A name written with escapes is nowhere in the text; its item then has no probability.
+        entries.append(Entry(label, max(count, 1), max(at, 0), at + len(written[label]) if at >= 0 else 0))
+        place = max(at, place)
+    listed = bool(counts) or found.empty
+    highest = max((_LEVEL_OF[taxonomy.resolve(label).status] for label in counts), key=_LEVELS.index, default="LOW")
+    believed = found.level is not None and _LEVELS.index(found.level) <= _LEVELS.index(highest)
+    complete = listed and believed and not unknown
+    return Parsed(tuple(entries), complete, tuple(unknown)[:MAX_UNRECOGNISED], (), found.level, tuple(boxes))
 
 
 def parse_report(
@@ -219,6 +318,12 @@ def parse_report(
         text=text,
         complete=parsed.complete and finished,
         unrecognised=parsed.unrecognised,
+        mentioned=tuple(
+            label
+            for label in parsed.mentioned
+            if label not in counts and taxonomy.resolve(label).status is not Status.ALLOWED
+        ),
+        claimed=parsed.claimed,
     )
 
 
@@ -237,9 +342,44 @@ class _Reader:
         self.understood = True
         self._unrecognised: list[str] = []
         self._dropped = 0
+        self.has_list = False
         self._none_at: tuple[int, int] | None = None
         self._claims: list[tuple[Level, int, int]] = []
+        self._stated: list[Level] = []
         self._risk_labels: list[tuple[str, int, int]] = []
+
+    @property
+    def says_none(self) -> bool:
+        """Whether the list is `none`."""
+        return self._none_at is not None
+
+    @property
+    def claimed(self) -> Level | None:
+        """The gravest level that the risk sentence states."""
+        return max(self._stated, key=_LEVELS.index, default=None)
+
+    def read_form(self) -> bool:
+        """Reads the report's own form; whether the answer is complete in it."""
+        text = self.text
+        headers = list(_HEADER.finditer(text))
+        items_sections = risk_sections = 0
+        preamble_end = headers[0].start() if headers else len(text)
+        if any(header["items"] for header in headers):
+            self.keep(0, preamble_end)
+        else:
+            self.read_list(0, preamble_end)
+        ends = [header.start() for header in headers[1:]] + [len(text)]
+        for header, end in zip(headers, ends, strict=False):
+            start = header.end()
+            if header["items"]:
+                items_sections += 1
+                self.has_list = True
+                self.read_list(start, end)
+            else:
+                risk_sections += 1
+                self.read_risk(start, end)
+        self.check_claims()
+        return self.understood and items_sections == 1 and risk_sections == 1
 
     def unrecognised(self) -> tuple[str, ...]:
         more = (f"… and {self._dropped} more",) if self._dropped else ()
@@ -295,17 +435,25 @@ class _Reader:
         marker = _MARKER.search(text, start, end)
         name_end = marker.start() if marker else end
         name_start, name_end = self._trim(start, name_end)
+        after = _COUNT_AFTER.search(text, name_start, name_end)
+        if after is not None:
+            name_end = self._trim(name_start, after.start())[1]
         found = self.taxonomy.find(text[name_start:name_end])
         # A bare name counts as one; a bare plural says that there are several but not how many.
         count = 1
-        if found is not None:
+        if after is not None:
+            count = int(after[1])
+            found, name_start = self._named_last(name_start, name_end)
+            if not 1 <= count <= MAX_COUNT:
+                return False
+        elif found is not None:
             if normalise(text[name_start:name_end]) == normalise(found.plural) != normalise(found.name):
                 self.keep(start, end)
         elif given := _COUNT.match(text, name_start, name_end):
             number = given["number"]
             counted = int(number) if number else _NUMBER_WORDS.get(given["word"].casefold())
             name_start, name_end = self._trim(given.end(), name_end)
-            found = self.taxonomy.find(text[name_start:name_end])
+            found, name_start = self._named_last(name_start, name_end)
             if counted is None or not 1 <= counted <= MAX_COUNT:
                 return False
             count = counted
@@ -315,6 +463,18 @@ class _Reader:
         if marker:
             self._claims.append((_MARKER_LEVEL[marker[1].casefold()], start, end))
         return True
+
+    def _named_last(self, start: int, end: int) -> tuple[ItemClass | None, int]:
+        """The class named here, if need be after adjectives (`small folding knife`), and where its name begins."""
+        found = self.taxonomy.find(self.text[start:end])
+        words = list(_WORD.finditer(self.text, start, end))
+        if found is not None or any(not word[0].isalpha() or _NO_ADJECTIVE.fullmatch(word[0]) for word in words):
+            return found, start
+        for word in words[1 : _ADJECTIVES + 1]:
+            found = self.taxonomy.find(self.text[word.start() : end])
+            if found is not None:
+                return found, word.start()
+        return None, start
 
     def read_risk(self, start: int, end: int) -> None:
         """Read a risk sentence: level, names, `detected`; without the last it broke off."""
@@ -328,6 +488,7 @@ class _Reader:
             return
         claimed: Level = next(one for one in _LEVELS if one == level[1].upper())
         self._claims.append((claimed, start, closing.end()))
+        self._stated.append(claimed)
         names_start, names_end = self._trim(level.end(), closing.start())
         if normalise(text[names_start : min(names_end, names_start + _LONGEST_PART)]) != "nothreats":
             for part in _split(text, names_start, names_end, _SEPARATOR):
