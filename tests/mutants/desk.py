@@ -41,20 +41,28 @@ PARSER = of_file(
     "xray_app/report.py",
     ("tests/test_report.py",),
     [
-        ("parser: none of an item is an item", "not 1 <= counted <= MAX_COUNT", "not 0 <= counted <= MAX_COUNT"),
-        ("parser: an answer without a risk sentence is complete", " and risk_sections == 1", ""),
-        ("parser: two lists are one complete answer", "items_sections == 1", "items_sections >= 1"),
-        ("parser: a risk above the items listed is trusted", "if _LEVELS.index(level) > highest:", "if False:"),
-        ("parser: a risk as high as the items listed is not trusted",
-         "_LEVELS.index(level) > highest", "_LEVELS.index(level) >= highest"),
-        ("parser: a threat of the risk sentence need not be listed", "if label not in listed:", "if False:"),
         ("parser: a threat said twice has its lower confidence", "safer = max if", "safer = min if"),
         ("parser: an answer that was cut off is complete", "complete=parsed.complete and finished",
          "complete=parsed.complete"),
+        ("parser: repeated labels do not add up", "counts.get(entry.label, 0) + entry.count", "entry.count"),
+        ("parser: a threat mentioned beside the list is dropped", "if listed or not one.possible:", "if not one.possible:"),
+    ],
+)  # fmt: skip
+
+FORM = of_file(
+    "xray_app/report_form.py",
+    ("tests/test_report.py",),
+    [
+        ("parser: none of an item is an item", "not 1 <= counted <= MAX_COUNT", "not 0 <= counted <= MAX_COUNT"),
+        ("parser: an answer without a risk sentence is complete", " and risk_sections == 1", ""),
+        ("parser: two lists are one complete answer", "items_sections == 1", "items_sections >= 1"),
+        ("parser: a risk above the items listed is trusted", "if LEVELS.index(level) > highest:", "if False:"),
+        ("parser: a risk as high as the items listed is not trusted",
+         "LEVELS.index(level) > highest", "LEVELS.index(level) >= highest"),
+        ("parser: a threat of the risk sentence need not be listed", "if label not in listed:", "if False:"),
         ("parser: none beside an item is understood", "if self._none_at is not None and self.entries:", "if False:"),
         ("parser: a plural without a number is one item", "== normalise(found.plural) != normalise(found.name)",
          "== normalise(found.plural) == normalise(found.name)"),
-        ("parser: repeated labels do not add up", "counts.get(entry.label, 0) + entry.count", "entry.count"),
         ("parser: a restricted item makes the risk high", 'Status.RESTRICTED: "MEDIUM"', 'Status.RESTRICTED: "HIGH"'),
     ],
 )  # fmt: skip
@@ -308,6 +316,7 @@ USEFULNESS = of_file(
 DESK: tuple[Mutant, ...] = (
     *RISK,
     *PARSER,
+    *FORM,
     *COUNT,
     *REVISION,
     *MERGE,
