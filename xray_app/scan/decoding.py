@@ -19,7 +19,7 @@ from xray_app.errors import Busy
 DECODING = 12
 """Bytes a pixel takes at most while it is decoded: the decoder's own, the picture, and a turned copy."""
 DECODING_TWICE = 24
-"""The same where the decoder keeps two pictures of its own (WebP), or the file holds two of sixteen bits."""
+"""The same of a WebP, whose decoder keeps two pictures of its own."""
 HELD = 4
 """Bytes a pixel of a decoded picture takes: Pillow keeps red, green and blue in four."""
 BYTES = 700 * 2**20

@@ -15,8 +15,9 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from xray_app.errors import BadScan, DeskError, ScanTooLarge
 from xray_app.scan import pseudo_colour, tiff
-from xray_app.scan.attenuation import Relation, Values, blocks, scale_of
-from xray_app.scan.decoding import DECODING_TWICE, Limits, Work
+from xray_app.scan.attenuation import Relation, blocks, scale_of
+from xray_app.scan.decoding import DECODING, DECODING_TWICE, Limits, Work
+from xray_app.scan.pseudo_colour import Frame
 
 MIN_SIDE = 16
 MAX_ASPECT = 50
@@ -73,8 +74,8 @@ def decode(content: bytes, limits: Limits) -> Picture:
     try:
         if tiff.is_tiff(content):
             header = tiff.read_header(content)
-            if header.is_dual_energy:
-                return _dual_energy(content, header, limits)
+            if header.is_measured:
+                return _measured_tiff(content, header, limits)
         # Opening reads the header alone; the pixels follow once their number is known to be fine. Not so of a WebP:
         # opening it makes room for whatever size it says it has.
         if (size := _webp_size(content)) is not None:
@@ -166,9 +167,10 @@ def _load(opened: ImageFile.ImageFile, work: Work, limits: Limits) -> Picture:
     check_size(opened.width, opened.height, limits)
     opened.load()
     if opened.mode in _DEEP_GREY:
-        values, relation = _measured(opened)
-        shown = pseudo_colour.grey(pseudo_colour.Frame(values, scale_of(values, relation)))
-        # TIFF is turned upright by Pillow itself; what is left is the EXIF of a PNG.
+        values = np.asarray(opened)
+        # Of a TIFF of 12 bits, Pillow leaves it open whether white is zero.
+        rising = getattr(opened, "tag_v2", {}).get(tiff.PHOTOMETRIC, 1) != 0
+        shown = pseudo_colour.grey(Frame(values, scale_of(values, Relation(rising))))
         shown.image.info = _camera_data(opened)
         return Picture(work.keep(_upright(shown.image)), picture_format, shown.opaque_fraction, plain=False)
     plain = (
@@ -181,16 +183,22 @@ def _load(opened: ImageFile.ImageFile, work: Work, limits: Limits) -> Picture:
     return Picture(image, picture_format, pseudo_colour.opaque_fraction(image), plain)
 
 
-def _dual_energy(content: bytes, header: tiff.Header, limits: Limits) -> Picture:
-    """The low-energy sample is the one through which less came: no material lets more of it through."""
-    check_size(*header.size, limits)
-    each = DECODING_TWICE * max(1, header.first(tiff.BITS, 16) // 16)
-    with limits.decoding(header.size[0] * header.size[1], each) as work:
+def _measured_tiff(content: bytes, header: tiff.Header, limits: Limits) -> Picture:
+    """Of two samples the low-energy one is that through which less came: no material lets more of it through."""
+    width, height = header.size
+    check_size(width, height, limits)
+    with limits.decoding(width * height, max(DECODING, 8 + 3 * header.bytes_per_pixel)) as work:
+        # Photometric interpretation 0 means that white is zero.
         relation = Relation(rising=header.first(tiff.PHOTOMETRIC, 1) != 0)
-        both = tiff.read_energies(content, header)
-        frames = [pseudo_colour.Frame(values, scale_of(values, relation)) for values in both]
-        low, high = sorted(frames, key=lambda frame: frame.mean_passed)
-        shown = pseudo_colour.pseudo_colour(low, high)
+        values = tiff.read_values(content, header)
+        frames = [
+            Frame(values[..., sample], scale_of(values[..., sample], relation)) for sample in range(header.samples)
+        ]
+        if len(frames) == 1:
+            shown = pseudo_colour.grey(frames[0])
+        else:
+            low, high = sorted(frames, key=lambda frame: frame.mean_passed)
+            shown = pseudo_colour.pseudo_colour(low, high)
         image = _turned(shown.image, header.first(tiff.ORIENTATION, 1))
         return Picture(work.keep(image), "TIFF", shown.opaque_fraction, plain=False)
 
@@ -228,13 +236,3 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 def _camera_data(image: Image.Image) -> dict[str | tuple[int, int], Any]:
     """What says which way is up."""
     return {key: value for key, value in image.info.items() if key in ("exif", "xmp", "Raw profile type exif")}
-
-
-def _measured(image: Image.Image) -> tuple[Values, Relation]:
-    """Grey values of 16 bits or more, and how they stand for the beam."""
-    values = np.asarray(image)
-    tags = getattr(image, "tag_v2", {})
-    if image.mode == "I" and tags and tags.get(tiff.KIND, (1,))[0] == 1 and tags.get(tiff.BITS, (0,))[0] == 32:
-        values = values.view(np.uint32)
-    # Photometric interpretation 0 means that white is zero; Pillow turns only the 8-bit ones round.
-    return values, Relation(rising=tags.get(tiff.PHOTOMETRIC, 1) != 0)

@@ -1,7 +1,8 @@
-"""A TIFF's header, read within bounds before Pillow sees it, and the two samples of a dual-energy TIFF.
+"""A TIFF's header, read within bounds before Pillow sees it, and its measured values: one or both energies.
 
 Pillow reads a header however large it says it is, and makes room for a tile however large, so that a small file can
-fill the memory. Of two samples of more than 8 bits it reads none.
+fill the memory. Of measured values it reads some depths in some byte orders, and never two samples. So it is given
+the file under another header, as a picture of plain bytes, and unpacks those.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import io
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from xray_app.errors import BadScan
@@ -30,6 +33,9 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _CODES = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}
 _ALPHA = (1, 2)
 _HORIZONTAL = 2
+_BYTEWISE = {1: "none", 5: "LZW", 8: "deflate", 32946: "deflate", 32773: "PackBits", 34925: "LZMA", 50000: "zstd"}
+"""Compressions that know nothing of pixels."""
+_KINDS = {1: "u", 2: "i", 3: "f"}
 
 
 @dataclass(frozen=True)
@@ -50,9 +56,22 @@ class Header:
         return values[0] if values else default
 
     @property
-    def is_dual_energy(self) -> bool:
-        """Whether the picture has two measured samples: two, of which neither is transparency."""
-        return self.first(SAMPLES, 1) == 2 and self.first(EXTRA, 0) not in _ALPHA
+    def is_measured(self) -> bool:
+        """Whether the values are measured: grey of more than 8 bits, or two samples, neither of them transparency."""
+        grey = self.first(PHOTOMETRIC, 1) in (0, 1)
+        if self.samples == 2:
+            return grey and self.first(EXTRA, 0) not in _ALPHA
+        return grey and self.samples == 1 and self.first(BITS, 1) in (16, 32, 64)
+
+    @property
+    def samples(self) -> int:
+        """Of each pixel."""
+        return self.first(SAMPLES, 1)
+
+    @property
+    def bytes_per_pixel(self) -> int:
+        """As stored."""
+        return self.samples * self.first(BITS, 8) // 8
 
     @property
     def size(self) -> tuple[int, int]:
@@ -110,72 +129,74 @@ def _read(content: bytes) -> Header:
     return Header(order, tags)
 
 
-def read_energies(content: bytes, header: Header) -> tuple[Values, Values]:
-    """The low- and the high-energy sample of each pixel, each (height, width), in the order of the file.
+def read_values(content: bytes, header: Header) -> Values:
+    """The measured values (height, width, samples), integers or floats, in the byte order of the file.
 
     Raises:
-        BadScan: samples that are stored in a way that is not read; says which.
+        BadScan: they are stored in a way that is not read; says which.
     """
-    bits, kinds = header.tags.get(BITS, (1, 1)), header.tags.get(KIND, (1, 1))
-    if len(set(bits)) != 1 or bits[0] not in (8, 16, 32) or len(set(kinds)) != 1:
-        raise BadScan(f"The TIFF has two samples of {' and '.join(map(str, bits))} bits, which are not read.")
-    if header.first(PLANES, 1) == 2:
-        return _plane(content, header, 0), _plane(content, header, 1)
-    both = _open(content, _interleaved(header), header)
-    if header.first(PREDICTOR, 1) == _HORIZONTAL:
-        both = _summed(both, header)
-    return np.ascontiguousarray(both[:, 0::2]), np.ascontiguousarray(both[:, 1::2])
+    bits, kinds = header.tags.get(BITS, (1,)), header.tags.get(KIND, (1,))
+    kind = _KINDS.get(kinds[0], "")
+    if len({*bits}) != 1 or len({*kinds}) != 1 or not kind or bits[0] not in ((32, 64) if kind == "f" else (8, 16, 32)):
+        raise BadScan(f"The TIFF has samples of {' and '.join(map(str, bits))} bits of a kind that is not read.")
+    if header.first(COMPRESSION, 1) not in _BYTEWISE:
+        raise BadScan("The TIFF has measured values in a compression that is not read. Save it deflated.")
+    dtype = np.dtype(f"{header.order}{kind}{bits[0] // 8}")
+    if header.first(PLANES, 1) == 2 and header.samples > 1:
+        planes = [_values(content, _plane(header, number), header, dtype, 1) for number in range(header.samples)]
+        return np.concatenate(planes, axis=2)
+    return _values(content, header.tags, header, dtype, header.samples)
 
 
-def _interleaved(header: Header) -> dict[int, Sequence[int]]:
-    """The same bytes, said to be a picture of one sample and twice the width."""
-    tags = dict(header.tags) | {WIDTH: (header.size[0] * 2,)}
-    if TILE_WIDTH in tags:
-        tags[TILE_WIDTH] = (header.first(TILE_WIDTH, 0) * 2,)
-    tags.pop(PREDICTOR, None)
-    return tags
-
-
-def _summed(both: Values, header: Header) -> Values:
-    """Undoes horizontal differences, which run within each row of a strip or tile and within each sample."""
-    if both.dtype.kind == "f":
-        raise BadScan("The TIFF has two samples of numbers with fractions and a predictor, which are not read.")
-    width = header.first(TILE_WIDTH, header.size[0]) * 2
-    out = both.view(f"u{both.dtype.itemsize}").copy()
-    for first in range(0, out.shape[1], width):
-        for sample in (0, 1):
-            part = out[:, first + sample : first + width : 2]
-            np.cumsum(part, axis=1, dtype=part.dtype, out=part)
-    return out.view(both.dtype)
-
-
-def _plane(content: bytes, header: Header, number: int) -> Values:
+def _plane(header: Header, number: int) -> dict[int, Sequence[int]]:
+    """The tags, with the places of one sample's strips or tiles alone."""
     tags = dict(header.tags)
     for tag in (OFFSETS, LENGTHS, TILE_OFFSETS, TILE_LENGTHS):
         if tag in tags:
-            half = len(tags[tag]) // 2
-            tags[tag] = tags[tag][number * half : (number + 1) * half]
-    return _open(content, tags, header)
+            count = len(tags[tag]) // header.samples
+            tags[tag] = tags[tag][number * count : (number + 1) * count]
+    return tags
 
 
-def _open(content: bytes, tags: Mapping[int, Sequence[int]], header: Header) -> Values:
-    """One sample of each pixel, decoded by Pillow from the same bytes under another header."""
-    bits = header.first(BITS, 8)
-    kept = {
-        WIDTH, HEIGHT, COMPRESSION, OFFSETS, ROWS_PER_STRIP, LENGTHS, PREDICTOR,
-        TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_LENGTHS,
-    }  # fmt: skip
-    wanted = {tag: values for tag, values in tags.items() if tag in kept}
-    wanted |= {BITS: (bits,), SAMPLES: (1,), PHOTOMETRIC: (1,), PLANES: (1,), KIND: (header.first(KIND, 1),)}
-    with Image.open(io.BytesIO(_with_header(content, wanted, header.order)), formats=("TIFF",)) as opened:
-        values = np.asarray(opened)
-    return values.view(np.uint32) if bits == 32 and header.first(KIND, 1) == 1 else values
+def _values(
+    content: bytes, tags: Mapping[int, Sequence[int]], header: Header, dtype: np.dtype[Any], samples: int
+) -> Values:
+    width, height = header.size
+    raw = _unpacked(content, tags, header.order, width, dtype.itemsize * samples)
+    values = raw.view(dtype).reshape(height, width, samples)
+    predictor = header.first(PREDICTOR, 1)
+    if predictor == 1:
+        return values
+    if predictor != _HORIZONTAL or dtype.kind == "f":
+        raise BadScan("The TIFF has numbers with fractions and a predictor, which are not read.")
+    whole = values.astype(f"u{dtype.itemsize}")
+    # Differences run within each row of a strip or tile, and within each sample.
+    across = header.first(TILE_WIDTH, width)
+    for first in range(0, width, across):
+        part = whole[:, first : first + across]
+        np.cumsum(part, axis=1, dtype=part.dtype, out=part)
+    return whole.view(dtype.newbyteorder("="))
+
+
+def _unpacked(
+    content: bytes, tags: Mapping[int, Sequence[int]], order: str, width: int, bytes_per_pixel: int
+) -> NDArray[np.uint8]:
+    """The bytes of each row, unpacked by Pillow as a picture of one or, to be smaller, of four bytes a pixel."""
+    each = 4 if bytes_per_pixel % 4 == 0 else 1
+    wider = bytes_per_pixel // each
+    kept = (HEIGHT, COMPRESSION, OFFSETS, ROWS_PER_STRIP, LENGTHS, TILE_HEIGHT, TILE_OFFSETS, TILE_LENGTHS)
+    wanted = {tag: tags[tag] for tag in kept if tag in tags}
+    wanted |= {WIDTH: (width * wider,), BITS: (8,) * each, SAMPLES: (each,), PLANES: (1,)}
+    wanted |= {PHOTOMETRIC: (2,), EXTRA: (2,)} if each == 4 else {PHOTOMETRIC: (1,)}
+    if TILE_WIDTH in tags:
+        wanted[TILE_WIDTH] = (tags[TILE_WIDTH][0] * wider,)
+    with Image.open(io.BytesIO(_with_header(content, wanted, order)), formats=("TIFF",)) as opened:
+        return np.asarray(opened)
 
 
 def _with_header(content: bytes, tags: Mapping[int, Sequence[int]], order: str) -> bytes:
-    """The file with another directory, written behind it."""
-    if max(max(values) for values in tags.values()) >= 1 << 32 or content[2:4] in (b"+\0", b"\0+"):
-        raise BadScan("The file is a BigTIFF of two samples, which is not read. Save it as a TIFF.")
+    """The file as a TIFF with another directory, written behind it; the places of a BigTIFF's pixels stay the same."""
+    magic = b"II*\0" if order == "<" else b"MM\0*"
     body = content + b"\0" * (len(content) % 2)
     entries, behind = b"", b""
     after = len(body) + 2 + 12 * len(tags) + 4
@@ -187,4 +208,4 @@ def _with_header(content: bytes, tags: Mapping[int, Sequence[int]], order: str) 
             entries += struct.pack(order + "HHLL", tag, 4, len(values), after + len(behind))
             behind += packed
     directory = struct.pack(order + "H", len(tags)) + entries + struct.pack(order + "L", 0) + behind
-    return body[:4] + struct.pack(order + "L", len(body)) + body[8:] + directory
+    return magic + struct.pack(order + "L", len(body)) + body[8:] + directory
