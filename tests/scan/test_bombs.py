@@ -17,7 +17,7 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from tests.scan.dicom_files import COLUMNS, ROWS, deflated, make, ramp
-from tests.scan.test_tiff import ONE, directory, tiff
+from tests.scan.test_tiff import ONE, tiff
 
 ROOM = 96
 """Megabytes that reading any of them may take; it is a hard limit on the reading process."""
@@ -82,6 +82,17 @@ def orientations(count: int) -> bytes:
     return b"II*\0" + struct.pack("<LHHHLLL", 8, 1, 0x0112, 3, count, 26, 0) + b"\1\0" * count
 
 
+def pages(count: int) -> bytes:
+    """A TIFF of one picture and so many directories after it, each of one tag."""
+    content = tiff(ONE)
+    place = struct.unpack_from("<L", content, 4)[0]
+    following = place + 2 + 12 * struct.unpack_from("<H", content, place)[0]
+    chain = b"".join(
+        struct.pack("<HHHLLL", 1, 256, 4, 1, 1, len(content) + 18 * (number + 1)) for number in range(count)
+    )
+    return content[:following] + struct.pack("<L", len(content)) + content[following + 4 :] + chain
+
+
 END = 64 + 2 * (ROWS * COLUMNS // 2)
 BOMBS: dict[str, tuple[bytes, str]] = {
     "webp canvas": (webp((16000, 16000)), "at most 4,000,000"),
@@ -92,12 +103,12 @@ BOMBS: dict[str, tuple[bytes, str]] = {
     "tiff size": (tiff(ONE, t256=[30000], t257=[30000]), "at most 4,000,000"),
     "tiff size, measured": (tiff(ONE.astype(np.uint16), t256=[30000], t257=[30000]), "at most 4,000,000"),
     "tiff tile": (tiff(ONE, t322=[32000], t323=[32000], t324=[8], t325=[1600]), "tiles are far larger"),
-    "tiff tile, measured": (tiff(ONE.astype(np.uint16), tile=2048), "tiles are far larger"),
-    "tiff tags": (tiff(ONE, t273=[8] * 1_900_000), "far more fields"),
-    "tiff pages": (
-        tiff(ONE)[:-4] + struct.pack("<L", 4000) + bytes(4000) + directory({256: [1]}, "<", 0, 8),
-        "several pictures|damaged",
+    "tiff tile, measured": (
+        tiff(ONE.astype(np.uint16), t322=[32000], t323=[32000], t324=[8], t325=[1600]),
+        "tiles are far larger",
     ),
+    "tiff tags": (tiff(ONE, t273=[8] * 1_900_000), "far more fields"),
+    "tiff pages": (pages(300_000), "several pictures"),
     "dicom size": (make(ramp(9), Rows=60000, Columns=60000), "at most 4,000,000"),
     "dicom deflated, size": (deflated_bomb((60000, 60000), (8000, 8000)), "at most 4,000,000"),
     "dicom deflated, held": (deflated_bomb((60, 80), (12000, 12000)), "unpacks to far more"),
