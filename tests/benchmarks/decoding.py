@@ -32,6 +32,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "correct horse battery"
 AT_ONCE = 8
 PATIENCE = 600.0
+AFRESH = httpx.Limits(max_keepalive_connections=0)
+"""The server closes a connection that waited for seconds; asking on it again would be a failure of ours."""
 
 
 def picture(side: int, number: int, picture_format: str) -> bytes:
@@ -99,11 +101,12 @@ def attack(client: httpx.Client, data: Path, side: int, memory: Memory) -> dict[
         asks = [lambda content=content: client.post("/v1/analyze", files={"file": ("a", content)}) for content in files]
         answers = at_once(asks, counts)
         said[f"{picture_format.lower()}_mb"] = memory.most
+        print(said, dict(counts), file=sys.stderr)
         return [answer.json()["id"] for answer in answers if answer.status_code == 200]
 
     ids = sent("PNG")
     cookie = {"Cookie": f"{COOKIE}={client.headers['Authorization'].removeprefix('Bearer ')}"}
-    browser = httpx.Client(base_url=client.base_url, headers=cookie, timeout=PATIENCE)
+    browser = httpx.Client(base_url=client.base_url, headers=cookie, timeout=PATIENCE, limits=AFRESH)
     scans = [client.get(f"/v1/analyses/{one}").json()["scan"]["id"] for one in ids]
     for file in (data / "thumbnails").rglob("*.webp"):
         file.unlink()
@@ -112,6 +115,7 @@ def attack(client: httpx.Client, data: Path, side: int, memory: Memory) -> dict[
     addresses += [f"/v1/scans/{scan}/thumbnail" for scan in scans]
     at_once([lambda address=address: browser.get(address) for address in addresses], counts)
     said["routes_mb"] = memory.most
+    print(said, dict(counts), file=sys.stderr)
     for picture_format in ("WEBP", "TIFF"):
         sent(picture_format)
     return said | {"failed": counts["failed"], "told_to_come_again": counts["told_to_come_again"]}
@@ -132,7 +136,7 @@ def main() -> None:
         own = {"XRAY_DATA_DIR": folder, "XRAY_PORT": str(port), "XRAY_ADMIN_PASSWORD": PASSWORD}
         server = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=os.environ | own, stdout=subprocess.DEVNULL)
         try:
-            client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE)
+            client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, limits=AFRESH)
             until = time.monotonic() + PATIENCE
             while True:
                 try:

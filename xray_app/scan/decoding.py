@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from PIL import Image
+from PIL import Image, _imaging
 
 from xray_app.errors import Busy
 
@@ -22,10 +22,15 @@ DECODING_TWICE = 24
 """The same of a WebP, whose decoder keeps two pictures of its own."""
 HELD = 4
 """Bytes a pixel of a decoded picture takes: Pillow keeps red, green and blue in four."""
-BYTES = 700 * 2**20
-"""What decoded pictures may take together: one of fifty million pixels at work, or three that wait for the models."""
+BYTES = 850 * 2**20
+"""What decoded pictures may take together: one of fifty million pixels at work while another is with the models."""
+BLOCK = 64 * 2**20
+"""Bytes in which Pillow asks for the memory of a large picture. Its own 16 MiB come from malloc's arenas, which keep
+them when the picture is gone, each thread's arena its own; past 32 MiB they go back to the system at once."""
 SECONDS = 30.0
 """Longest wait for room; whoever waits longer is told to come again."""
+
+_imaging.set_block_size(BLOCK)
 
 
 class Room:
