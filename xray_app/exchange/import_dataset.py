@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -123,7 +123,7 @@ def import_dataset(
     sidecar = _sidecar(root)
     progress.total = len(found.images)
     counts = Counter[str]()
-    taking = _Taken(db, taxonomy, take_in, limits, author, progress.stop)
+    taking = _Taken(db, taxonomy, take_in, replace(limits, patient=True), author, progress.stop)
     try:
         for image in found.images:
             if progress.stop.is_set():

@@ -236,6 +236,7 @@ class AnalyseTab:
                 yield {self.strip: self.queue(who, None) | offer}
                 if self.services.test_images.maybe(scan, who.username):
                     yield {self.strip: self.queue(who, None) | offer}
+                del scan  # its picture takes room that the next one may need
         finally:
             for file in files:
                 discard(file)
