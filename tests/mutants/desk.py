@@ -45,7 +45,8 @@ PARSER = of_file(
         ("parser: an answer that was cut off is complete", "complete=parsed.complete and finished",
          "complete=parsed.complete"),
         ("parser: repeated labels do not add up", "counts.get(entry.label, 0) + entry.count", "entry.count"),
-        ("parser: a threat mentioned beside the list is dropped", "if listed or not one.possible:", "if not one.possible:"),
+        ("parser: a threat mentioned beside the list is dropped",
+         "if listed or not one.possible:", "if not one.possible:"),
     ],
 )  # fmt: skip
 
