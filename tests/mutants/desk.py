@@ -263,7 +263,7 @@ INTAKE = [
         ],
     ),
     *of_file(
-        "xray_app/scan/read.py",
+        "xray_app/scan/picture.py",
         ("tests/scan/test_read.py",),
         [
             ("intake: a side of 16 pixels is too narrow", "MIN_SIDE = 16", "MIN_SIDE = 17"),
@@ -273,10 +273,14 @@ INTAKE = [
              "width * height >= limits.max_pixels"),
             ("intake: a file of the limit is too large", "len(content) > limits.max_bytes",
              "len(content) >= limits.max_bytes"),
-            ("intake: what is seen through is opaque", "OPAQUE_BELOW = 40", "OPAQUE_BELOW = 41"),
             ("intake: of an animation the first picture is read",
-             'if picture_format != "MPO" and getattr(opened, "is_animated", False):', "if False:"),
+             'if opened.format not in ("MPO", "TIFF") and getattr(opened, "is_animated", False):', "if False:"),
         ],
+    ),
+    *of_file(
+        "xray_app/scan/attenuation.py",
+        ("tests/scan/test_read.py",),
+        [("intake: what is seen through is opaque", "OPAQUE_BELOW = 40", "OPAQUE_BELOW = 41")],
     ),
     *of_file(
         "xray_app/analysis.py",
