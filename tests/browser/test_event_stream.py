@@ -47,15 +47,6 @@ def page(scripted: Desk, open_desk: Open) -> Any:
     return open_desk(scripted.url, "ana")
 
 
-def test_an_event_sent_before_the_page_knows_that_the_stream_has_ended_is_answered(page: Any) -> None:
-    page.add_init_script("window.closesLate = 3000;")
-    page.add_init_script(path=LATE_STREAM)
-    page.reload()
-    page.wait_for_selector(".desk-user")
-    page.evaluate("silence => { xrayEvents.silence = silence; }", NEVER)  # it is not asked for: nothing is amiss
-    batch(page, KNIFE, GUN)
-
-
 def test_twenty_batches_in_a_row_are_all_there(page: Any) -> None:
     page.add_init_script("window.closesLate = 60;")
     page.add_init_script(path=LATE_STREAM)
