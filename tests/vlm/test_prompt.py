@@ -38,6 +38,13 @@ def test_training_and_serving_see_identical_prompt_ids(processor) -> None:
         assert trained["image_grid_thw"].equal(served["image_grid_thw"])
 
 
+def test_a_prompt_ends_where_the_assistant_begins_to_speak(processor) -> None:
+    for example in examples():
+        (ids,) = encode(processor, [example.image], [example.instruction]).ids
+        prompt = processor.tokenizer.decode(ids)
+        assert prompt.endswith(f"{example.instruction}<|im_end|>\n<|im_start|>assistant\n")
+
+
 def test_the_unmasked_labels_are_the_response_and_the_end_of_turn(processor) -> None:
     out = Collator(processor)(examples())
     for labels, example in zip(out["labels"], examples(), strict=True):
