@@ -162,13 +162,16 @@ def test_labels_go_out_and_come_in(run: CliRunner, data_dir: Path, tmp_path: Pat
     root = yolo(tmp_path / "set", {"a": (png(1), "0 0.5 0.5 0.5 0.5\n"), "bad": (b"no picture", "")})
     done = run.invoke(command_line.app, ["import", str(root), "--author", "ann"])
     assert done.exit_code == 1
-    assert done.stdout == "yolo: 1 added, 0 here already, 1 left out.\n"
+    assert done.stdout == "yolo: 1 added, 0 here already, 1 left out.\nknife: 1 boxes taken, 0 left out\n"
     assert done.stderr.startswith("images/train/bad.png: not a readable picture")
     out = tmp_path / "out.zip"
     result = run.invoke(command_line.app, ["export", "--format", "coco", "--out", str(out), "--analyst", "ann"])
     assert (result.exit_code, result.stdout) == (0, f"{out}: 1 scans, 0 left out.\n")
     again = run.invoke(command_line.app, ["import", str(out), "--author", "ann"])
-    assert (again.exit_code, again.stdout) == (0, "coco: 0 added, 1 here already, 0 left out.\n")
+    assert (again.exit_code, again.stdout) == (
+        0,
+        "coco: 0 added, 1 here already, 0 left out.\nknife: 0 boxes taken, 1 here already, 0 left out\n",
+    )
     assert isinstance(run.invoke(command_line.app, ["import", str(out), "--author", "nobody"]).exception, NotFound)
     nowhere = run.invoke(command_line.app, ["export", "--out", str(tmp_path / "none" / "x.zip")])
     assert isinstance(nowhere.exception, StorageFailed)

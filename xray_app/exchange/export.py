@@ -14,6 +14,7 @@ from xray_app.errors import BadInput, BadScan, DeskError, NotFound, StorageFaile
 from xray_app.exchange.archive import Gathered, ZipStream
 from xray_app.exchange.formats import FORMATS, IMPORTED
 from xray_app.exchange.labelled import LabelledScan, labelled
+from xray_app.exchange.sidecar import SIDECAR
 from xray_app.scan.read import Limits, browser_picture
 from xray_app.store import scans
 from xray_app.store.database import Database
@@ -23,7 +24,6 @@ from xray_app.taxonomy import Taxonomy
 from xray_app.types import Level
 
 ENDINGS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
-SIDECAR = "scans.jsonl"
 LEFT_OUT = "left-out.txt"
 
 

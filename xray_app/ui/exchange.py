@@ -19,8 +19,11 @@ from xray_app.exchange.export import Filter, Stopped, select_scans
 from xray_app.exchange.formats import FORMATS
 from xray_app.exchange.import_dataset import import_dataset
 from xray_app.exchange.jobs import Job
+from xray_app.exchange.label_map import LabelMap
+from xray_app.exchange.readers import read_dataset
 from xray_app.exchange.source import opened
-from xray_app.types import Level, Role
+from xray_app.scan.read import Scan
+from xray_app.types import Analysis, Level, Role
 from xray_app.ui.analyse import _discard, _uploaded
 from xray_app.ui.guard import Guard
 
@@ -159,13 +162,17 @@ class ExchangeTab:
 
     def _import(self, job: Job, file: Path, skip_unknown: bool) -> None:
         services, progress = self.services, job.progress
+        labels = LabelMap(services.taxonomy, skip_unknown=skip_unknown)
+
+        def take_in(scan: Scan) -> Analysis:
+            return services.intake.take_in([scan], job.who)[0]
+
         try:
             with opened(file) as root:
+                found = read_dataset(root, labels)
                 done = import_dataset(
-                    root, services.db, services.taxonomy, lambda scan: services.intake.take_in([scan], job.who)[0],
-                    services.limits, job.who,
-                    skip_unknown=skip_unknown, progress=progress,
-                )  # fmt: skip
+                    found, root, services.db, services.taxonomy, take_in, services.limits, job.who, progress=progress
+                )
             job.result.append(f"{done.added} corrections added, {done.already} were here already.")
         except Stopped:
             progress.failed = f"stopped after {progress.done} of {progress.total}; what was added stays"
