@@ -39,6 +39,13 @@ def read_bytes(path: Path, most: int) -> bytes:
     return content
 
 
+def first_bytes(path: Path, count: int) -> bytes:
+    """The start of a file, to see what it is; of UTF-16 text as UTF-8."""
+    with path.open("rb") as file:
+        start = file.read(count)
+    return start.decode("utf-16", "ignore").encode() if start.startswith(_UTF16) else start
+
+
 def decoded(content: bytes) -> str:
     """Text in UTF-8, with or without a byte order mark, in UTF-16 with one, or in GB18030 (so GBK and GB2312).
 

@@ -39,12 +39,14 @@ class Unusable(Exception):
     Attributes:
         problems: everything that is wrong with it.
         labels: the set's labels of the boxes that are lost with it, as far as they can be known.
+        image: the picture, where it was found: what else labels it says no more than a part.
     """
 
-    def __init__(self, *problems: Problem, labels: Iterable[str] = ()) -> None:
+    def __init__(self, *problems: Problem, labels: Iterable[str] = (), image: Path | None = None) -> None:
         super().__init__(*problems)
         self.problems = problems
         self.labels = tuple(labels)
+        self.image = image
 
 
 class Problems:
@@ -140,6 +142,7 @@ class Findings:
         self._images: list[LabelledImage] = []
         self._notes: list[str] = []
         self._left_out: Counter[tuple[str, str]] = Counter()
+        self._unusable: set[Path] = set()
         self.problems = Problems()
 
     def take(self, image: LabelledImage) -> None:
@@ -151,6 +154,8 @@ class Findings:
     def leave_out(self, error: Unusable) -> None:
         """A picture that is not taken, and the boxes that go with it."""
         self.problems.add(*error.problems)
+        if error.image is not None:
+            self._unusable.add(error.image)
         self.lose(error.labels, error.problems[0].kind)
 
     def lose(self, labels: Iterable[str], why: str) -> None:
@@ -178,9 +183,10 @@ class Findings:
             by_path.setdefault(one.image, []).append(one)
         images = []
         for image, claims in by_path.items():
-            if len({(one.boxes, one.labelled_classes, one.skipped) for one in claims}) > 1:
+            lost_claims = int(image in self._unusable)
+            if len({(one.boxes, one.labelled_classes, one.skipped) for one in claims}) + lost_claims > 1:
                 others = ", ".join(dict.fromkeys(one.labels.name for one in claims))
-                reason = f"{image.name} is labelled {len(claims)} times, and differently ({others})"
+                reason = f"{image.name} is labelled {len(claims) + lost_claims} times, and differently ({others})"
                 lost = [label for one in claims for label in (*(box.label for box in one.boxes), *one.skipped)]
                 self.leave_out(Unusable(Problem(claims[0].labels, "labelled twice", reason), labels=lost))
                 continue

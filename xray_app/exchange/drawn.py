@@ -71,13 +71,13 @@ def labelled_image(
     try:
         width, height = picture_size(image)
     except Unusable as error:
-        raise Unusable(*error.problems, labels=lost) from error
+        raise Unusable(*error.problems, labels=lost, image=image) from error
     if None not in told and told != (width, height):
         reason = f"labels a picture of {told[0]} x {told[1]} pixels; {image.name} has {width} x {height}"
-        raise Unusable(Problem(file, "size of another picture", reason), labels=lost)
+        raise Unusable(Problem(file, "size of another picture", reason), labels=lost, image=image)
     if len(drawn) > MAX_BOXES:
         reason = f"{image.name} has {len(drawn)} boxes; at most {MAX_BOXES} are taken"
-        raise Unusable(Problem(file, "too many boxes", reason), labels=lost)
+        raise Unusable(Problem(file, "too many boxes", reason), labels=lost, image=image)
     boxes: list[InBox] = []
     skipped: list[str] = []
     bad: list[Problem] = []
@@ -98,7 +98,7 @@ def labelled_image(
         else:
             boxes.append(InBox(label, xyxy, one.polygon))
     if bad:
-        raise Unusable(*bad, labels=lost)
+        raise Unusable(*bad, labels=lost, image=image)
     return LabelledImage(image, file, width, height, tuple(boxes), scope, tuple(skipped))
 
 

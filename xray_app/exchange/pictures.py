@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -61,7 +62,7 @@ class Pictures:
             for folder in near:
                 try:
                     if (folder / spelling).is_file():
-                        return inside(folder / spelling, self.root)
+                        return inside(Path(os.path.normpath(folder / spelling)), self.root)
                 except (OSError, ValueError):  # a name too long, or with a NUL in it
                     break
         for spelling in spellings:
@@ -70,8 +71,13 @@ class Pictures:
                 return self._best(twins, parts, Path.as_posix)
         raise NotFound(f"{name[:200]!r} is missing")
 
-    def of_stem(self, stem: str, label_file: Path) -> Path:
+    def of_stem(self, stem: str, label_file: Path, alone: bool) -> Path:
         """The picture that goes with a label file: of its stem, beside it rather than anywhere.
+
+        Args:
+            stem: the picture's name without its ending.
+            label_file: what labels it.
+            alone: no other label file has this stem, so that a picture anywhere is its own.
 
         Raises:
             NotFound: no picture, or several that fit as well.
@@ -83,6 +89,8 @@ class Pictures:
         beside = [path for path in twins if path.parent == label_file.parent]
         if not beside:  # JPEGImages beside Annotations, images beside labels
             beside = [path for path in twins if path.parent.parent == label_file.parent.parent]
+        if not beside and not alone:
+            raise NotFound("its picture is missing")
         return self._best(beside or twins, [stem], lambda path: path.with_suffix("").as_posix())
 
     def _best(self, twins: Sequence[Path], parts: Sequence[str], text_of: Callable[[Path], str]) -> Path:

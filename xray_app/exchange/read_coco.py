@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from xray_app.errors import BadDataset
-from xray_app.exchange.bounded_text import number, plain_id, read_json, size_in_pixels
+from xray_app.exchange.bounded_text import first_bytes, number, plain_id, read_json, size_in_pixels
 from xray_app.exchange.dataset import (
     Dataset,
     Findings,
@@ -43,8 +43,7 @@ def annotation_files(root: Path) -> list[Path]:
     found = []
     for path in sorted(root.rglob("*.json")):
         if path.is_file() and path.stat().st_size and not path.name.startswith("."):
-            with path.open("rb") as file:
-                start = file.read(1 << 16).removeprefix(b"\xef\xbb\xbf").lstrip()
+            start = first_bytes(path, 1 << 16).removeprefix(b"\xef\xbb\xbf").lstrip()
             # Label Studio's notes.json has categories alone.
             if start.startswith(b"{") and any(word in start for word in _WORDS) and path.name != "notes.json":
                 found.append(path)

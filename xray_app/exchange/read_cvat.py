@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from xray_app.errors import BadDataset
-from xray_app.exchange.bounded_text import number, size_in_pixels
+from xray_app.exchange.bounded_text import first_bytes, number, size_in_pixels
 from xray_app.exchange.dataset import Dataset, Findings, Problem, Unusable, inside
 from xray_app.exchange.drawn import DrawnBox, labelled_image, outlined
 from xray_app.exchange.label_map import LabelMap
@@ -69,10 +69,8 @@ def read(root: Path, labels: LabelMap) -> Dataset:
 def _files(root: Path) -> list[Path]:
     found = []
     for path in sorted(root.rglob("*.xml")):
-        if path.is_file():
-            with path.open("rb") as file:
-                if b"<annotations" in file.read(1 << 12):
-                    found.append(path)
+        if path.is_file() and b"<annotations" in first_bytes(path, 1 << 12):
+            found.append(path)
     return found
 
 

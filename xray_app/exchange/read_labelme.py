@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from xray_app.errors import BadDataset
-from xray_app.exchange.bounded_text import number, read_json, size_in_pixels
+from xray_app.exchange.bounded_text import first_bytes, number, read_json, size_in_pixels
 from xray_app.exchange.dataset import Dataset, Findings, LabelledImage, Problem, Unusable, inside
 from xray_app.exchange.drawn import DrawnBox, labelled_image, outlined
 from xray_app.exchange.label_map import LabelMap
@@ -49,9 +50,10 @@ def read(root: Path, labels: LabelMap) -> Dataset:
             found.leave_out(Unusable(Problem(file, "unreadable file", error.message.removeprefix(f"{file}: "))))
     names = sorted({one.label for _, _, drawn in parsed for one in drawn if one.xyxy})
     labels.refuse_unknown(names, root)
+    stems = Counter(file.stem for file in files)
     for file, document, drawn in parsed:
         try:
-            found.take(_image(file, document, drawn, labels, pictures))
+            found.take(_image(file, document, drawn, labels, pictures, stems[file.stem] == 1))
         except Unusable as error:
             found.leave_out(error)
     return found.dataset(labels.scope(label for name in names if (label := labels.find(name))))
@@ -61,15 +63,14 @@ def _files(root: Path) -> list[Path]:
     found = []
     for path in sorted(root.rglob("*.json")):
         if path.is_file() and path.stat().st_size:
-            with path.open("rb") as file:
-                start = file.read(1 << 16)
+            start = first_bytes(path, 1 << 16)
             if any(word in start for word in _WORDS):
                 found.append(path)
     return found
 
 
 def _image(
-    file: Path, document: dict[str, Any], drawn: list[DrawnBox], labels: LabelMap, pictures: Pictures
+    file: Path, document: dict[str, Any], drawn: list[DrawnBox], labels: LabelMap, pictures: Pictures, alone: bool
 ) -> LabelledImage:
     named = document.get("imagePath")
 
@@ -79,7 +80,7 @@ def _image(
                 return pictures.find(named, (file.parent,))
             except NotFound:
                 pass  # the folder was renamed; the picture has the name of its file
-        return pictures.of_stem(file.stem, file)
+        return pictures.of_stem(file.stem, file, alone)
 
     image = found_for(file, [one.label for one in drawn], find)
     told = (size_in_pixels(document.get("imageWidth")), size_in_pixels(document.get("imageHeight")))

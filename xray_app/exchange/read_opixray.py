@@ -102,6 +102,6 @@ def _image(file: Path, lines: list[_Line], labels: LabelMap, pictures: Pictures)
     if names:
         image = found_for(file, lost, lambda: pictures.find(names.pop(), (images,)))
     else:
-        image = found_for(file, lost, lambda: pictures.of_stem(file.stem, images / "beside"))
+        image = found_for(file, lost, lambda: pictures.of_stem(file.stem, images / "beside", alone=False))
     drawn = [DrawnBox(label, (x0, y0, x1, y1), line=place) for _, label, (x0, y0, x1, y1), place in lines]
     return labelled_image(image, file, drawn, labels)

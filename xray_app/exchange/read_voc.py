@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,21 +72,22 @@ def read(root: Path, labels: LabelMap) -> Dataset:
             found.leave_out(Unusable(Problem(file, "outside the data set", error.message)))
     names = sorted({one.name for _, document in parsed for one in document.objects})
     labels.refuse_unknown(names, root)
+    stems = Counter(file.stem for file in files)
     for file, document in parsed:
         try:
-            found.take(_image(file, document, labels, pictures))
+            found.take(_image(file, document, labels, pictures, stems[file.stem] == 1))
         except Unusable as error:
             found.leave_out(error)
     return found.dataset(labels.scope(label for name in names if (label := labels.find(name))))
 
 
-def _image(file: Path, document: _Document, labels: LabelMap, pictures: Pictures) -> LabelledImage:
+def _image(file: Path, document: _Document, labels: LabelMap, pictures: Pictures, alone: bool) -> LabelledImage:
     lost = [one.name for one in document.objects]
 
     def find() -> Path:
         try:
             # The picture is the one of the same stem; some exporters leave another name in <filename>.
-            return pictures.of_stem(file.stem, file)
+            return pictures.of_stem(file.stem, file, alone)
         except NotFound:
             if not document.filename or Path(document.filename).stem == file.stem:
                 raise
