@@ -17,7 +17,7 @@ from sqlalchemy import make_url
 from xray_app import auth
 from xray_app.errors import BadScan, DeskError, ModelUnavailable, NotFound, OutOfMemory, ScanTooLarge
 from xray_app.settings import Settings
-from xray_app.store import adapters
+from xray_app.store import adapters, label_meanings
 from xray_app.store import users as stored_users
 from xray_app.store.database import Database
 from xray_app.types import AdapterKind, Role
@@ -151,9 +151,12 @@ def bring_in(
     _require_author(db, author)
     taxonomy = load_taxonomy(settings.taxonomy)
     pairs = [*(mapping_file(map_file) if map_file else []), *(mapping_option(one) for one in meanings or [])]
-    labels = LabelMap(taxonomy, read_mapping(pairs, taxonomy), skip_unknown, read_looked_for(looked_for, taxonomy))
+    said = read_mapping(pairs, taxonomy)
+    before = label_meanings.said(db, taxonomy)
+    labels = LabelMap(taxonomy, before | said, skip_unknown, read_looked_for(looked_for, taxonomy))
     with opened(data) as root:
         found = read_dataset(root, labels, format_name)
+        label_meanings.keep(db, said, author)
         for line in (*found.notes, *found.problems):
             print(line.replace(f"{root}/", ""), file=sys.stderr, flush=True)
         limits = Limits(settings.max_upload_bytes, settings.max_pixels)

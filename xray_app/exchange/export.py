@@ -12,10 +12,12 @@ from pathlib import Path
 
 from xray_app.errors import BadInput, BadScan, DeskError, NotFound, StorageFailed
 from xray_app.exchange.archive import Gathered, ZipStream
+from xray_app.exchange.class_ids import class_ids
 from xray_app.exchange.formats import FORMATS, IMPORTED
 from xray_app.exchange.labelled import LabelledScan, labelled
 from xray_app.exchange.sidecar import SIDECAR
 from xray_app.scan.read import Limits, browser_picture
+from xray_app.store import class_ids as stored_class_ids
 from xray_app.store import scans
 from xray_app.store.database import Database
 from xray_app.store.held_out import held_out_scans
@@ -185,7 +187,8 @@ class _Export:
 
     def _pieces(self, wanted: Sequence[Known], label: str | None) -> Iterator[bytes]:
         out = ZipStream()
-        made = FORMATS[self.format_name](self.taxonomy)
+        ids = class_ids(self.taxonomy, stored_class_ids.of_classes(self.db, self.taxonomy))
+        made = FORMATS[self.format_name](self.taxonomy, ids)
         sidecar, counts = Gathered(), Counter[str]()
         held_out = held_out_scans(self.db)
         now = datetime.now(UTC)

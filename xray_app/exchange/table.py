@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
 from xray_app.exchange.archive import Gathered
+from xray_app.exchange.class_ids import ClassIds
 from xray_app.exchange.labelled import LabelledScan, Part
 from xray_app.taxonomy import Taxonomy
 
@@ -28,7 +29,7 @@ class Table:
 
     about: ClassVar[str] = "CSV: scans.csv, a row a scan, and boxes.csv, a row a box; without pictures."
 
-    def __init__(self, taxonomy: Taxonomy) -> None:
+    def __init__(self, taxonomy: Taxonomy, ids: ClassIds | None = None) -> None:
         self._scans, self._boxes = Gathered(), Gathered()
         self._scans.add(_BOM + row(SCANS))
         self._boxes.add(_BOM + row(BOXES))
