@@ -83,7 +83,7 @@ def with_desk(services: Services) -> FastAPI:
     """The API, and the desk mounted after it: mounted first, it would swallow the API's routes."""
     app = create_app(services)
 
-    @app.get("/desk")
+    @app.get("/desk", include_in_schema=False)
     def to_desk() -> RedirectResponse:
         return RedirectResponse("/desk/")
 

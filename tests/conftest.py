@@ -25,8 +25,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # threads of several workers would only
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from xray_app import auth
+from xray_app.scan.appearance import Appearance
 from xray_app.store import analyses
 from xray_app.store.database import Database
+from xray_app.store.tip import Truth
 from xray_app.taxonomy import Taxonomy, load_taxonomy
 from xray_app.types import (
     Agreement,
@@ -138,6 +140,22 @@ def make_analysis(taxonomy: Taxonomy) -> MakeAnalysis:
     return make
 
 
+def save_analysis(
+    db: Database,
+    analysis: Analysis,
+    content: bytes,
+    by: str = "anna",
+    media_type: str = "image/png",
+    look: Appearance | None = None,
+    *,
+    blind: bool = False,
+    truth: Truth | None = None,
+) -> Analysis:
+    """Stores one analysis with its scan, as a file of one view is taken in."""
+    view = analyses.NewView(analysis, content, media_type, look)
+    return analyses.save_views(db, [view], by, blind=blind, truth=truth)[0]
+
+
 @pytest.fixture
 def stored(db: Database, make_analysis: MakeAnalysis) -> MakeAnalysis:
     """As `make_analysis`, and stores it with its scan: `stored(shade=7, bag_id="bag 7")`."""
@@ -146,6 +164,6 @@ def stored(db: Database, make_analysis: MakeAnalysis) -> MakeAnalysis:
         content = png(shade)
         facts = scan_facts(content) if bag_id is None else scan_facts(content, bag_id=bag_id)
         analysis = make_analysis(scan=facts, **changes)
-        return analyses.save_with_scan(db, facts, content, "image/png", analysis, by)
+        return save_analysis(db, analysis, content, by)
 
     return make

@@ -23,13 +23,17 @@ CLEAR = "Items detected: none. Security risk: LOW - no threats detected."
 
 
 class SaysThis:
-    """A VLM with a fixed answer for each adapter, that notices when two threads are in it at once."""
+    """A VLM with a fixed answer for each adapter, that notices when two threads are in it at once.
+
+    With `falls_back` it answers with the base model after an adapter did not load, else as it did before.
+    """
 
     name, weights_sha256 = "says-this", "0" * 64
 
     def __init__(self, base: Answer, adapted: Answer | None = None) -> None:
         self.base, self.adapted = base, adapted or base
         self.folder: Path | None = None
+        self.falls_back = False
         self.entered = threading.Event()
         self.leave = threading.Event()
         self.leave.set()
@@ -45,6 +49,8 @@ class SaysThis:
 
     def use_adapter(self, folder: Path | None) -> None:
         if folder and not folder.exists():
+            if self.falls_back:
+                self.folder = None
             raise BadModel(f"The adapter in {folder} does not fit.")
         self.folder = folder
 
@@ -171,6 +177,24 @@ def test_after_a_switch_that_failed_the_next_analysis_switches_again(
     active[0] = None  # rolled back, while the model still answers with the one before
     rolled_back = desk.analyse(scan)
     assert (rolled_back.models.vlm.adapter, rolled_back.risk.level) == (None, "LOW")
+
+
+def test_after_a_switch_that_failed_the_former_adapter_is_loaded_anew_before_an_answer_bears_its_id(
+    taxonomy: Taxonomy, scan: Scan, tmp_path: Path
+) -> None:
+    former = ActiveAdapter("a1", tmp_path)
+    active = [former]
+    vlm = SaysThis(said(CLEAR), said(KNIFE))
+    vlm.falls_back = True
+    desk = analyser(taxonomy, vlm, SeesThis(), active_adapter=lambda: active[0])
+    assert desk.analyse(scan).risk.level == "HIGH"
+    active[0] = ActiveAdapter("gone", tmp_path / "gone")
+    with pytest.raises(BadModel):
+        desk.analyse(scan)
+    assert vlm.folder is None
+    active[0] = former  # rolled back
+    rolled_back = desk.analyse(scan)
+    assert (rolled_back.models.vlm.adapter, rolled_back.risk.level) == ("a1", "HIGH")
 
 
 def test_scans_analysed_together_get_the_answers_they_get_alone(taxonomy: Taxonomy, scan: Scan) -> None:

@@ -161,6 +161,9 @@ def test_five_failures_close_a_name_for_five_minutes(db: Database, anna: str, mo
         assert told.value.details is not None
         assert 0 < told.value.details["retry_after"] <= 300
     auth.sign_in(db, "admin", "secret of the admin")
+    _pass_time(monkeypatch, timedelta(minutes=4, seconds=50))
+    with pytest.raises(Throttled):
+        auth.sign_in(db, anna, PASSWORD)
     _pass_time(monkeypatch, timedelta(minutes=5, seconds=1))
     auth.sign_in(db, anna, PASSWORD)
 
@@ -195,22 +198,24 @@ def test_many_tries_at_once_are_counted_one_by_one(db: Database, anna: str) -> N
 def test_names_that_will_not_do(db: Database, name: str) -> None:
     with pytest.raises(BadInput):
         auth.add_user(db, name, PASSWORD, Role.ANALYST)
-    assert users.list(db) == []
+    assert users.all_users(db) == []
 
 
 def test_adding_users(db: Database, anna: str) -> None:
     with pytest.raises(BadInput, match="8"):
-        auth.add_user(db, "ben", "short", Role.ANALYST)
+        auth.add_user(db, "ben", "7 chars", Role.ANALYST)
+    auth.add_user(db, "eight", "8 chars.", Role.ANALYST)
     with pytest.raises(Conflict):
         auth.add_user(db, "anna", PASSWORD, Role.ADMIN)
     with pytest.raises(Conflict):
         auth.add_user(db, "\uff41nna", PASSWORD, Role.ADMIN)  # a full-width a looks the same
     auth.add_user(db, "José Müller", PASSWORD, Role.ANNOTATOR, by="admin")
     auth.sign_in(db, "José Müller", PASSWORD)
-    assert [(u.username, u.role, u.disabled) for u in users.list(db)] == [
+    assert [(u.username, u.role, u.disabled) for u in users.all_users(db)] == [
         ("José Müller", Role.ANNOTATOR, False),
         ("admin", Role.ADMIN, False),
         ("anna", Role.ANALYST, False),
+        ("eight", Role.ANALYST, False),
     ]
     assert users.get(db, "anna").role is Role.ANALYST
     with pytest.raises(NotFound):

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from xray_app.detector.boxes import PAD_VALUE, keep_best, letterbox, overlaps
+from xray_app.detector.boxes import PAD_VALUE, keep_best, letterbox
 from xray_app.detector.load import load_detector
 from xray_app.detector.onnx import OnnxDetector
 from xray_app.errors import BadModel
+from xray_app.overlap import iou
 from xray_app.settings import BUNDLED_DETECTOR, Settings
 from xray_app.simulate import simulate_scan
 from xray_app.taxonomy import Taxonomy, load_taxonomy
@@ -341,8 +342,30 @@ def test_only_boxes_of_a_class_suppress_each_other() -> None:
     scores = np.array([0.6, 0.9, 0.5, 0.4], np.float32)
     assert keep_best(boxes, scores, np.array([0, 0, 1, 0]), 0.5).tolist() == [1, 2, 3]
     assert keep_best(boxes[:0], scores[:0], np.array([], np.int64), 0.5).tolist() == []
-    assert overlaps(boxes[:1], boxes)[0] == pytest.approx([1, 90 / 110, 1, 0])
-    assert overlaps(np.zeros((1, 4), np.float32), boxes)[0].tolist() == [0, 0, 0, 0]
+
+
+# Two boxes of 20 × 10 beside each other by this many pixels: 13.5 / 26.5 = 0.51 and 13.2 / 26.8 = 0.49 is shared.
+@pytest.mark.parametrize(("beside", "left"), [(6.5, 1), (6.8, 2)])
+def test_boxes_that_share_more_than_half_are_one_item(
+    tmp_path: Path, taxonomy: Taxonomy, beside: float, left: int
+) -> None:
+    rows = [[20, 20, 20, 10, 0.9, 0], [20 + beside, 20, 20, 10, 0.8, 0]]
+    detector = OnnxDetector.load(write(tmp_path / "m.onnx", rows, ULTRALYTICS), taxonomy)
+    assert [round(box.confidence, 3) for box in detector.detect(white(64, 64))] == [0.9, 0.8][:left]
+
+
+def test_a_box_at_the_threshold_is_given_and_one_below_is_not(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    rows = [[20, 20, 8, 8, 0.5, 0], [40, 40, 8, 8, 0.05, 0]]
+    detector = OnnxDetector.load(write(tmp_path / "m.onnx", rows, ULTRALYTICS), taxonomy)
+    assert len(detector.detect(white(64, 64), 0.5)) == 1
+    assert len(detector.detect(white(64, 64), 0.501)) == 0
+    assert len(detector.detect(white(64, 64))) == 2, "a twentieth is the threshold unless another is given"
+
+
+def test_the_hundred_surest_boxes_are_given(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    rows = [[4 * (n % 15) + 2, 4 * (n // 15) + 2, 2, 2, 0.9 - n / 1000, 0] for n in range(101)]
+    found = OnnxDetector.load(write(tmp_path / "m.onnx", rows, ULTRALYTICS), taxonomy).detect(white(64, 64))
+    assert [round(box.confidence, 3) for box in found] == [round(0.9 - n / 1000, 3) for n in range(100)]
 
 
 def test_the_bundled_detector_knows_every_drawn_class_and_finds_most_items(taxonomy: Taxonomy) -> None:
@@ -356,6 +379,6 @@ def test_the_bundled_detector_knows_every_drawn_class_and_finds_most_items(taxon
         for label, xyxy in scan.boxes:
             same = np.array([box.xyxy for box in said if box.label == label], np.float32).reshape(-1, 4)
             wanted += 1
-            found += bool((overlaps(np.array([xyxy], np.float32), same) >= 0.5).any())
+            found += bool((iou(np.array([xyxy], np.float32), same) >= 0.5).any())
     # A smoke test: the figures proper are in the model card, with their command.
     assert found / wanted >= 0.6

@@ -15,9 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.readme_tree import entries, with_tree
+
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCKS = [block.strip().splitlines() for block in re.findall(r"```\n(.*?)```", README, re.DOTALL)]
+FENCED = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+BLOCKS = [block.strip().splitlines() for language, block in FENCED if not language]
 COMMANDS = [re.sub(r"\s+#.*$", "", line) for block in BLOCKS for line in block]
 BENCHMARKS = "python -m tests.benchmarks"
 """These take minutes, and are run by hand."""
@@ -28,7 +31,15 @@ PASSWORD = "a-reader's-password"
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that looks like the checkout, so that what the commands write lands elsewhere."""
     folder = tmp_path_factory.mktemp("checkout")
-    for name in ("app.py", "assets", "training", "xray_app", "requirements.txt", "requirements-dev.txt"):
+    for name in (
+        "app.py",
+        "assets",
+        "training",
+        "xray_app",
+        "constraints.txt",
+        "requirements.txt",
+        "requirements-dev.txt",
+    ):
         (folder / name).symlink_to(ROOT / name)
     return folder
 
@@ -77,6 +88,25 @@ def desk(here: Path) -> Iterator[int]:
     yield port
     os.killpg(server.pid, 15)
     server.wait(30)
+
+
+def test_the_tree_is_that_of_the_code() -> None:
+    assert with_tree(README) == README, "run: python -m tests.readme_tree --write"
+
+
+def test_a_newcomers_questions_lead_to_paths_of_the_tree() -> None:
+    table = README.partition("| where | |")[2].partition("\n\n")[0]
+    paths = re.findall(r"`([^`]+)`", table)
+    assert len(paths) == 8  # seven questions; a new model family has two
+    shown = entries()
+    absent = [path for path in paths if path not in shown]
+    assert absent == ([] if (ROOT / "xray_app" / "ui" / "browser").is_dir() else ["xray_app/ui/browser/keys.js"])
+
+
+def test_every_file_the_readme_and_the_log_link_to_is_there() -> None:
+    for page in (ROOT / "README.md", ROOT / "training" / "LOG.md"):
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / link).exists(), link
 
 
 def test_no_command_is_left_untried() -> None:

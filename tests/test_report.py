@@ -217,6 +217,11 @@ def test_an_answer_said_twice_keeps_all_items_and_is_incomplete() -> None:
     text = format_report({"can": 1}, TAXONOMY) + " " + format_report({"gun": 1}, TAXONOMY)
     assert counts_of(text) == {"gun": 1, "can": 1}
     assert not parse_report(text, TAXONOMY).complete
+    two_lists = "Items detected: 1 can. Items detected: 1 gun. Security risk: HIGH - gun detected."
+    assert counts_of(two_lists) == {"gun": 1, "can": 1}
+    assert not parse_report(two_lists, TAXONOMY).complete
+    two_risks = "Items detected: 1 gun. Security risk: HIGH - gun detected. Security risk: HIGH - gun detected."
+    assert not parse_report(two_risks, TAXONOMY).complete
 
 
 def test_of_a_threat_said_twice_the_higher_confidence_counts() -> None:
@@ -254,9 +259,9 @@ def test_an_unfinished_answer_is_never_complete() -> None:
     ids=lambda text: repr(text[:12]),
 )
 def test_a_megabyte_of_nonsense_is_read_quickly(text: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()  # of the processor: other work on the machine does not count
     report = parse_report(text, TAXONOMY)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert not report.complete
     assert len(report.unrecognised) <= 101
 

@@ -12,11 +12,11 @@ import pytest
 
 from app import wire
 from tests.benchmarks import ring
-from tests.conftest import png, scan_facts
+from tests.conftest import png, save_analysis, scan_facts
 from training.run.supervisor import keep_watch
 from xray_app.services import Services
 from xray_app.settings import BUNDLED_DETECTOR, BUNDLED_VLM, Settings
-from xray_app.store import adapters, analyses, corrections, runs
+from xray_app.store import adapters, corrections, runs, standing
 from xray_app.types import Analysis, CorrectionIn, ItemCount, Run
 
 pytestmark = [
@@ -58,7 +58,7 @@ def corrected(desk: Services, make_analysis: Callable[..., Analysis], count: int
     for shade in range(count):
         facts = scan_facts(png(shade), bag_id=f"bag {shade}")
         analysis = make_analysis(scan=facts)
-        analyses.save_with_scan(desk.db, facts, png(shade), "image/png", analysis, "admin")
+        save_analysis(desk.db, analysis, png(shade), "admin")
         sent = CorrectionIn(items=(ItemCount(label="knife", count=1),), boxes=())
         corrections.add(desk.db, analysis.id, sent, "admin", desk.taxonomy, False)
 
@@ -86,7 +86,7 @@ def test_a_run_killed_with_sigkill_is_shown_as_failed_and_the_next_one_works(
     wait_for(lambda: runs.get(desk.db, run.id).status == "failed", 30)
     assert "No adapter was changed" in str(runs.get(desk.db, run.id).error)
     assert adapters.page(desk.db)[0] == []
-    assert len(corrections.accepted(desk.db)) == 6
+    assert len(standing.accepted(desk.db)) == 6
     following = start(desk)
     runs.request_cancel(desk.db, following.id)
     wait_for(lambda: runs.get(desk.db, following.id).status == "cancelled")

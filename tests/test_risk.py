@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
-from xray_app.risk import agree, assess
+from tests.conftest import MakeAnalysis
+from xray_app.risk import agree, assess, clears_high, severity, worst, worst_view
 from xray_app.taxonomy import Policy, load_taxonomy
-from xray_app.types import Box, Report, Risk
+from xray_app.types import Action, Analysis, Box, Level, Report, Risk
 
 TAXONOMY = load_taxonomy()
 POLICY = Policy(
@@ -76,9 +80,10 @@ def test_a_prohibited_box_by_the_detector(confidence: float | None, expected: tu
     assert outcome(judge(said(), boxed("gun", confidence))) == expected
 
 
-def test_one_sure_model_is_enough() -> None:
+def test_one_sure_model_or_box_is_enough() -> None:
     assert outcome(judge(said(knife=0.1), boxed("knife", 0.6))) == HIGH
     assert outcome(judge(said(knife=0.6), boxed("knife", 0.1))) == HIGH
+    assert outcome(judge(said(), boxed("knife", 0.3), boxed("knife", 0.6), boxed("knife", 0.3))) == HIGH
     # Two models that half believe do not add up to one that is sure.
     assert outcome(judge(said(knife=0.4), boxed("knife", 0.4))) == MEDIUM
 
@@ -116,9 +121,10 @@ def test_allowed_boxes_never_matter() -> None:
 
 
 def test_models_not_validated_never_clear() -> None:
-    risk = judge(said(laptop=0.9), validated=False)
-    assert outcome(risk) == LOW_REVIEW
-    assert risk.reason == "model not validated on this scanner"
+    for report in (said(laptop=0.9), said()):
+        risk = judge(report, validated=False)
+        assert outcome(risk) == LOW_REVIEW
+        assert risk.reason == "model not validated on this scanner"
 
 
 def test_nothing_found_by_validated_models_is_clear() -> None:
@@ -166,6 +172,31 @@ def test_stricter_profiles_search_sooner() -> None:
     assert outcome(judge(report, policy=TAXONOMY.policy("prison"))) == HIGH
 
 
+def risk_of(level: str, action: str) -> Risk:
+    return Risk.model_validate({"level": level, "reason": "", "action": action, "policy": "test"})
+
+
+def test_risks_are_ordered_by_level_then_by_action() -> None:
+    ascending = [CLEAR, LOW_REVIEW, ("LOW", "SEARCH"), ("MEDIUM", "CLEAR"), MEDIUM, ("HIGH", "CLEAR"), HIGH]
+    severities = [severity(risk_of(*one)) for one in ascending]
+    assert severities == sorted(severities)
+    assert len(set(severities)) == len(severities)
+
+
+def test_a_bag_is_as_bad_as_its_worst_view_by_the_newest_analysis_of_each(make_analysis: MakeAnalysis) -> None:
+    now = datetime.now(UTC)
+
+    def view(scan: str, minute: int, risk: tuple[str, str]) -> Analysis:
+        analysis = make_analysis(created_at=now + timedelta(minutes=minute), risk=risk_of(*risk))
+        return analysis.model_copy(update={"scan": analysis.scan.model_copy(update={"id": scan})})
+
+    top, side, better_side = view("top", 0, MEDIUM), view("side", 1, HIGH), view("side", 2, CLEAR)
+    for order in ([top, side], [side, top]):
+        assert outcome(worst_view(order)) == HIGH
+    for order in ([top, side, better_side], [better_side, side, top]):
+        assert outcome(worst_view(order)) == MEDIUM
+
+
 def test_where_the_models_agree() -> None:
     agreement = agree(
         said(knife=0.9, laptop=0.8),
@@ -181,3 +212,52 @@ def test_where_the_models_agree() -> None:
     assert agreement.both == ("knife",)
     assert agreement.vlm_only == ("laptop",)
     assert agreement.detector_only == ("gun",)
+
+
+def risk(level: Level, action: Action) -> Risk:
+    return Risk(level=level, action=action, reason=f"{level} {action}", policy="test")
+
+
+WORSE_AND_WORSE = (risk("LOW", "CLEAR"), risk("LOW", "REVIEW"), risk("MEDIUM", "REVIEW"), risk("HIGH", "SEARCH"))
+
+
+@pytest.mark.parametrize(("milder", "worse"), list(itertools.pairwise(WORSE_AND_WORSE)))
+def test_the_worst_of_two(milder: Risk, worse: Risk) -> None:
+    assert severity(milder) < severity(worse)
+    for found in ([milder, worse], [worse, milder]):
+        assert worst(found, lambda one: one) == worse
+
+
+def test_of_equally_bad_ones_the_first() -> None:
+    assert worst([("a", WORSE_AND_WORSE[1]), ("b", WORSE_AND_WORSE[1])], lambda one: one[1])[0] == "a"
+
+
+def test_a_bag_is_as_bad_as_its_worst_view_by_the_newest_analysis_of_each(make_analysis: MakeAnalysis) -> None:
+    def analysed(scan: str, of: Risk, minute: int) -> Analysis:
+        one = make_analysis()
+        return one.model_copy(
+            update={
+                "scan": one.scan.model_copy(update={"id": scan}),
+                "risk": of,
+                "created_at": datetime(2026, 1, 1, 12, minute, tzinfo=UTC),
+            }
+        )
+
+    clear, review, medium, high = WORSE_AND_WORSE
+    views = [analysed("top", medium, 5), analysed("top", high, 1), analysed("side", clear, 2)]
+    assert worst_view(views) == medium  # the older answer about the same view no longer counts
+    assert worst_view([*views, analysed("side", high, 9)]) == high
+    assert worst_view([analysed("top", clear, 1), analysed("side", review, 0)]) == review
+
+
+@pytest.mark.parametrize(
+    ("decision", "levels", "clears"),
+    [
+        ("CLEAR", ("LOW", "HIGH"), True),
+        ("CLEAR", ("LOW", "MEDIUM"), False),
+        ("REVIEW", ("HIGH",), False),
+        ("SEARCH", ("HIGH",), False),
+    ],
+)
+def test_clearing_what_any_view_rates_high(decision: Action, levels: tuple[str, ...], clears: bool) -> None:
+    assert clears_high(decision, levels) is clears

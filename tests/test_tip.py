@@ -25,16 +25,16 @@ from xray_app.store.search import Filter
 from xray_app.store.tables import AnalysisRow, TrialRow
 from xray_app.store.tip import SIMULATED, Truth
 from xray_app.taxonomy import Taxonomy
-from xray_app.tip import Maker
+from xray_app.tip import TipMaker
 from xray_app.types import Analysis, CorrectionBox, CorrectionIn, ItemCount, Status
 
 LIMITS = Limits(10_000_000, 10_000_000)
 
 
 @pytest.fixture
-def maker(db: Database, taxonomy: Taxonomy) -> Maker:
+def maker(db: Database, taxonomy: Taxonomy) -> TipMaker:
     analyser = Analyser(ScriptedVlm(), ScriptedDetector(), taxonomy.rules())
-    return Maker(db, Intake(db, analyser, LIMITS).take_in, taxonomy, LIMITS, 0.5, 0.0, random.Random(3))
+    return TipMaker(db, Intake(db, analyser, LIMITS).take_in, taxonomy, LIMITS, 0.5, 0.0, random.Random(3))
 
 
 def scan_of(image: Image.Image, name: str = "lane-0412.jpg", **told: Any) -> Scan:
@@ -59,7 +59,7 @@ def picture_of(db: Database, analysis: Analysis) -> Any:
 
 
 def test_without_any_scan_of_its_own_a_site_gets_simulated_ones(
-    maker: Maker, db: Database, taxonomy: Taxonomy, like: Scan
+    maker: TipMaker, db: Database, taxonomy: Taxonomy, like: Scan
 ) -> None:
     made = [maker.make(like, "ana") for _ in range(6)]
     truths = [truth_of(db, one) for one in made]
@@ -78,7 +78,9 @@ def test_without_any_scan_of_its_own_a_site_gets_simulated_ones(
     assert search.count(db, Filter()) == 0
 
 
-def test_a_run_of_bags_with_something_restricted_in_them_is_drawn_past(maker: Maker, db: Database, like: Scan) -> None:
+def test_a_run_of_bags_with_something_restricted_in_them_is_drawn_past(
+    maker: TipMaker, db: Database, like: Scan
+) -> None:
     unlucky = replace(maker, chance=random.Random(2629))  # the first seventeen hold a lighter or the like
     truth = truth_of(db, unlucky.make(like, "ana"))
     assert truth.host == SIMULATED
@@ -86,7 +88,7 @@ def test_a_run_of_bags_with_something_restricted_in_them_is_drawn_past(maker: Ma
 
 
 def test_threats_and_bags_come_from_accepted_corrections(
-    maker: Maker, db: Database, taxonomy: Taxonomy, like: Scan
+    maker: TipMaker, db: Database, taxonomy: Taxonomy, like: Scan
 ) -> None:
     bag = _simulated(taxonomy, lambda one: len(one.boxes) > 4 and _harmless(one, taxonomy), (5, 8), 0)
     threat = _simulated(taxonomy, lambda one: cut(one.image, one.boxes[0][1], one.boxes[0][0]) is not None, (1, 1), 1)
@@ -109,7 +111,7 @@ def test_threats_and_bags_come_from_accepted_corrections(
     assert tip.clear_scans(db, had_it) == [], "nobody gets the same bag twice"
 
 
-def test_a_named_bag_gets_a_name_of_the_same_form(maker: Maker, like: Scan) -> None:
+def test_a_named_bag_gets_a_name_of_the_same_form(maker: TipMaker, like: Scan) -> None:
     made = maker.make(replace(like, bag_id="flight 88-14", filename="bag.png"), "ana")
     assert made.scan.filename != "bag.png", "two of one name would be compared"
     assert made.scan.bag_id != "flight 88-14"
@@ -118,8 +120,8 @@ def test_a_named_bag_gets_a_name_of_the_same_form(maker: Maker, like: Scan) -> N
     assert unnamed.scan.bag_id == unnamed.scan.sha256, "a view of somebody's bag it must never become"
 
 
-def test_as_many_come_as_the_share_says(maker: Maker, like: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Maker, "make", lambda self, like, username: "one")
+def test_as_many_come_as_the_share_says(maker: TipMaker, like: Scan, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TipMaker, "make", lambda self, like, username: "one")
     tenth = replace(maker, share=0.1)
     tests = sum(tenth.maybe(like, "ana") is not None for _ in range(9000))
     assert tests / (9000 + tests) == pytest.approx(0.1, abs=0.01)
@@ -129,7 +131,7 @@ def test_as_many_come_as_the_share_says(maker: Maker, like: Scan, monkeypatch: p
 
 
 def test_a_test_image_that_cannot_be_made_disturbs_nobody(
-    maker: Maker, db: Database, like: Scan, caplog: pytest.LogCaptureFixture
+    maker: TipMaker, db: Database, like: Scan, caplog: pytest.LogCaptureFixture
 ) -> None:
     def busy(*_: Any, **__: Any) -> list[Analysis]:
         raise Busy("Too many scans are waiting.")
@@ -148,7 +150,7 @@ def _simulated(taxonomy: Taxonomy, wanted: Any, items: tuple[int, int], threats:
     return next(one for one in found if wanted(one))
 
 
-def _corrected(maker: Maker, db: Database, taxonomy: Taxonomy, one: Simulated, review_required: bool = False) -> str:
+def _corrected(maker: TipMaker, db: Database, taxonomy: Taxonomy, one: Simulated, review_required: bool = False) -> str:
     scan = scan_of(one.image)
     (analysis,) = maker.take_in([scan], "ana")
     labels = [label for label, _ in one.boxes]

@@ -1,1 +1,1 @@
-"""How the models learn from corrections, and how it is shown whether they did."""
+"""Trains the models on corrections, measures them on held-out bags, and registers what may be promoted."""

@@ -16,6 +16,7 @@ from sqlalchemy import make_url
 
 from xray_app import auth
 from xray_app.errors import BadScan, DeskError, ModelUnavailable, NotFound, OutOfMemory, ScanTooLarge
+from xray_app.exchange.formats import FORMATS
 from xray_app.settings import Settings
 from xray_app.store import adapters, label_meanings
 from xray_app.store import users as stored_users
@@ -91,7 +92,8 @@ def _analyse_and_print(analyser: Analyser, scans: list[tuple[Path, Scan]]) -> in
 def export(
     out: Annotated[Path, typer.Option(help="the ZIP file to write", show_default=False)],
     format_name: Annotated[
-        str, typer.Option("--format", help="coco, yolo, voc, jsonl, sharegpt, llava or csv")
+        str,
+        typer.Option("--format", help="; ".join(f"{name}: {made.title}" for name, made in FORMATS.items())),
     ] = "coco",
     since: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])] = None,
     until: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])] = None,
@@ -203,7 +205,7 @@ def add_user(name: Name, role: Annotated[Role, typer.Option(show_default=False)]
 @users.command("list")
 def list_users() -> None:
     """Lists the users: name, role, and who is disabled."""
-    for user in stored_users.list(_open(Settings())):
+    for user in stored_users.all_users(_open(Settings())):
         print(f"{user.username}\t{user.role.value}" + ("\tdisabled" if user.disabled else ""))
 
 
@@ -282,10 +284,10 @@ def _read(path: Path, limits: Limits) -> list[Scan]:
 
 def _tell(path: Path, error: DeskError | OSError) -> None:
     if isinstance(error, DeskError):
-        told = {"code": error.code, "message": error.message}
+        problem = {"code": error.code, "message": error.message}
     else:
-        told = {"code": "unreadable", "message": error.strerror or str(error)}
-    print(json.dumps({"file": str(path), "error": told}, ensure_ascii=False), file=sys.stderr, flush=True)
+        problem = {"code": "unreadable", "message": error.strerror or str(error)}
+    print(json.dumps({"file": str(path), "error": problem}, ensure_ascii=False), file=sys.stderr, flush=True)
 
 
 def main() -> None:

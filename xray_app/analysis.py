@@ -1,4 +1,4 @@
-"""The heart: a scan in, an analysis out. Knows nothing of web or database."""
+"""The Analyser: a scan in, an analysis by both models out. No web, no database."""
 
 from __future__ import annotations
 

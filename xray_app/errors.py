@@ -138,6 +138,10 @@ class OutOfMemory(DeskError):
     http_status = 503
 
 
+class Stopped(Exception):
+    """Somebody cancelled a long task: an export, an import or a training run. It is no fault, so it has no message."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory was short here: PyTorch and ONNX Runtime say so in errors of their own, in words alone.
 

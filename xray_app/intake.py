@@ -1,6 +1,6 @@
-"""Taking a scan in, once for every door: read, analyse, appearance, view, store.
+"""Taking a scan in, for API, desk and import alike: read, analyse, store.
 
-What comes afterwards, a test image beside the scan, is `tip.Maker.maybe`: nobody waits for it.
+What comes afterwards, a test image beside the scan, is `tip.TipMaker.maybe`: nobody waits for it.
 """
 
 from __future__ import annotations

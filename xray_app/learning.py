@@ -1,4 +1,4 @@
-"""The learning half of the ring, once for both doors: which corrections train, starting a run, promoting."""
+"""Learning, for API and desk alike: which corrections train, starting a run, promoting an adapter."""
 
 from __future__ import annotations
 

@@ -16,14 +16,14 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 from xray_app.errors import BadInput
 from xray_app.taxonomy import ItemClass, Taxonomy, normalise
-from xray_app.types import Item, Level, Report, Status
+from xray_app.types import MAX_COUNT, Item, Level, Report, Status
 
 INSTRUCTION = "Analyze this X-ray baggage scan. List all items detected and identify any potential security threats."
 
-MAX_COUNT = 99
 # A looping model can answer with a megabyte of nonsense. The text is kept whole; of the parts, this many.
 MAX_UNRECOGNISED = 100
 _LONGEST_PART = 200
@@ -50,7 +50,7 @@ _LEVEL_OF: dict[Status, Level] = {
     Status.RESTRICTED: "MEDIUM",
     Status.ALLOWED: "LOW",
 }
-_LEVELS: tuple[Level, ...] = ("LOW", "MEDIUM", "HIGH")
+_LEVELS: tuple[Level, ...] = get_args(Level)
 _MARKER_LEVEL: dict[str, Level] = {
     "threat": "HIGH",
     "prohibited": "HIGH",

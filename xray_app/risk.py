@@ -1,4 +1,4 @@
-"""The risk policy: the contract's table as code, over both models. Deterministic, no state.
+"""The risk policy as a table: both models' findings to a level, a reason and an action. Deterministic, no state.
 
 First line that fits:
 
@@ -15,11 +15,14 @@ Where a model gave an item no confidence, it counts as certain: the safe side.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar, get_args
 
 from xray_app.taxonomy import Policy
-from xray_app.types import Agreement, Analysis, Box, Report, Risk, Status
+from xray_app.types import Action, Agreement, Analysis, Box, Level, Report, Risk, Status
+
+T = TypeVar("T")
 
 # A reason is read at a glance; a looping model may name thirty items.
 _MOST_NAMED = 4
@@ -163,8 +166,23 @@ def _list(sightings: Sequence[_Sighting]) -> str:
     return ", ".join(names) + (f" and {more} more" if more > 0 else "")
 
 
+def severity(risk: Risk) -> tuple[int, int]:
+    """The one order of risks, by level, then by action: the greater, the worse."""
+    return get_args(Level).index(risk.level), get_args(Action).index(risk.action)
+
+
+def worst(found: Iterable[T], risk: Callable[[T], Risk]) -> T:
+    """The one with the worst risk; of several equally bad the first.
+
+    Args:
+        found: at least one.
+        risk: gives the risk of one.
+    """
+    return max(found, key=lambda one: severity(risk(one)))
+
+
 def worst_view(of_one_bag: Sequence[Analysis]) -> Risk:
-    """The gravest risk among a bag's scans, each judged by its newest analysis.
+    """The worst risk among a bag's scans, each judged by its newest analysis.
 
     Args:
         of_one_bag: at least one analysis, in any order.
@@ -172,9 +190,9 @@ def worst_view(of_one_bag: Sequence[Analysis]) -> Risk:
     newest: dict[str, Analysis] = {}
     for analysis in sorted(of_one_bag, key=lambda one: one.created_at):
         newest[analysis.scan.id] = analysis
-    return max((analysis.risk for analysis in newest.values()), key=severity)
+    return worst(newest.values(), lambda one: one.risk).risk
 
 
-def severity(risk: Risk) -> tuple[int, int]:
-    """The one order of risks, by level, then by action: the greater, the worse."""
-    return ("LOW", "MEDIUM", "HIGH").index(risk.level), ("CLEAR", "REVIEW", "SEARCH").index(risk.action)
+def clears_high(decision: Action, levels: Iterable[str]) -> bool:
+    """Whether a decision lets a bag go that any of these levels rates HIGH: it needs a reason, and is flagged."""
+    return decision == "CLEAR" and "HIGH" in levels

@@ -1,4 +1,4 @@
-"""What the routes and the desk's handlers work with: wired once, in `app.py`."""
+"""What the API's and the desk's handlers work with, wired once in `app.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xray_app.scan.read import Limits
 from xray_app.settings import Settings
 from xray_app.store.database import Database
 from xray_app.taxonomy import SiteRules, Taxonomy
-from xray_app.tip import Maker
+from xray_app.tip import TipMaker
 from xray_app.types import Run
 
 
@@ -52,10 +52,10 @@ class Services:
         return Intake(self.db, self.analyser, self.limits)
 
     @property
-    def test_images(self) -> Maker:
+    def test_images(self) -> TipMaker:
         """Makes test images, and draws which bags are to be decided blind."""
         settings = self.settings
-        return Maker(
+        return TipMaker(
             self.db,
             self.intake.take_in,
             self.taxonomy,

@@ -1,4 +1,4 @@
-"""Who is asking: the token of a request, from its header or the desk's cookie, to an identity."""
+"""The token of a request, from its header or the desk's cookie, to the user it belongs to."""
 
 from __future__ import annotations
 

@@ -52,6 +52,11 @@ class Settings(BaseSettings):
         return self.max_upload_mb * 1024 * 1024
 
     @property
+    def review_required(self) -> bool:
+        """Whether a correction counts only once somebody other than its author has accepted it."""
+        return self.review == "required"
+
+    @property
     def served_base(self) -> str:
         """The base model that answers, as a recipe names it; of a remote server, what XRAY_VLM_BASE says."""
         return self.vlm_base or self.vlm

@@ -6,20 +6,19 @@ The file is checked in full when it is loaded; whatever is wrong is refused with
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 import yaml
 
 from xray_app.errors import BadInput, BadTaxonomy, UnknownLabel
 from xray_app.settings import ASSETS
 from xray_app.types import XYXY, Box, Item, Status
+from xray_app.yaml_nodes import YamlNodes, line_of
 
 # Names become words of the report text, so they hold nothing its grammar uses: `, . ( )`, a leading digit.
 _NAME = re.compile(r"[^\W\d_](?:[^\W_]|[ '’_-]){0,39}")
@@ -228,37 +227,21 @@ def load_taxonomy(path: Path = ASSETS / "taxonomy.yaml") -> Taxonomy:
     return _Reader(path.name).read(content)
 
 
-T = TypeVar("T")
-
-
 class _Reader:
-    """Walks the YAML nodes rather than plain values, because a node knows its line."""
+    """Reads and checks the file."""
 
     def __init__(self, filename: str) -> None:
-        self.filename = filename
+        self.nodes = YamlNodes(filename)
 
     def read(self, content: bytes) -> Taxonomy:
-        try:
-            root = yaml.compose(content.decode("utf-8-sig"), Loader=yaml.SafeLoader)
-        except UnicodeDecodeError as error:
-            line = content[: error.start].count(b"\n") + 1
-            raise BadTaxonomy(f"{self.filename}, line {line}: not UTF-8 text.") from error
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            where = f", line {mark.line + 1}" if mark else ""
-            problem = error.problem or error.context
-            raise BadTaxonomy(f"{self.filename}{where}: not valid YAML: {problem}.") from error
-        except (yaml.YAMLError, RecursionError) as error:
-            line = content[: getattr(error, "position", 0)].count(b"\n") + 1
-            raise BadTaxonomy(f"{self.filename}, line {line}: not valid YAML: {error}.") from error
-        if root is None:
-            raise BadTaxonomy(f"{self.filename}, line 1: the file is empty.")
-        top = self._mapping(root, "the file", required=("default_policy", "policies", "classes"))
+        root = self.nodes.root(content)
+        top = self.nodes.mapping(root, "the file", required=("default_policy", "policies", "classes"))
         policies = self._policies(top["policies"])
-        default = self._text(top["default_policy"], "default_policy")
+        default = self.nodes.text(top["default_policy"], "default_policy")
         if default not in policies:
             known = ", ".join(policies)
-            raise self._wrong(top["default_policy"], f"default_policy {default!r} is not one of the policies: {known}")
+            message = f"default_policy {default!r} is not one of the policies: {known}"
+            raise self.nodes.wrong(top["default_policy"], message)
         return Taxonomy(
             classes=self._classes(top["classes"]),
             # A plain dict: taxonomies go to worker processes, and a mapping proxy cannot be pickled.
@@ -268,29 +251,30 @@ class _Reader:
         )
 
     def _policies(self, node: yaml.Node) -> dict[str, Policy]:
-        entries = self._mapping(node, "policies")
+        entries = self.nodes.mapping(node, "policies")
         if not entries:
-            raise self._wrong(node, "there must be at least one policy")
+            raise self.nodes.wrong(node, "there must be at least one policy")
         optional = ("margin", "false_alarm_budget")
         required = tuple(field.name for field in fields(Policy) if field.name not in ("name", *optional))
         policies = {}
         for name, entry in entries.items():
-            given = self._mapping(entry, f"policy {name!r}", required, optional)
-            values = {key: self._fraction(value, key) for key, value in given.items()}
+            given = self.nodes.mapping(entry, f"policy {name!r}", required, optional)
+            values = {key: self.nodes.fraction(value, key) for key, value in given.items()}
             for lower, upper in (("lower_threshold", "prohibited_threshold"), ("opaque_soft", "opaque_hard")):
                 if values[lower] > values[upper]:
-                    raise self._wrong(given[lower], f"{lower} {values[lower]:g} is above {upper} {values[upper]:g}")
+                    message = f"{lower} {values[lower]:g} is above {upper} {values[upper]:g}"
+                    raise self.nodes.wrong(given[lower], message)
             policies[name] = Policy(name=name, **values)
         return policies
 
     def _classes(self, node: yaml.Node) -> tuple[ItemClass, ...]:
         if not isinstance(node, yaml.SequenceNode) or not node.value:
-            raise self._wrong(node, "classes must be a list of at least one class")
+            raise self.nodes.wrong(node, "classes must be a list of at least one class")
         classes: list[ItemClass] = []
         owners: dict[str, tuple[str, int]] = {}
         replacements: list[tuple[ItemClass, yaml.Node]] = []
         for entry in node.value:
-            given = self._mapping(
+            given = self.nodes.mapping(
                 entry, "a class", ("name", "plural", "status"), ("aliases", "drawn", "retired", "replaced_by")
             )
             item_class = self._item_class(given)
@@ -304,18 +288,18 @@ class _Reader:
     def _item_class(self, given: Mapping[str, yaml.Node]) -> ItemClass:
         name = self._name(given["name"], "name")
         plural = self._name(given["plural"], "plural")
-        status_text = self._text(given["status"], "status")
+        status_text = self.nodes.text(given["status"], "status")
         if status_text not in list(Status):
             known = ", ".join(Status)
-            raise self._wrong(given["status"], f"status {status_text!r} of {name!r} is not one of {known}")
-        aliases = self._list(given["aliases"], "aliases", self._name) if "aliases" in given else ()
+            raise self.nodes.wrong(given["status"], f"status {status_text!r} of {name!r} is not one of {known}")
+        aliases = self.nodes.sequence(given["aliases"], "aliases", self._name) if "aliases" in given else ()
         if len(set(aliases)) < len(aliases):
-            raise self._wrong(given["aliases"], f"an alias of {name!r} is listed twice")
-        retired = self._flag(given["retired"], "retired") if "retired" in given else False
-        replaced_by = self._text(given["replaced_by"], "replaced_by") if "replaced_by" in given else None
+            raise self.nodes.wrong(given["aliases"], f"an alias of {name!r} is listed twice")
+        retired = self.nodes.flag(given["retired"], "retired") if "retired" in given else False
+        replaced_by = self.nodes.text(given["replaced_by"], "replaced_by") if "replaced_by" in given else None
         if replaced_by is not None and not retired:
-            raise self._wrong(given["replaced_by"], f"{name!r} has replaced_by but is not retired")
-        drawn = self._flag(given["drawn"], "drawn") if "drawn" in given else True
+            raise self.nodes.wrong(given["replaced_by"], f"{name!r} has replaced_by but is not retired")
+        drawn = self.nodes.flag(given["drawn"], "drawn") if "drawn" in given else True
         return ItemClass(name, plural, aliases, Status(status_text), drawn, retired, replaced_by)
 
     def _claim_names(
@@ -329,8 +313,8 @@ class _Reader:
             key = normalise(spelling)
             if key in owners:
                 owner, line = owners[key]
-                raise self._wrong(node, f"{spelling!r} already belongs to {owner!r} (line {line})")
-            mine.setdefault(key, (item_class.name, _line(node)))
+                raise self.nodes.wrong(node, f"{spelling!r} already belongs to {owner!r} (line {line})")
+            mine.setdefault(key, (item_class.name, line_of(node)))
         owners.update(mine)
 
     def _check_replacements(self, classes: list[ItemClass], replacements: list[tuple[ItemClass, yaml.Node]]) -> None:
@@ -340,73 +324,21 @@ class _Reader:
             current = item_class
             while current.replaced_by is not None:
                 if current.replaced_by not in by_name:
-                    raise self._wrong(node, f"replaced_by {current.replaced_by!r} is not the name of a class")
+                    raise self.nodes.wrong(node, f"replaced_by {current.replaced_by!r} is not the name of a class")
                 current = by_name[current.replaced_by]
                 if current.name in seen:
-                    raise self._wrong(node, f"{item_class.name!r} is replaced by itself, in a circle")
+                    raise self.nodes.wrong(node, f"{item_class.name!r} is replaced by itself, in a circle")
                 seen.add(current.name)
             if current.retired:
-                raise self._wrong(node, f"{item_class.name!r} is replaced by {current.name!r}, which is retired too")
-
-    def _mapping(
-        self, node: yaml.Node, what: str, required: tuple[str, ...] = (), optional: tuple[str, ...] = ()
-    ) -> dict[str, yaml.Node]:
-        """The nodes by key. Any keys go where neither required nor optional ones are given."""
-        if not isinstance(node, yaml.MappingNode):
-            raise self._wrong(node, f"{what} must be a mapping of keys to values")
-        found: dict[str, yaml.Node] = {}
-        for key_node, value in node.value:
-            key = self._text(key_node, f"a key of {what}")
-            if key in found:
-                raise self._wrong(key_node, f"{key!r} is given twice in {what}")
-            if (required or optional) and key not in required + optional:
-                known = ", ".join(required + optional)
-                raise self._wrong(key_node, f"unknown key {key!r} in {what}; known: {known}")
-            found[key] = value
-        for key in required:
-            if key not in found:
-                raise self._wrong(node, f"{what} lacks {key!r}")
-        return found
-
-    def _list(self, node: yaml.Node, what: str, one: Callable[[yaml.Node, str], T]) -> tuple[T, ...]:
-        if not isinstance(node, yaml.SequenceNode):
-            raise self._wrong(node, f"{what} must be a list")
-        return tuple(one(value, what) for value in node.value)
-
-    def _text(self, node: yaml.Node, what: str) -> str:
-        # Anything written plainly is taken as text, so that a class called `on` or `no` needs no quotes.
-        if not isinstance(node, yaml.ScalarNode) or not node.value.strip():
-            raise self._wrong(node, f"{what} must be text")
-        return str(node.value)
+                message = f"{item_class.name!r} is replaced by {current.name!r}, which is retired too"
+                raise self.nodes.wrong(node, message)
 
     def _name(self, node: yaml.Node, what: str) -> str:
-        text = self._text(node, what)
+        text = self.nodes.text(node, what)
         if not _NAME.fullmatch(text) or normalise(text) in _RESERVED:
-            raise self._wrong(
+            raise self.nodes.wrong(
                 node,
                 f"{what} {text[:60]!r} cannot be used: up to 40 letters, digits, spaces, hyphens and "
                 "apostrophes, a letter first, and not a word of the report itself such as 'none'",
             )
         return text
-
-    def _flag(self, node: yaml.Node, what: str) -> bool:
-        value = node.value if isinstance(node, yaml.ScalarNode) else None
-        if value not in ("true", "false"):
-            raise self._wrong(node, f"{what} must be true or false")
-        return bool(value == "true")
-
-    def _fraction(self, node: yaml.Node, what: str) -> float:
-        try:
-            value = float(node.value) if isinstance(node, yaml.ScalarNode) else math.nan
-        except ValueError:
-            value = math.nan
-        if not 0 <= value <= 1:
-            raise self._wrong(node, f"{what} must be a number from 0 to 1")
-        return value
-
-    def _wrong(self, node: yaml.Node, message: str) -> BadTaxonomy:
-        return BadTaxonomy(f"{self.filename}, line {_line(node)}: {message}.", details={"line": _line(node)})
-
-
-def _line(node: yaml.Node) -> int:
-    return int(node.start_mark.line) + 1

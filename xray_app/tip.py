@@ -1,4 +1,4 @@
-"""Test images: a bag of known truth that comes to a screener between real ones.
+"""Threat image projection at the desk: test images of known truth between real scans.
 
 The bag is a scan of this site that is known to be clear, mirrored and a little lighter or darker, so that nobody
 knows it again; into every second one a threat is laid, cut from an accepted correction. Where the store has none of
@@ -55,7 +55,7 @@ class TakeIn(Protocol):
 
 
 @dataclass(frozen=True)
-class Maker:
+class TipMaker:
     """Makes test images for the people of one desk.
 
     Attributes:

@@ -34,7 +34,7 @@ class Role(StrEnum):
         return order.index(self) >= order.index(other)
 
 
-Level = Literal["LOW", "MEDIUM", "HIGH"]
+Level = Literal["LOW", "MEDIUM", "HIGH"]  # in this order, as the next: from harmless to worst
 Action = Literal["CLEAR", "REVIEW", "SEARCH"]
 ReviewStatus = Literal["pending", "accepted", "rejected"]
 Split = Literal["train", "holdout"]
@@ -46,7 +46,9 @@ RunStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, le=99)]
+MAX_COUNT = 99
+"""Of one class in one scan, by whoever counts: a model, a person, an import."""
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 XYXY = tuple[Finite, Finite, Finite, Finite]
 
 

@@ -45,9 +45,23 @@ def test_the_status_is_the_first_one_too(client: TestClient, analyst: dict[str, 
     assert client.post(path, json={"decision": "CLEAR"}, headers=headers).status_code == 201
     again = client.post(path, json={"decision": "CLEAR"}, headers=headers)
     assert again.status_code == 201
-    refused = analyst | key()
-    for _ in range(2):
-        assert client.post(path, json={"decision": "no"}, headers=refused).status_code == 422
+
+
+def test_a_refusal_that_lies_in_the_request_is_given_again(
+    client: TestClient, analyst: dict[str, str], analysed: dict[str, Any]
+) -> None:
+    decision, correction = (f"/v1/analyses/{analysed['id']}/{what}" for what in ("decision", "corrections"))
+    refusals: list[tuple[str, dict[str, Any], int]] = [
+        (decision, {"decision": "no"}, 422),
+        (correction, {"items": [], "boxes": [], "base_revision": 7}, 409),
+        ("/v1/analyses/none/decision", {"decision": "CLEAR"}, 404),
+    ]
+    for path, sent, status in refusals:
+        headers = analyst | key()
+        first, again = (client.post(path, json=sent, headers=headers) for _ in range(2))
+        assert first.status_code == again.status_code == status
+        assert first.json() == again.json()
+        assert ("idempotency-replayed" in first.headers, "idempotency-replayed" in again.headers) == (False, True)
 
 
 def test_keys_are_each_users_own_and_of_one_path(

@@ -12,10 +12,9 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from tests.api.conftest import png
-from tests.conftest import MakeAnalysis, scan_facts
+from tests.conftest import MakeAnalysis, save_analysis, scan_facts
 from xray_app.api.reports import LONGEST_SIDE
 from xray_app.services import Services
-from xray_app.store import analyses
 from xray_app.types import Risk
 
 
@@ -56,7 +55,7 @@ def test_a_report_says_that_another_view_is_worse(
     for changes in ({"risk": low}, {}):
         content = png((320, 240))
         kept = make_analysis(scan=scan_facts(content, bag_id=bag), **changes)
-        analyses.save_with_scan(services.db, kept.scan, content, "image/png", kept, "analyst")
+        save_analysis(services.db, kept, content, "analyst")
         pages.append(f"/v1/analyses/{kept.id}/report")
         assert "Another view" not in client.get(pages[-1], headers=analyst).text
     assert "Another view of this bag is HIGH: knife" in client.get(pages[0], headers=analyst).text

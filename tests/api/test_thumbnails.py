@@ -12,7 +12,7 @@ from tests.api.conftest import png
 from xray_app.scan.appearance import SIDE
 from xray_app.services import Services
 from xray_app.store import thumbnails
-from xray_app.store.fact_tables import LookRow
+from xray_app.store.fact_tables import AppearanceRow
 
 
 def test_a_thumbnail_is_made_at_storing_and_again_when_it_is_gone(
@@ -44,7 +44,7 @@ def test_the_look_of_an_older_scan_is_kept_when_it_is_first_seen(
     assert path is not None
     path.unlink()
     with services.db.write() as session:
-        session.delete(session.get_one(LookRow, scan_id))
+        session.delete(session.get_one(AppearanceRow, scan_id))
     assert client.get(f"/v1/scans/{scan_id}/thumbnail", headers=analyst).status_code == 200
     with services.db.read() as session:
-        assert session.get(LookRow, scan_id) is not None
+        assert session.get(AppearanceRow, scan_id) is not None

@@ -1,0 +1,1 @@
+"""Benchmarks and long tests, run by hand."""

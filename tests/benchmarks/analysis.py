@@ -26,12 +26,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app import wire
+from tests.conftest import save_analysis
 from xray_app.report import instruction
 from xray_app.scan.read import Limits, read_scan
 from xray_app.services import Services
 from xray_app.settings import ROOT, Settings
 from xray_app.simulate.scene import simulate_scan
-from xray_app.store import analyses, corrections, runs
+from xray_app.store import corrections, runs
 from xray_app.taxonomy import load_taxonomy
 from xray_app.types import CorrectionBox, CorrectionIn, ItemCount
 
@@ -108,7 +109,7 @@ def while_training(services: Services, pictures: list[bytes]) -> list[float]:
         simulated.image.save(file, "PNG")
         scan = read_scan(file.getvalue(), "scan.png", limits)
         analysis = services.analyser.analyse(scan)
-        analyses.save_with_scan(db, analysis.scan, scan.content, scan.media_type, analysis, "admin")
+        save_analysis(db, analysis, scan.content, "admin", media_type=scan.media_type)
         labels = [label for label, _ in simulated.boxes]
         sent = CorrectionIn(
             items=tuple(ItemCount(label=label, count=labels.count(label)) for label in dict.fromkeys(labels)),

@@ -28,7 +28,7 @@ from sqlalchemy import insert, select
 from xray_app.correction.usefulness import reasons_of
 from xray_app.store import decisions, queue, search
 from xray_app.store.database import Database
-from xray_app.store.fact_tables import FactsRow, LabelFactRow, LookRow, StaleDayRow
+from xray_app.store.fact_tables import AppearanceRow, FactsRow, LabelFactRow, StaleDayRow
 from xray_app.store.insights import daily_sums, drift, reports
 from xray_app.store.insights.reports import Asked
 from xray_app.store.search import Filter
@@ -90,7 +90,8 @@ def fill(db: Database, rows: int, now: datetime) -> None:
         tables: dict[Any, list[dict[str, Any]]] = {
             table: []
             for table in (
-                ScanRow, AnalysisRow, LookRow, FactsRow, LabelFactRow, DecisionRow, CorrectionRow, OutcomeRow, QueueRow,
+                ScanRow, AnalysisRow, AppearanceRow, FactsRow, LabelFactRow, DecisionRow, CorrectionRow, OutcomeRow,
+                QueueRow,
             )
         }  # fmt: skip
         for number in range(start, min(start + CHUNK, rows)):
@@ -151,7 +152,7 @@ def add(
     tables[ScanRow].append(
         {"id": key, "media_type": "image/png", "width": 900, "height": 600, "size": 1, "created_at": moment}
     )
-    tables[LookRow].append(
+    tables[AppearanceRow].append(
         {"scan_id": key, **{name: random.random() for name in ("organic", "mixed", "metal", "brightness")}}
     )
     tables[AnalysisRow].append(

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from training.promotion import registry
 from training.recipes.recipe import load_recipe
-from training.vlm.finetune import load_base, wrap
+from training.vlm.finetune import add_lora, load_base
 from xray_app.analysis import DETECTOR_FILE
 from xray_app.services import Services
 from xray_app.settings import BUNDLED_DETECTOR
@@ -57,7 +57,7 @@ def register_noisy(services: Services, folder: Path, kind: AdapterKind, spread: 
 def _noisy_adapter(spread: float, folder: Path) -> None:
     recipe = load_recipe("bundled")
     vlm = load_base(recipe, "lora")
-    model = wrap(vlm.model, recipe, "lora")
+    model = add_lora(vlm.model, recipe, "lora")
     torch.manual_seed(SEED)
     with torch.no_grad():
         for weights in (value for name, value in model.named_parameters() if "lora_B" in name):

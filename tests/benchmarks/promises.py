@@ -139,7 +139,7 @@ class Promises:
         pictures = {f"/v1/scans/{name}/image": sent for name, sent in self.pictures.items()}
         gone += [path for path, sent in pictures.items() if self.client.get(path).content != sent]
         for name, told in self.decisions.items():
-            kept = [one.model_dump(mode="json") for one in decisions.list(self.services.db, told["analysis_id"])]
+            kept = [one.model_dump(mode="json") for one in decisions.history(self.services.db, told["analysis_id"])]
             if told not in kept:
                 gone.append(f"decision {name}")
         return gone

@@ -19,13 +19,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from training.data.samples import Sample, unscoped, write_jsonl
+from training.data.samples import Sample, with_full_instruction, write_jsonl
 from training.data.snapshot import samples_sha256, with_replay
-from training.data.training_record import training_facts
+from training.data.training_record import read_training_record
 from training.data.yolo import read_yolo
 from training.evaluation.bag_table import BagTable
 from training.evaluation.evaluate import evaluate_vlm
-from training.experiment.cells import first
+from training.experiment.cells import nested_subset
 from training.recipes.recipe import Recipe, load_recipe
 from training.vlm.finetune import finetune
 from xray_app.simulate.dataset import write_dataset
@@ -61,7 +61,7 @@ def main() -> None:
     arguments = asked.parse_args()
     taxonomy = load_taxonomy()
     train = list(read_yolo(arguments.data, taxonomy).splits["train"])
-    labelled = first(train, len(train))
+    labelled = nested_subset(train, len(train))
     learned, new = labelled[: arguments.train], labelled[arguments.train :]
     recipe = load_recipe(arguments.recipe).model_copy(update={"replay": 0.5, "replay_minimum": 0})
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -102,11 +102,11 @@ def kept(
         with_replay(target / "train.jsonl", recipe, target / "snapshot", taxonomy)
         adapter = finetune(target / "snapshot", recipe, "lora", target, taxonomy=taxonomy, epochs=epochs)
         vlm.use_adapter(adapter)
-        facts = training_facts(adapter)
+        facts = read_training_record(adapter)
         seconds = facts.seconds if facts else 0.0
     row = {
         "new": f1(vlm, new, taxonomy),
-        "new_unscoped": f1(vlm, unscoped(new), taxonomy),
+        "new_unscoped": f1(vlm, with_full_instruction(new), taxonomy),
         "simulated": f1(vlm, simulated, taxonomy),
         "seconds": seconds,
         "of": asked,

@@ -105,7 +105,7 @@ def _key(act: Act) -> tuple[Any, ...]:
 
 
 def _is_revision(db: Database, act: Act) -> bool:
-    of_it = {one.revision: one for one in corrections.list(db, act.about)}
+    of_it = {one.revision: one for one in corrections.history(db, act.about)}
     found = of_it.get(act.revision or 0)
     return found is not None and found.author == act.who and _said(found) == act.what
 
@@ -134,11 +134,11 @@ def _stored(db: Database) -> dict[Kind, Counter[tuple[Any, ...]]]:
     for id, author in analysed:
         found["upload"][author, analyses.get(db, id).scan.filename, None] += 1
     for id in decided:
-        for decision in decisions.list(db, id):
+        for decision in decisions.history(db, id):
             found["decision"][decision.author, id, decision.decision] += 1
             if decision.withdrawn_at is not None:
                 found["undo"][decision.author, id, decision.decision] += 1
     for id in corrected:
-        for correction in corrections.list(db, id):
+        for correction in corrections.history(db, id):
             found["correction"][correction.author, id, _said(correction)] += 1
     return found

@@ -107,7 +107,7 @@ def their_samples(samples: Sequence[Sample], processor: Any, recipe: Recipe) -> 
     """Samples as TRL's collator wants them, opened and turned when they are needed, as ours are."""
     from datasets import Dataset
 
-    shown = ours.Samples(samples, recipe)
+    shown = ours.SampleDataset(samples, recipe)
     end = processor.tokenizer.eos_token
 
     def prompt(instruction: str) -> str:
@@ -131,7 +131,7 @@ def train_theirs(samples: Sequence[Sample], recipe: Recipe, out: Path, side: Sid
 
     vlm = ours.load_base(recipe, "lora")
     torch.manual_seed(recipe.seed)
-    model = ours.wrap(vlm.model, recipe, "lora")
+    model = ours.add_lora(vlm.model, recipe, "lora")
     steps = int(recipe.epochs * -(-len(samples) // recipe.batch))
     arguments = SFTConfig(
         output_dir=str(out),
@@ -190,7 +190,7 @@ def against_each_other(data: Path, samples: Sequence[Sample], recipe: Recipe, ou
     turns = Turns()
     our, their = Side(0, turns), Side(1, turns)
     file_order = mock.patch.object(
-        ours.FullTrainer, "_get_train_sampler", lambda trainer, *_: SequentialSampler(trainer.train_dataset)
+        ours.ResumableTrainer, "_get_train_sampler", lambda trainer, *_: SequentialSampler(trainer.train_dataset)
     )
     problems: list[BaseException] = []
 

@@ -1,0 +1,1 @@
+"""The desk driven in Chromium."""

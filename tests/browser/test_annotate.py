@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import ADMIN_PASSWORD, SCREENSHOTS, Desk, Open
+from tests.conftest import save_analysis
 from xray_app import auth
 from xray_app.scan.read import read_scan
 from xray_app.settings import ASSETS
@@ -34,7 +35,7 @@ def scans(scripted: Desk) -> list[str]:
         file = ASSETS / "samples" / f"{name}.jpg"
         scan = read_scan(file.read_bytes(), file.name, services.limits)
         analysis = services.analyser.analyse(scan)
-        analyses.save_with_scan(services.db, analysis.scan, scan.content, scan.media_type, analysis, "ana")
+        save_analysis(services.db, analysis, scan.content, "ana", media_type=scan.media_type)
         ids.append(analysis.id)
     return ids
 
@@ -107,7 +108,7 @@ def test_two_people_get_two_scans_and_are_told_of_each_other(scripted: Desk, sca
     nora.locator("svg.scan:visible").focus()
     nora.keyboard.press("y")
     nora.wait_for_function("id => xrayDesk.work.analysis_id !== id", arg=hers)
-    (saved,) = corrections.list(db, hers)
+    (saved,) = corrections.history(db, hers)
     assert saved.author == "nora"
     assert saved.boxes == analyses.get(db, hers).boxes
 
@@ -130,7 +131,7 @@ def test_add_and_save_keys_go_to_the_tab_on_the_screen(scripted: Desk, scans: li
     page.keyboard.type("gun")
     page.keyboard.press("Control+Enter")
     page.wait_for_function("id => xrayDesk.work === null || xrayDesk.work.analysis_id !== id", arg=analysis_id)
-    (saved,) = corrections.list(scripted.services.db, analysis_id)
+    (saved,) = corrections.history(scripted.services.db, analysis_id)
     assert "gun" in [box.label for box in saved.boxes]
     page.get_by_role("tab", name="Analyse").click()
     page.set_input_files("#upload input[type=file]", [str(ASSETS / "samples" / "clear.jpg")])
@@ -149,7 +150,7 @@ def test_hidden_boxes_are_shown_before_they_are_saved(scripted: Desk, scans: lis
         page.wait_for_selector("#desk-hint")
         assert page.locator("#annotate-viewer .boxes").is_visible()
         assert page.locator("#annotate-viewer .box.frame").count() == 3
-    assert corrections.list(scripted.services.db, analysis_id) == []
+    assert corrections.history(scripted.services.db, analysis_id) == []
     page.keyboard.press("y")
     page.wait_for_function("id => xrayDesk.work === null || xrayDesk.work.analysis_id !== id", arg=analysis_id)
 
@@ -173,7 +174,7 @@ def test_an_unsaved_edit_survives_a_reload_and_its_browser(scripted: Desk, scans
     elsewhere.wait_for_function("xrayDesk.looked()")  # a key pressed sooner was meant for the scan before
     elsewhere.keyboard.press("s")
     elsewhere.wait_for_function("id => xrayDesk.work === null || xrayDesk.work.analysis_id !== id", arg=analysis_id)
-    (saved,) = corrections.list(scripted.services.db, analysis_id)
+    (saved,) = corrections.history(scripted.services.db, analysis_id)
     assert {item.label: item.count for item in saved.items}["gun"] == 2
 
 
@@ -192,7 +193,7 @@ def test_the_work_on_analyse_and_on_annotate_are_two(scripted: Desk, scans: list
     page.wait_for_function("xrayDesk.work.boxes.at(-1).label === 'gun'")
     page.keyboard.press("3")  # a decision key decides nothing here
     page.wait_for_timeout(500)
-    assert decisions.list(scripted.services.db, page.evaluate("xrayDesk.work.analysis_id")) == []
+    assert decisions.history(scripted.services.db, page.evaluate("xrayDesk.work.analysis_id")) == []
 
 
 def test_a_conflict_is_merged_and_reviewed(scripted: Desk, scans: list[str], enter: Enter) -> None:
@@ -215,7 +216,7 @@ def test_a_conflict_is_merged_and_reviewed(scripted: Desk, scans: list[str], ent
     nora.keyboard.press("s")
     nora.wait_for_selector("#annotate-conflict .conflict")
     assert "ana saved revision 1" in nora.locator("#annotate-conflict").inner_text()
-    assert len(corrections.list(services.db, analysis_id)) == 1
+    assert len(corrections.history(services.db, analysis_id)) == 1
     nora.click("#annotate-merge")
     nora.wait_for_function("xrayDesk.work.base_revision === 1")
     assert sorted(nora.evaluate("xrayDesk.work.boxes.map(box => box.label)")) == ["gun", "knife"]
@@ -223,7 +224,7 @@ def test_a_conflict_is_merged_and_reviewed(scripted: Desk, scans: list[str], ent
     nora.locator("svg.scan:visible").focus()
     nora.keyboard.press("s")
     nora.wait_for_function("id => xrayDesk.work === null || xrayDesk.work.analysis_id !== id", arg=analysis_id)
-    first, second = corrections.list(services.db, analysis_id)
+    first, second = corrections.history(services.db, analysis_id)
     assert (first.author, second.author) == ("ana", "nora")
     assert {box.label for box in second.boxes} == {"knife", "gun"}
 
@@ -242,7 +243,7 @@ def test_a_conflict_is_merged_and_reviewed(scripted: Desk, scans: list[str], ent
         """Pressed again and again: a key within 600 ms of the list's coming anew was meant for another correction."""
         ben.wait_for_timeout(700)
         ben.keyboard.press("a")
-        return corrections.list(services.db, analysis_id)[1].status == "accepted"
+        return corrections.history(services.db, analysis_id)[1].status == "accepted"
 
     wait_for(ben, accepted)
     ben.click("#review-refresh")

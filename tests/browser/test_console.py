@@ -46,7 +46,7 @@ def test_from_shown_to_stored_takes_one_key(scripted: Desk, page: Any) -> None:
     first = at_hand(page)
     page.keyboard.press("2")
     page.wait_for_function("id => xrayDesk.work.analysis_id !== id", arg=first)
-    (decision,) = decisions.list(scripted.services.db, first)
+    (decision,) = decisions.history(scripted.services.db, first)
     assert (decision.decision, decision.author) == ("REVIEW", "ana")
     assert decision.seconds is not None
 
@@ -65,10 +65,10 @@ def test_no_bag_is_decided_by_the_picture_of_another(scripted: Desk, page: Any) 
     wait_until(page, lambda: bool(held))
     held.pop().continue_()
     page_ready(page)
-    assert decisions.list(scripted.services.db, second) == []
+    assert decisions.history(scripted.services.db, second) == []
     page.keyboard.press("3")
     page.wait_for_selector("#strip .divider.searching")
-    (decision,) = decisions.list(scripted.services.db, second)
+    (decision,) = decisions.history(scripted.services.db, second)
     assert decision.seconds is not None
 
 
@@ -103,7 +103,7 @@ def test_a_decision_is_taken_back_with_one_key_for_five_seconds(
     page.keyboard.press("z")
     page.wait_for_function("id => xrayDesk.work.analysis_id === id", arg=first)
     assert decisions.standing(scripted.services.db, first) == []
-    assert decisions.list(scripted.services.db, first)[0].withdrawn_at is not None
+    assert decisions.history(scripted.services.db, first)[0].withdrawn_at is not None
     page_ready(page)
     page.evaluate("xrayDesk.undoFor = 2000")
     page.click("#decide-search")
@@ -120,14 +120,14 @@ def test_a_double_click_decides_about_one_bag(scripted: Desk, page: Any) -> None
     page.dblclick("#decide-search")
     page.wait_for_function("id => xrayDesk.work.analysis_id !== id", arg=first)
     page.wait_for_timeout(400)
-    assert len(decisions.list(scripted.services.db, first)) == 1
-    assert decisions.list(scripted.services.db, at_hand(page)) == []
+    assert len(decisions.history(scripted.services.db, first)) == 1
+    assert decisions.history(scripted.services.db, at_hand(page)) == []
     page.click("#strip .divider.searching + li .tile")
     page.wait_for_selector("#outcome")
     page.dblclick("#found-nothing")
     page.wait_for_selector("#strip .divider.searching", state="detached")
     page.wait_for_timeout(400)
-    assert len(outcomes.list(scripted.services.db, first)) == 1
+    assert len(outcomes.history(scripted.services.db, first)) == 1
 
 
 def test_a_high_bag_is_cleared_by_a_second_key_with_a_reason_and_a_supervisor_sees_it(
@@ -138,12 +138,12 @@ def test_a_high_bag_is_cleared_by_a_second_key_with_a_reason_and_a_supervisor_se
     page.wait_for_function("document.activeElement.closest('#decision-note') !== null")
     page.keyboard.press("Enter")  # without a reason
     page.wait_for_selector(".toast-body")
-    assert decisions.list(scripted.services.db, first) == []
+    assert decisions.history(scripted.services.db, first) == []
     page.click("#decision-note textarea, #decision-note input")
     page.keyboard.type("cutlery 🔪 \u202eyrelturc")
     page.keyboard.press("Enter")
     page.wait_for_function("id => xrayDesk.work.analysis_id !== id", arg=first)
-    (decision,) = decisions.list(scripted.services.db, first)
+    (decision,) = decisions.history(scripted.services.db, first)
     assert (decision.decision, decision.note, decision.flagged) == ("CLEAR", "cutlery 🔪 \u202eyrelturc", True)
 
     supervisor = open_desk(scripted.url)
@@ -172,7 +172,7 @@ def test_what_the_search_found_is_asked_for_where_it_was_ordered(scripted: Desk,
     page.keyboard.press("Enter")
     page.wait_for_selector("#strip .divider.searching", state="detached")
     page.wait_for_function(f"!({in_form})")
-    (told,) = outcomes.list(scripted.services.db, first)
+    (told,) = outcomes.history(scripted.services.db, first)
     assert [(item.label, item.count) for item in told.found] == [("knife", 2)]
 
 
@@ -309,4 +309,4 @@ def test_views_of_a_bag_side_by_side(scripted: Desk, open_desk: Open) -> None:
     page.keyboard.press("3")
     page.wait_for_selector("#strip .divider.searching")
     for one in analyses.of_bag(scripted.services.db, "bag 7"):
-        assert [decision.decision for decision in decisions.list(scripted.services.db, one.id)] == ["SEARCH"]
+        assert [decision.decision for decision in decisions.history(scripted.services.db, one.id)] == ["SEARCH"]

@@ -163,8 +163,8 @@ def test_keys_typed_into_a_field_decide_nothing(scripted: Desk, page: Any) -> No
     page.keyboard.type("1 2 3 snd")
     page.wait_for_timeout(800)
     analysis_id = page.evaluate("xrayDesk.work.analysis_id")
-    assert decisions.list(scripted.services.db, analysis_id) == []
-    assert corrections.list(scripted.services.db, analysis_id) == []
+    assert decisions.history(scripted.services.db, analysis_id) == []
+    assert corrections.history(scripted.services.db, analysis_id) == []
 
 
 def test_all_keys_are_listed(page: Any) -> None:
@@ -187,7 +187,7 @@ def test_counts_follow_the_boxes_and_the_correction_is_saved(scripted: Desk, pag
     page.keyboard.press("s")
     page.wait_for_function("xrayDesk.work.base_revision === 1")
     analysis_id = page.evaluate("xrayDesk.work.analysis_id")
-    (saved,) = corrections.list(scripted.services.db, analysis_id)
+    (saved,) = corrections.history(scripted.services.db, analysis_id)
     assert {item.label: item.count for item in saved.items}["knife"] == 2
     assert saved.author == "ana"
     assert page.locator(".unsaved").is_hidden()
@@ -203,11 +203,11 @@ def test_the_next_bag_comes_up_after_a_decision_with_its_time(scripted: Desk, pa
     page.keyboard.press("3")  # twice by mistake: the next bag must not be decided unseen
     page.wait_for_function("id => xrayDesk.work.analysis_id !== id", arg=first)
     page.wait_for_timeout(300)
-    (decision,) = decisions.list(scripted.services.db, first)
+    (decision,) = decisions.history(scripted.services.db, first)
     assert decision.decision == "SEARCH"
     assert decision.seconds is not None
     assert 0.5 < decision.seconds < 60
-    assert decisions.list(scripted.services.db, page.evaluate("xrayDesk.work.analysis_id")) == []
+    assert decisions.history(scripted.services.db, page.evaluate("xrayDesk.work.analysis_id")) == []
 
 
 def test_clearing_a_high_bag_asks_why(scripted: Desk, page: Any) -> None:
@@ -224,7 +224,7 @@ def test_clearing_a_high_bag_asks_why(scripted: Desk, page: Any) -> None:
     page.keyboard.type("cutlery, seen by hand")
     page.click("#clear-anyway")
     page.wait_for_selector("#banner .decided")
-    (decision,) = decisions.list(scripted.services.db, analysis_id)
+    (decision,) = decisions.history(scripted.services.db, analysis_id)
     assert (decision.decision, decision.note) == ("CLEAR", "cutlery, seen by hand")
 
 
@@ -254,7 +254,7 @@ def test_two_people_at_one_scan(scripted: Desk, page: Any, open_desk: Open) -> N
     page.keyboard.press("c")
     page.click("#keep-mine")
     page.wait_for_function("xrayDesk.work.base_revision === 2")
-    assert [one.author for one in corrections.list(services.db, analysis_id)] == ["ben", "ana"]
+    assert [one.author for one in corrections.history(services.db, analysis_id)] == ["ben", "ana"]
 
 
 def test_edits_are_not_lost_when_somebody_else_saved_meanwhile(scripted: Desk, page: Any) -> None:
@@ -321,13 +321,13 @@ def test_a_refused_event_is_said_and_loses_nothing(scripted: Desk, page: Any) ->
     page.keyboard.press("s")
     page.wait_for_selector("#desk-alarm")
     assert "signed out" in page.locator("#desk-alarm").inner_text()
-    assert corrections.list(scripted.services.db, analysis_id) == []
+    assert corrections.history(scripted.services.db, analysis_id) == []
     page.context.add_cookies(cookies)
     page.wait_for_timeout(500)  # the alarm comes before Gradio has done with the refused event and takes another
     page.keyboard.press("s")
     page.wait_for_function("xrayDesk.work.base_revision === 1")
     page.wait_for_selector("#desk-alarm", state="detached")
-    (saved,) = corrections.list(scripted.services.db, analysis_id)
+    (saved,) = corrections.history(scripted.services.db, analysis_id)
     assert saved.comment == "under the lining"
 
 

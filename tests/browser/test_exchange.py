@@ -9,7 +9,7 @@ from typing import Any
 from tests.browser.conftest import SCREENSHOTS, Desk, Open
 from tests.conftest import png
 from tests.exchange.test_import import yolo, zipped
-from xray_app.store import corrections
+from xray_app.store import standing
 
 
 def picture(page: Any, name: str) -> None:
@@ -29,7 +29,7 @@ def test_a_data_set_comes_in_and_goes_out_again(scripted: Desk, open_desk: Open,
     page.wait_for_selector("#import-status:has-text('5 corrections added')")
     assert "images/train/broken.png: not a readable picture" in page.inner_text("#import-status")
     picture(page, "import")
-    assert len(corrections.accepted(scripted.services.db)) == 5
+    assert len(standing.accepted(scripted.services.db)) == 5
 
     page.locator("#export-predictions input").check()
     page.wait_for_selector("#export-found b:has-text('5')")

@@ -16,11 +16,12 @@ import pytest
 
 from tests.browser.conftest import HEIGHT, SCREENSHOTS, WIDTH, Desk, Open
 from tests.browser.test_desk import KNIFE, add
+from tests.conftest import save_analysis
 from training.promotion import registry
 from xray_app.scan.appearance import appearance_of
 from xray_app.scan.read import read_scan
 from xray_app.simulate import simulate_scan
-from xray_app.store import analyses, corrections, decisions, outcomes
+from xray_app.store import corrections, decisions, outcomes
 from xray_app.store.insights import daily_sums
 from xray_app.types import (
     Analysis,
@@ -60,7 +61,7 @@ def furnished(scripted: Desk) -> Desk:
         analysis = services.analyser.analyse(scan).model_copy(update={"created_at": now - age})
         look = appearance_of(scan.image)
         by = "admin" if recent else "ana"
-        analyses.save_with_scan(services.db, analysis.scan, scan.content, scan.media_type, analysis, by, look)
+        save_analysis(services.db, analysis, scan.content, by, media_type=scan.media_type, look=look)
         if not recent:
             _worked_on(services, analysis, number)
     daily_sums.bring_up_to_date(services.db)

@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from tests.browser.conftest import ADMIN_PASSWORD, SCREENSHOTS, Desk, Open
+from tests.conftest import save_analysis
 from xray_app import auth
 from xray_app.scan.appearance import appearance_of
 from xray_app.scan.read import read_scan
 from xray_app.settings import ASSETS
-from xray_app.store import analyses, decisions, search
+from xray_app.store import decisions, search
 from xray_app.types import Role
 
 SAMPLES = sorted((ASSETS / "samples").glob("*.jpg"))
@@ -33,7 +34,7 @@ def fill(desk: Desk, n: int, *, looks: bool = True) -> list[str]:
         moment = datetime.now(UTC) - timedelta(hours=n - number)
         analysis = analysis.model_copy(update={"created_at": moment})
         look = appearance_of(scan.image) if looks else None
-        analyses.save_with_scan(services.db, analysis.scan, scan.content, scan.media_type, analysis, "ana", look)
+        save_analysis(services.db, analysis, scan.content, "ana", media_type=scan.media_type, look=look)
         made.append(analysis.id)
     return made[::-1]
 

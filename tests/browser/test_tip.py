@@ -73,7 +73,7 @@ def test_a_blind_scan_shows_its_prediction_after_the_key_that_decides_it(
     page.wait_for_function("document.querySelectorAll('svg.scan .box.frame').length === 3")
     assert "you decided CLEAR" in page.locator("#answered").first.inner_text()
     picture(page, "blind-shown")
-    (decision,) = decisions.list(scripted.services.db, at_hand(page))
+    (decision,) = decisions.history(scripted.services.db, at_hand(page))
     assert decision.blind
 
 

@@ -46,7 +46,7 @@ def test_one_wrong_label_is_mended_with_four_keys(
     before = {box["id"]: box["label"] for box in boxes(page)}
     assert press(page, *keys) <= 4
     page.wait_for_function("xrayDesk.work.base_revision === 1")
-    (saved,) = corrections.list(scripted.services.db, page.evaluate("xrayDesk.work.analysis_id"))
+    (saved,) = corrections.history(scripted.services.db, page.evaluate("xrayDesk.work.analysis_id"))
     changed = {box.id: box.label for box in saved.boxes if before[box.id] != box.label}
     (wrong,) = [box_id for box_id, was in before.items() if was == "scissors"]
     assert list(changed) == [wrong], "the one the models disagree about is offered first"
@@ -104,7 +104,7 @@ def test_the_slider_hides_boxes_but_never_from_a_save(scripted: Desk, page: Any)
     press(page, "s")
     page.wait_for_selector("#desk-hint")
     assert page.locator(".box.frame").count() == 3
-    assert corrections.list(scripted.services.db, page.evaluate("xrayDesk.work.analysis_id")) == []
+    assert corrections.history(scripted.services.db, page.evaluate("xrayDesk.work.analysis_id")) == []
     page.locator(".threshold input").fill("75")
     assert page.locator(".box.frame").count() == 1, "by mouse too"
     page.locator(".threshold input").fill("0")
@@ -123,7 +123,7 @@ def test_edits_after_a_save_and_during_one_stay(scripted: Desk, page: Any) -> No
     page.unroute("**/gradio_api/queue/join*")
     page.wait_for_function("xrayDesk.work.base_revision === 1")
     assert [box["label"] for box in boxes(page)][-2:] == ["gun", "axe"]
-    (saved,) = corrections.list(scripted.services.db, page.evaluate("xrayDesk.work.analysis_id"))
+    (saved,) = corrections.history(scripted.services.db, page.evaluate("xrayDesk.work.analysis_id"))
     assert "axe" not in [box.label for box in saved.boxes]
     assert boxes(page)[-2]["id"] == saved.boxes[-1].id, "the saved box is not drawn twice"
     page.get_by_role("tab", name="Search").click()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from xray_app.correction.agreement import agreement, cohens_kappa, iou, matched
+from xray_app.correction.agreement import agreement, cohens_kappa, matched
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import XYXY, Correction, Diff
 
@@ -29,13 +29,6 @@ from xray_app.types import XYXY, Correction, Diff
 )
 def test_cohens_kappa(table: tuple[int, int, int, int], kappa: float | None) -> None:
     assert cohens_kappa(*table) == (None if kappa is None else pytest.approx(kappa))
-
-
-def test_overlap() -> None:
-    assert iou((0, 0, 10, 10), (0, 0, 10, 10)) == 1
-    assert iou((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(50 / 150)
-    assert iou((0, 0, 10, 10), (10, 0, 20, 10)) == 0
-    assert iou((0, 0, 10, 10), (2, 2, 4, 4)) == pytest.approx(4 / 100)
 
 
 def test_boxes_are_paired_one_to_one_within_their_label(taxonomy: Taxonomy) -> None:

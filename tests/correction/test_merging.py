@@ -66,6 +66,27 @@ def test_the_same_thing_drawn_by_both_is_one_box(taxonomy: Taxonomy) -> None:
     assert both.counts == {"knife": 2}
 
 
+def test_two_boxes_that_share_half_are_one_and_less_are_two(taxonomy: Taxonomy) -> None:
+    base = version(taxonomy, {})
+    mine = version(taxonomy, {"knife": 1}, box(taxonomy, "m", "knife", (0, 0, 10, 10)))
+    for width, boxes in ((5.0, 1), (4.9, 2)):
+        theirs = version(taxonomy, {"knife": 1}, box(taxonomy, "t", "knife", (0, 0, width, 10)))
+        assert len(merge(base, mine, theirs).boxes) == boxes
+    gun = version(taxonomy, {"gun": 1}, box(taxonomy, "t", "gun", (0, 0, 10, 10)))
+    assert len(merge(base, mine, gun).boxes) == 2, "at the same place, but another thing"
+
+
+def test_a_merged_count_stays_countable(taxonomy: Taxonomy) -> None:
+    places = [(float(x), float(y), x + 1.0, y + 1.0) for x in range(0, 20, 2) for y in range(0, 20, 2)]
+    drawn = [[box(taxonomy, f"{who}{n}", "knife", xyxy) for n, xyxy in enumerate(places)] for who in "mt"]
+    mine, theirs = (
+        version(taxonomy, {"knife": count}, *boxes) for count, boxes in ((60, drawn[0][:60]), (40, drawn[1][60:]))
+    )
+    merged = merge(version(taxonomy, {}), mine, theirs)
+    assert len(merged.boxes) == 100
+    assert merged.counts == {"knife": 99}
+
+
 def test_the_same_change_by_both_is_no_clash(taxonomy: Taxonomy) -> None:
     base = version(taxonomy, {"knife": 1, "laptop": 1}, box(taxonomy, "k", "knife", (0, 0, 10, 10)))
     changed = version(taxonomy, {"laptop": 3})

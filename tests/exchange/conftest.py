@@ -15,7 +15,7 @@ from xray_app.exchange.export import Filter, Progress, export_zip
 from xray_app.scan.read import Limits
 from xray_app.store import corrections
 from xray_app.store.database import Database
-from xray_app.store.labelled import documents, known
+from xray_app.store.standing import documents, of_scans
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Correction, CorrectionIn
 
@@ -87,6 +87,6 @@ def said(db: Database) -> dict[str, tuple[Any, ...]]:
             correction.split,
             analysis.scan.filename,
         )
-        for analysis, correction in documents(db, known(db))
+        for analysis, correction in documents(db, of_scans(db))
         if correction is not None
     }

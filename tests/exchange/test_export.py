@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.conftest import MakeAnalysis, png, scan_facts
+from tests.conftest import MakeAnalysis, png, save_analysis, scan_facts
 from tests.exchange.conftest import LIMITS, Correct, Export
 from training.data.samples import from_corrections, read_jsonl
-from xray_app.errors import BadInput, UnknownLabel
-from xray_app.exchange.export import Filter, Progress, Stopped, export_zip, select_scans
+from xray_app.errors import BadInput, Stopped, UnknownLabel
+from xray_app.exchange.csv_text import csv_row
+from xray_app.exchange.export import Filter, Progress, export_zip, select_scans
 from xray_app.exchange.formats import FORMATS, IMPORTED
-from xray_app.exchange.table import row
-from xray_app.store import analyses, corrections, scans
+from xray_app.store import corrections, scans
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Correction, CorrectionIn
@@ -253,7 +253,7 @@ def exported_items(export: Export, **chosen: Any) -> list[str]:
 
 @pytest.mark.parametrize("start", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "  =1+1", "＝1"])
 def test_no_cell_is_a_formula(start: str) -> None:
-    (read,) = csv.reader(io.StringIO(row([start, 1.5, -3.25, None, "knife"]), newline=""))
+    (read,) = csv.reader(io.StringIO(csv_row([start, 1.5, -3.25, None, "knife"]), newline=""))
     assert read == ["'" + start, "1.5", "-3.25", "", "knife"]
 
 
@@ -263,7 +263,7 @@ def test_hostile_names_and_comments_stay_text(
     content = png(99)
     facts = scan_facts(content, filename='=cmd|"&<b>.png', bag_id="@bag\u202e")
     analysis = stored(98).model_copy(update={"scan": facts, "id": "f" * 32})
-    analyses.save_with_scan(db, facts, content, "image/png", analysis, "=anna")
+    save_analysis(db, analysis, content, "=anna")
     rows = list(csv.DictReader((export("csv", corrected=False) / "scans.csv").open(encoding="utf-8-sig")))
     odd = next(one for one in rows if one["analysis_id"] == "f" * 32)
     assert [odd["filename"][0], odd["bag_id"][0], odd["author"][0]] == ["'", "'", "'"]
@@ -287,7 +287,7 @@ def test_what_no_browser_shows_goes_out_as_png_of_the_same_pixels(
     sha256 = hashlib.sha256(out.getvalue()).hexdigest()
     facts = scan_facts(out.getvalue(), id=sha256, sha256=sha256, filename="deep.tif")
     analysis = stored(97).model_copy(update={"scan": facts, "id": "e" * 32})
-    analyses.save_with_scan(db, facts, out.getvalue(), "image/tiff", analysis, "anna")
+    save_analysis(db, analysis, out.getvalue(), "anna", media_type="image/tiff")
     folder = export("yolo", corrected=False)
     (picture,) = folder.rglob("deep-*.png")
     with Image.open(picture) as opened:

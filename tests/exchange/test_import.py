@@ -15,9 +15,9 @@ from PIL import Image
 from tests.conftest import MakeAnalysis, png
 from tests.exchange.conftest import LIMITS, Export, said
 from xray_app.analysis import facts_of
-from xray_app.errors import BadDataset, UnknownLabel
+from xray_app.errors import BadDataset, Stopped, UnknownLabel
 from xray_app.exchange import source
-from xray_app.exchange.export import Progress, Stopped
+from xray_app.exchange.export import Progress
 from xray_app.exchange.formats import IMPORTED
 from xray_app.exchange.import_dataset import Imported, import_dataset
 from xray_app.exchange.label_map import LabelMap
@@ -25,7 +25,7 @@ from xray_app.exchange.readers import format_of, read_dataset
 from xray_app.scan.read import Scan
 from xray_app.store import analyses, corrections
 from xray_app.store.database import Database
-from xray_app.store.labelled import documents, known
+from xray_app.store.standing import documents, of_scans
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Analysis, Correction, CorrectionIn
 
@@ -81,7 +81,7 @@ def test_an_export_comes_back_as_it_was(
     assert done == Imported(format_name, len(filled), 0, ())
     assert said(other) == said(db)
     assert len(analysed) == len(filled)  # a prediction of this desk's models lies beneath each
-    for analysis, correction in documents(other, known(other)):
+    for analysis, correction in documents(other, of_scans(other)):
         assert correction is not None
         assert (correction.author, correction.status, correction.revision) == ("root", "accepted", 1)
         assert [box.source for box in correction.boxes] == ["human"] * len(correction.boxes)
@@ -110,7 +110,7 @@ def test_another_persons_word_is_left_and_listed(
     done = bring_in(db, folder)
     assert (done.added, done.already, len(done.problems)) == (0, len(filled) - 1, 1)
     assert "labelled otherwise by dora (revision 2)" in done.problems[0]
-    assert len(corrections.list(db, filled[0].analysis_id)) == 2
+    assert len(corrections.history(db, filled[0].analysis_id)) == 2
 
 
 def test_a_scan_that_is_here_is_not_analysed_again(
@@ -120,7 +120,7 @@ def test_a_scan_that_is_here_is_not_analysed_again(
     yolo(tmp_path / "set", {"five": (png(5), "0 0.5 0.5 0.5 0.5\n")})
     assert bring_in(db, tmp_path / "set").added == 1
     assert analysed == []
-    (revision,) = corrections.list(db, analysis.id)
+    (revision,) = corrections.history(db, analysis.id)
     assert [box.xyxy for box in revision.boxes] == [(80, 60, 240, 180)]
 
 

@@ -174,6 +174,20 @@ def test_what_is_no_scan_is_refused_and_says_why(content: bytes, says: str) -> N
     assert caught.value.http_status == 422
 
 
+@pytest.mark.parametrize("size", [(16, 400), (800, 16), (16, 16)])
+def test_the_narrowest_and_the_longest_pictures_are_read(size: tuple[int, int]) -> None:
+    assert read_scan(encoded(picture(*size), "PNG"), "a", LIMITS).image.size == size
+
+
+def test_a_picture_of_exactly_the_limits_is_read_and_one_past_them_is_not() -> None:
+    content = encoded(picture(100, 80), "PNG")
+    assert read_scan(content, "a", Limits(len(content), 8000)).width == 100
+    with pytest.raises(ScanTooLarge):
+        read_scan(content, "a", Limits(len(content) - 1, 8000))
+    with pytest.raises(BadScan, match="at most 7,999 pixels"):
+        read_scan(content, "a", Limits(len(content), 7999))
+
+
 def test_too_many_bytes_are_refused_before_anything_is_read() -> None:
     with pytest.raises(ScanTooLarge, match="at most 2 MB") as caught:
         read_scan(bytes(3 * 2**20), "a.png", LIMITS)
@@ -250,10 +264,10 @@ def test_opaque_is_what_no_channel_gets_through() -> None:
 def test_opaque_fraction_is_quick() -> None:
     image = picture(1000, 700)
     opaque_fraction(image)
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(5):
         opaque_fraction(image)
-    assert (time.perf_counter() - start) / 5 < 0.05
+    assert (time.process_time() - start) / 5 < 0.05
 
 
 def test_browsers_get_the_upright_picture() -> None:

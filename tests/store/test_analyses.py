@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import MakeAnalysis, png, scan_facts
+from tests.conftest import MakeAnalysis, png, save_analysis, scan_facts
 from xray_app.errors import BadInput, Conflict, NotFound, StorageFailed
 from xray_app.store import analyses, scans
 from xray_app.store.database import Database
@@ -52,7 +52,7 @@ def test_a_disk_that_fills_up_leaves_neither_file_nor_row(
     with monkeypatch.context() as patched:
         patched.setattr(os, "fsync", full)
         with pytest.raises(StorageFailed, match="No space left"):
-            analyses.save_with_scan(db, analysis.scan, png(), "image/png", analysis, "anna")
+            save_analysis(db, analysis, png(), "anna")
     assert _files(db) == []
     assert analyses.page(db) == ([], None)
     with pytest.raises(NotFound):
@@ -102,20 +102,11 @@ def test_unknown_ids(db: Database, stored: MakeAnalysis) -> None:
         scans.scan_path(db, analysis.scan.id)
 
 
-def test_an_analysis_needs_its_scan(db: Database, make_analysis: MakeAnalysis) -> None:
-    with pytest.raises(NotFound):
-        analyses.save(db, make_analysis(), "anna")
-    facts = scan_facts(png())
-    assert scans.save_scan(db, facts, png(), "image/png") == facts
-    analysis = make_analysis(scan=facts)
-    analyses.save(db, analysis, "anna")
-    assert analyses.get(db, analysis.id) == analysis
-
-
-def test_a_scan_id_is_a_hash(db: Database) -> None:
+def test_a_scan_id_is_a_hash(db: Database, make_analysis: MakeAnalysis) -> None:
     facts = scan_facts(png()).model_copy(update={"id": "../up", "sha256": "../up"})
     with pytest.raises(BadInput):
-        scans.save_scan(db, facts, png(), "image/png")
+        save_analysis(db, make_analysis(scan=facts), png())
+    assert _files(db) == []
 
 
 def test_pages_newest_first_even_within_one_moment(db: Database, stored: MakeAnalysis) -> None:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from tests.conftest import MakeAnalysis
 from xray_app.correction.revision import split_of
 from xray_app.errors import BadInput, Conflict, Forbidden, NotFound, UnknownLabel
-from xray_app.store import corrections, decisions, outcomes, reviews, search, tip
+from xray_app.store import corrections, decisions, outcomes, reviews, search, standing, tip
 from xray_app.store.database import Database
 from xray_app.store.search import Filter
 from xray_app.taxonomy import Taxonomy
@@ -65,7 +65,7 @@ def test_unchanged_boxes_stay_the_models_and_items_become_the_persons(
         "boxes_changed": (),
     }
     assert corrections.get(db, correction.id) == correction
-    assert corrections.list(db, analysis.id) == [correction]
+    assert corrections.history(db, analysis.id) == [correction]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_box_outside_the_picture_is_refused(db: Database, stored: MakeAnalysis
     analysis = stored()
     with pytest.raises(BadInput, match="within the picture"):
         correct(analysis.id, boxes=[CorrectionBox(label="knife", xyxy=xyxy)])
-    assert corrections.list(db, analysis.id) == []
+    assert corrections.history(db, analysis.id) == []
 
 
 @pytest.mark.parametrize("xyxy", [(10, 0, 5, 10), (0, 0, 0, 10), (-1, 0, 5, 5), (math.nan, 0, 5, 5)])
@@ -169,7 +169,7 @@ def test_labels_counts_and_scope_are_checked(db: Database, stored: MakeAnalysis,
         correct(analysis.id, looked_for=())
     with pytest.raises(NotFound):
         correct("nothing")
-    assert corrections.list(db, analysis.id) == []
+    assert corrections.history(db, analysis.id) == []
 
 
 @pytest.mark.parametrize("base", [0, 2, 10**6])
@@ -197,7 +197,7 @@ def test_of_many_people_at_once_nobody_overwrites_anybody(db: Database, stored: 
         try:
             for analysis in analyses:
                 for _ in range(4):
-                    base = len(corrections.list(db, analysis.id))
+                    base = len(corrections.history(db, analysis.id))
                     try:
                         saved.append(correct(analysis.id, base=base, by=name))
                     except Conflict as conflict:
@@ -212,10 +212,10 @@ def test_of_many_people_at_once_nobody_overwrites_anybody(db: Database, stored: 
         thread.join()
     assert wrong == []
     assert len(saved) + len(refused) == 8 * 3 * 4
-    kept = [correction for a in analyses for correction in corrections.list(db, a.id)]
+    kept = [correction for a in analyses for correction in corrections.history(db, a.id)]
     assert {c.id for c in kept} == {c.id for c in saved}
     for analysis in analyses:
-        revisions = [c.revision for c in corrections.list(db, analysis.id)]
+        revisions = [c.revision for c in corrections.history(db, analysis.id)]
         assert revisions == list(range(1, len(revisions) + 1))
     assert all(c.details and c.details["newest"]["revision"] >= 1 for c in refused)
 
@@ -225,7 +225,7 @@ def test_a_second_person_reviews_once(db: Database, stored: MakeAnalysis, correc
     first = correct(analysis.id, review=True)
     assert first.status == "pending"
     assert [c.id for c in corrections.pending(db)[0]] == [first.id]
-    assert corrections.accepted(db) == []
+    assert standing.accepted(db) == []
     with pytest.raises(Forbidden):
         corrections.review(db, first.id, "accepted", None, "anna")
     with pytest.raises(BadInput):
@@ -234,7 +234,7 @@ def test_a_second_person_reviews_once(db: Database, stored: MakeAnalysis, correc
         corrections.review(db, "nothing", "accepted", None, "ben")
     assert corrections.review(db, first.id, "accepted", "fine", "ben").status == "accepted"
     assert corrections.get(db, first.id).status == "accepted"
-    assert corrections.list(db, analysis.id)[0].status == "accepted"
+    assert corrections.history(db, analysis.id)[0].status == "accepted"
     assert corrections.pending(db) == ([], None)
     with pytest.raises(Conflict):
         corrections.review(db, first.id, "rejected", None, "cleo")
@@ -249,7 +249,7 @@ def test_only_the_newest_accepted_revision_trains(db: Database, stored: MakeAnal
     stored(shade=3)  # never corrected
 
     def training() -> list[tuple[str, str]]:
-        return [(a.id, c.id) for a, c in corrections.accepted(db)]
+        return [(a.id, c.id) for a, c in standing.accepted(db)]
 
     assert training() == [(other.id, alone.id)]
     corrections.review(db, first.id, "accepted", None, "ben")
@@ -274,7 +274,7 @@ def test_a_rejected_revision_is_not_the_newest_word(
     assert found.correction == "accepted"
     assert tip.threat_boxes(db, ["gun"]) == [(analysis.scan.id, "gun", (0, 0, 50, 50))]
 
-    work = work_of(analysis, corrections.list(db, analysis.id), taxonomy, "anna")
+    work = work_of(analysis, corrections.history(db, analysis.id), taxonomy, "anna")
     assert [box["label"] for box in work["boxes"]] == ["gun"]
     assert work["base_revision"] == 2, "the next one comes on top of it all the same"
     kept = CorrectionBox(id=first.boxes[0].id, label="gun", xyxy=(0, 0, 50, 50))
@@ -291,7 +291,7 @@ def test_with_nothing_but_rejected_revisions_the_prediction_stands(
     corrections.review(db, said.id, "rejected", "a hair dryer", "ben")
     assert search.count(db, Filter(label="gun", named_by="person")) == 0
     assert search.count(db, Filter(corrected="yes")) == 1
-    work = work_of(analysis, corrections.list(db, analysis.id), taxonomy, "anna")
+    work = work_of(analysis, corrections.history(db, analysis.id), taxonomy, "anna")
     assert [item["label"] for item in work["items"]] == ["knife", "plastic bottle"]
     assert (work["base_revision"], work["predicted"]) == (1, [])
 
@@ -306,7 +306,7 @@ def test_a_revision_waits_again_when_the_one_on_top_was_rejected(
     corrections.review(db, second.id, "rejected", "look again", "cleo")
     assert [one.correction.id for one in reviews.waiting(db, "cleo")] == [first.id]
     corrections.review(db, first.id, "accepted", None, "cleo")
-    assert [one.id for _, one in corrections.accepted(db)] == [first.id]
+    assert [one.id for _, one in standing.accepted(db)] == [first.id]
     assert reviews.waiting(db, "dora") == []
 
 
@@ -323,15 +323,15 @@ def test_decisions_are_appended(db: Database, stored: MakeAnalysis) -> None:
     analysis = stored()
     first = decisions.add(db, analysis.id, "REVIEW", 12.5, "unclear", "anna")
     second = decisions.add(db, analysis.id, "SEARCH", None, None, "ben")
-    assert decisions.list(db, analysis.id) == [first, second]
+    assert decisions.history(db, analysis.id) == [first, second]
     for wrong, seconds in (("MAYBE", None), ("CLEAR", -1.0), ("CLEAR", math.nan), ("CLEAR", math.inf)):
         with pytest.raises(BadInput):
             decisions.add(db, analysis.id, wrong, seconds, None, "anna")  # type: ignore[arg-type]
     with pytest.raises(NotFound):
         decisions.add(db, "nothing", "CLEAR", None, None, "anna")
     with pytest.raises(NotFound):
-        decisions.list(db, "nothing")
-    assert len(decisions.list(db, analysis.id)) == 2
+        decisions.history(db, "nothing")
+    assert len(decisions.history(db, analysis.id)) == 2
 
 
 def test_outcomes_are_appended(db: Database, stored: MakeAnalysis, taxonomy: Taxonomy) -> None:
@@ -340,7 +340,7 @@ def test_outcomes_are_appended(db: Database, stored: MakeAnalysis, taxonomy: Tax
     first = outcomes.add(db, analysis.id, found, None, "anna", taxonomy)
     assert first.found == (ItemCount(label="knife", count=2),)
     second = outcomes.add(db, analysis.id, (), "nothing in it", "anna", taxonomy)
-    assert outcomes.list(db, analysis.id) == [first, second]
+    assert outcomes.history(db, analysis.id) == [first, second]
     with pytest.raises(UnknownLabel):
         outcomes.add(db, analysis.id, (ItemCount(label="dragon", count=1),), None, "anna", taxonomy)
     with pytest.raises(BadInput):

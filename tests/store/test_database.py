@@ -15,9 +15,9 @@ from alembic.migration import MigrationContext
 from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
-from tests.conftest import MakeAnalysis, png, scan_facts
+from tests.conftest import MakeAnalysis, png, save_analysis, scan_facts
 from xray_app.errors import Busy, StorageFailed
-from xray_app.store import analyses, audit, corrections, database, decisions, outcomes, scans
+from xray_app.store import audit, corrections, database, decisions, outcomes, scans
 from xray_app.store.database import ABANDONED_SECONDS, INCOMING, Database
 from xray_app.store.tables import Base
 from xray_app.taxonomy import Taxonomy
@@ -109,7 +109,7 @@ def test_a_full_disk_stores_nothing_and_says_so(tmp_path: Path, make_analysis: M
         nonlocal stored
         for shade in range(500):
             facts = scan_facts(png(shade))
-            analyses.save_with_scan(db, facts, png(shade), "image/png", make_analysis(scan=facts), "anna")
+            save_analysis(db, make_analysis(scan=facts), png(shade), "anna")
             stored += 1
 
     with pytest.raises(StorageFailed, match="full"):
@@ -176,7 +176,7 @@ def test_a_scan_is_not_lost_when_the_same_bytes_fail_elsewhere(db: Database, mak
     with pytest.raises(RuntimeError), scans.saving(db, scans.NewScan(facts, content, "image/png")):
         raise RuntimeError("the row that goes with it fails")
     assert not list((db.data_dir / "scans").rglob("*.png"))
-    scans.save_scan(db, facts, content, "image/png")
+    save_analysis(db, make_analysis(scan=facts), content)
     with pytest.raises(RuntimeError), scans.saving(db, scans.NewScan(facts, content, "image/png")):
         raise RuntimeError("again, but the scan was there before")
     assert scans.scan_path(db, facts.id)[0].read_bytes() == content
@@ -223,7 +223,7 @@ def test_what_was_saved_survives_a_kill(db: Database, stored: MakeAnalysis, taxo
     writer.kill()
     told += writer.stdout.read().split("\n")[:-1]
     writer.wait()
-    kept = [correction.id for correction in corrections.list(db, analysis.id)]
+    kept = [correction.id for correction in corrections.history(db, analysis.id)]
     assert len(told) >= 5
     assert kept[: len(told)] == told
     assert len(kept) - len(told) <= 1  # one may have been stored before it could be told

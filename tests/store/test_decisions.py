@@ -25,7 +25,7 @@ def test_a_decision_taken_back_stays_on_record_and_counts_no_more(db: Database, 
     kept = decisions.add(db, analysis.id, "REVIEW", None, None, "anna")
     slip = decisions.add(db, analysis.id, "SEARCH", None, None, "anna")
     decisions.withdraw(db, [slip.id], "anna")
-    first, second = decisions.list(db, analysis.id)
+    first, second = decisions.history(db, analysis.id)
     assert (first.withdrawn_at, second.id) == (None, slip.id)
     assert second.withdrawn_at is not None
     assert decisions.standing(db, analysis.id) == [kept]
@@ -46,7 +46,7 @@ def test_only_ones_own_decision_of_a_moment_ago_is_taken_back(db: Database, stor
     with pytest.raises(Conflict, match="too late"):
         decisions.withdraw(db, [mine.id], "anna", now=mine.created_at + timedelta(seconds=11))
     assert decisions.standing(db, analysis.id) == [mine, theirs], "all or none"
-    decisions.withdraw(db, [mine.id], "anna", now=mine.created_at + timedelta(seconds=5))
+    decisions.withdraw(db, [mine.id], "anna", now=mine.created_at + timedelta(seconds=10))
 
 
 def test_no_decision_about_a_bag_overrules_one_its_author_has_not_seen(db: Database, stored: MakeAnalysis) -> None:
@@ -55,7 +55,7 @@ def test_no_decision_about_a_bag_overrules_one_its_author_has_not_seen(db: Datab
     with pytest.raises(Conflict, match="ben has decided SEARCH") as refused:
         decisions.add_for_bag(db, analysis.id, "CLEAR", 3.0, None, "anna", seen=["another"])
     assert refused.value.details == {"decision": theirs.id}
-    assert decisions.list(db, analysis.id) == [theirs]
+    assert decisions.history(db, analysis.id) == [theirs]
     decisions.add_for_bag(db, analysis.id, "REVIEW", 3.0, None, "anna", seen=[theirs.id])
     decisions.add_for_bag(db, analysis.id, "SEARCH", 3.0, None, "anna", seen=[theirs.id])  # one's own is no surprise
 
@@ -105,7 +105,7 @@ def test_a_bag_is_decided_with_all_its_views(db: Database, stored: MakeAnalysis)
     assert (first.analysis_id, first.seconds, second.analysis_id, second.seconds) == (top.id, 4.5, side.id, None)
     assert first.flagged, "another view of the bag is HIGH"
     assert third.analysis_id == older.id, "an earlier analysis waits no more"
-    assert decisions.list(db, other.id) == []
+    assert decisions.history(db, other.id) == []
     again = decisions.add_for_bag(db, top.id, "SEARCH", 2.0, None, "anna")
     assert [one.analysis_id for one in again] == [top.id, side.id]
 

@@ -10,7 +10,7 @@ from sqlalchemy import update
 from xray_app.errors import BadInput, Conflict
 from xray_app.store import idempotency
 from xray_app.store.database import Database
-from xray_app.store.idempotency import ABANDONED, StoredAnswer
+from xray_app.store.idempotency import StoredAnswer
 from xray_app.store.tables import IdempotencyRow
 
 
@@ -43,14 +43,19 @@ def test_a_failed_request_may_be_sent_again(db: Database) -> None:
 
 def test_a_request_that_died_with_its_server_may_be_sent_again(db: Database) -> None:
     idempotency.begin(db, "anna", "k", "r1")
-    _age(db, ABANDONED + timedelta(seconds=1))
+    _age(db, timedelta(minutes=1, seconds=50))
+    with pytest.raises(Conflict, match="still"):
+        idempotency.begin(db, "anna", "k", "r1")
+    _age(db, timedelta(minutes=2, seconds=1))
     assert idempotency.begin(db, "anna", "k", "r1") is None
 
 
-def test_keys_are_forgotten_after_a_day(db: Database) -> None:
+def test_keys_are_kept_for_a_day_and_forgotten_after_it(db: Database) -> None:
     idempotency.begin(db, "anna", "k", "r1")
     idempotency.put(db, "anna", "k", 200, "null")
-    _age(db, timedelta(hours=25))
+    _age(db, timedelta(hours=23, minutes=59))
+    assert idempotency.begin(db, "anna", "k", "r1") == StoredAnswer(200, "null"), "not given up as unanswered"
+    _age(db, timedelta(hours=24, seconds=1))
     assert idempotency.begin(db, "anna", "k", "r2") is None
 
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import insert, text, update
 
-from tests.conftest import MakeAnalysis, png, scan_facts
+from tests.conftest import MakeAnalysis, png, save_analysis, scan_facts
 from xray_app.correction.usefulness import CONTROL_ONE_IN, LOT_TOP, RARE_BELOW, lot_of
 from xray_app.errors import BadInput, Conflict, NotFound
-from xray_app.store import analyses, corrections, decisions, drafts, outcomes, queue
+from xray_app.store import corrections, decisions, drafts, outcomes, queue
 from xray_app.store.database import Database
 from xray_app.store.tables import AnalysisRow, QueueClaimRow, QueueRow
 from xray_app.taxonomy import Taxonomy
@@ -298,7 +298,7 @@ def test_pages_follow_each_other_and_stay_quick(db: Database, make_analysis: Mak
 def fill(db: Database, make_analysis: MakeAnalysis, count: int) -> None:
     """Many entries at once, of one scan."""
     analysis = make_analysis()
-    analyses.save_with_scan(db, analysis.scan, png(), "image/png", analysis, "anna")
+    save_analysis(db, analysis, png(), "anna")
     document = analysis.model_dump_json()
     plain = {
         "created_at": datetime.now(UTC), "created_by": "anna", "scan_id": scan_facts(png()).id, "bag_id": "b",

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete, select, text
 
-from tests.conftest import MakeAnalysis, png
+from tests.conftest import MakeAnalysis, png, save_analysis
 from xray_app import auth
 from xray_app.errors import BadInput, Conflict, NotFound
 from xray_app.scan.appearance import SIDE, Appearance, appearance_of
-from xray_app.store import analyses, corrections, decisions, outcomes, search, thumbnails
+from xray_app.store import corrections, decisions, outcomes, search, thumbnails
 from xray_app.store.database import Database
-from xray_app.store.fact_tables import FactsRow, LabelFactRow, LookRow, StaleDayRow
+from xray_app.store.fact_tables import AppearanceRow, FactsRow, LabelFactRow, StaleDayRow
 from xray_app.store.search import Filter
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import (
@@ -108,7 +108,7 @@ def test_a_scanner_is_found_by_its_name(db: Database, stored: MakeAnalysis, make
     from tests.conftest import scan_facts
 
     facts = scan_facts(png(9), scanner_id="north 1")
-    told = analyses.save_with_scan(db, facts, png(9), "image/png", make_analysis(scan=facts), "anna")
+    told = save_analysis(db, make_analysis(scan=facts), png(9), "anna")
     stored(shade=10)
     assert ids(db, scanner="north 1") == {told.id}
     known = search.choices(db)
@@ -131,7 +131,7 @@ def test_what_became_of_it_is_told_with_it(db: Database, three: tuple[Analysis, 
 def test_a_review_and_a_later_correction_change_what_is_found(
     db: Database, three: tuple[Analysis, ...], taxonomy: Taxonomy
 ) -> None:
-    (newest,) = corrections.list(db, three[0].id)
+    (newest,) = corrections.history(db, three[0].id)
     corrections.review(db, newest.id, "accepted", None, "annie")
     assert ids(db, corrected="pending") == set()
     assert ids(db, corrected="yes") == {three[0].id}
@@ -236,13 +236,13 @@ def test_a_look_is_kept_with_the_scan(db: Database, make_analysis: MakeAnalysis)
     look = appearance_of(picture)
     assert (look.organic, look.metal, look.mixed) == pytest.approx((2 / 3, 1 / 3, 0), abs=0.02)
     facts = scan_facts(png(4))
-    analyses.save_with_scan(db, facts, png(4), "image/png", make_analysis(scan=facts), "anna", look)
+    save_analysis(db, make_analysis(scan=facts), png(4), "anna", look=look)
     path = thumbnails.find(db, facts.id)
     assert path is not None
     with Image.open(path) as thumbnail:
         assert max(thumbnail.size) == SIDE
     with db.read() as session:
-        row = session.get_one(LookRow, facts.id)
+        row = session.get_one(AppearanceRow, facts.id)
         assert row.organic == look.organic
 
 
@@ -268,7 +268,7 @@ def test_a_full_disk_costs_the_thumbnail_alone(
     facts = scan_facts(png(6))
     look = Appearance(b"webp", 0.1, 0.1, 0.1, 0.5)
     (db.data_dir / "thumbnails").write_text("in the way")
-    made = analyses.save_with_scan(db, facts, png(6), "image/png", make_analysis(scan=facts), "anna", look)
+    made = save_analysis(db, make_analysis(scan=facts), png(6), "anna", look=look)
     assert ids(db) == {made.id}
     (db.data_dir / "thumbnails").unlink()
     assert thumbnails.find(db, facts.id) is None

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import update
 from sqlalchemy.exc import DBAPIError
 
-from tests.conftest import MakeAnalysis, png, scan_facts
+from tests.conftest import MakeAnalysis, png, save_analysis, scan_facts
 from training.data.samples import from_corrections
 from xray_app.errors import Conflict, NotFound
 from xray_app.exchange.export import Filter as ExportFilter
@@ -24,18 +24,18 @@ from xray_app.store import (
     corrections,
     decisions,
     double_readings,
-    labelled,
     outcomes,
     queue,
     recent,
     reviews,
     search,
+    standing,
     tip,
 )
 from xray_app.store.database import Database
 from xray_app.store.insights import drift, reports, screeners
 from xray_app.store.insights.reports import Asked
-from xray_app.store.insights.screeners import Answer, BlindCount, Vigilance, d_prime
+from xray_app.store.insights.screeners import Answer, BlindCount, ScreenerPerformance, d_prime
 from xray_app.store.search import Filter
 from xray_app.store.tables import BlindRow, TrialRow
 from xray_app.store.tip import Truth
@@ -62,7 +62,7 @@ def enter(db: Database, make_analysis: MakeAnalysis) -> Enter:
         facts = scan_facts(content) if bag_id is None else scan_facts(content, bag_id=bag_id)
         look = appearance_of(read_scan(content, "scan.png", Limits(10**6, 10**6)).image)
         analysis = make_analysis(scan=facts)
-        return analyses.save_with_scan(db, facts, content, "image/png", analysis, by, look, **kind)
+        return save_analysis(db, analysis, content, by, look=look, **kind)
 
     return store
 
@@ -85,10 +85,10 @@ def everything(db: Database, taxonomy: Taxonomy) -> dict[str, Any]:
         "confusion": [reports.confusion(found, of) for of in ("items", "boxes")],
         "drift": drift.read(db, TODAY),
         "export": select_scans(db, ExportFilter()),
-        "labelled": labelled.known(db),
+        "of_scans": standing.of_scans(db),
         "training": split["train"],
         "hold-out": split["holdout"],
-        "accepted": corrections.accepted(db),
+        "accepted": standing.accepted(db),
         "pending": corrections.pending(db),
         "reviews": [reviews.waiting(db, "rob"), reviews.count_own(db, "anna")],
         "double readings": double_readings.pairs(db),
@@ -204,7 +204,7 @@ def test_a_blind_scan_is_seen_nowhere_until_it_is_decided_and_counts_from_then_o
     assert [(one.analysis.id, one.correction) for one in found] == [(hidden.id, "accepted")]
     assert queue.standing(db).waiting == 1, "it is corrected already"
     assert reports.read(db, ASKED).all.scans == 2
-    assert [correction.id for _, correction in corrections.accepted(db)] == [first.id]
+    assert [correction.id for _, correction in standing.accepted(db)] == [first.id]
 
 
 def test_the_first_decision_of_a_blind_scan_stays_and_a_later_one_is_marked(db: Database, enter: Enter) -> None:
@@ -236,8 +236,8 @@ def test_a_decision_of_a_scan_that_was_never_blind_is_not_marked(db: Database, s
     real = stored()
     decisions.add_for_bag(db, real.id, "CLEAR", 3.0, None, "anna")
     decisions.add_for_bag(db, real.id, "SEARCH", 3.0, None, "anna")
-    assert not any(one.blind or one.revised for one in decisions.list(db, real.id))
-    assert "blind" not in decisions.list(db, real.id)[0].model_dump(), "the contract's form is as it was"
+    assert not any(one.blind or one.revised for one in decisions.history(db, real.id))
+    assert "blind" not in decisions.history(db, real.id)[0].model_dump(), "the contract's form is as it was"
 
 
 def test_views_of_a_bag_are_hidden_together(db: Database, enter: Enter) -> None:
@@ -321,7 +321,7 @@ def test_the_interval_of_d_prime_holds_the_truth_as_often_as_it_says() -> None:
 def test_the_bias_says_who_lets_bags_go() -> None:
     def of(threat: str, clear: str) -> Any:
         answers = [Answer("anna", "knife", threat, False)] * 9 + [Answer("anna", "", clear, False)] * 9
-        (row,) = screeners.by_analyst(Vigilance(tuple(answers), ())).rows
+        (row,) = screeners.by_analyst(ScreenerPerformance(tuple(answers), ())).rows
         return row[-1]
 
     assert of("CLEAR", "CLEAR") > 1

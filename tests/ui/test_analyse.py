@@ -62,15 +62,15 @@ def test_several_scans_are_analysed_shown_and_stored_and_the_uploads_are_gone(
 def test_the_queue_is_ones_own_with_what_waits_first(tab: AnalyseTab, analyst: Identity, upload: Any) -> None:
     add(tab, Identity("somebody else", Role.ANALYST), upload("theirs.png", shade=10))
     first = add(tab, analyst, upload("one.png"), upload("two.png", shade=90))[tab.viewer]
-    page = tab.verdict.deciding("SEARCH")(analyst, first | {"seconds": 3.2}, "")
+    page = tab.decision.deciding("SEARCH")(analyst, first | {"seconds": 3.2}, "")
     queue = page[tab.strip]["items"]
     assert [(item["filename"], item["section"]) for item in queue] == [("two.png", "waiting"), ("one.png", "searching")]
     assert page[tab.viewer]["scan"]["filename"] == "two.png", "the next one waiting comes up"
 
 
 def test_a_decision_keeps_time_and_note(tab: AnalyseTab, analyst: Identity, services: Services, work: Any) -> None:
-    tab.verdict.deciding("REVIEW")(analyst, work | {"seconds": 4.5}, " odd wiring ")
-    (kept,) = decisions.list(services.db, work["analysis_id"])
+    tab.decision.deciding("REVIEW")(analyst, work | {"seconds": 4.5}, " odd wiring ")
+    (kept,) = decisions.history(services.db, work["analysis_id"])
     assert (kept.decision, kept.seconds, kept.note, kept.author) == ("REVIEW", 4.5, "odd wiring", "ana")
 
 
@@ -78,20 +78,20 @@ def test_a_decision_keeps_time_and_note(tab: AnalyseTab, analyst: Identity, serv
 def test_a_time_that_cannot_be_is_not_kept(
     tab: AnalyseTab, analyst: Identity, services: Services, work: Any, seconds: object
 ) -> None:
-    tab.verdict.deciding("SEARCH")(analyst, work | {"seconds": seconds}, None)
-    assert decisions.list(services.db, work["analysis_id"])[0].seconds is None
+    tab.decision.deciding("SEARCH")(analyst, work | {"seconds": seconds}, None)
+    assert decisions.history(services.db, work["analysis_id"])[0].seconds is None
 
 
 def test_clearing_a_high_bag_asks_first_and_needs_a_reason(
     tab: AnalyseTab, analyst: Identity, services: Services, work: Any
 ) -> None:
-    asked = tab.verdict.deciding("CLEAR")(analyst, work, "a note does not spare the question")
-    assert asked[tab.verdict.confirm]["visible"] is True
-    assert decisions.list(services.db, work["analysis_id"]) == []
+    asked = tab.decision.deciding("CLEAR")(analyst, work, "a note does not spare the question")
+    assert asked[tab.decision.confirm]["visible"] is True
+    assert decisions.history(services.db, work["analysis_id"]) == []
     with pytest.raises(BadInput, match="note"):
-        tab.verdict.clear_high(analyst, work, "  ")
-    tab.verdict.clear_high(analyst, work, "searched by hand before")
-    assert decisions.list(services.db, work["analysis_id"])[0].decision == "CLEAR"
+        tab.decision.clear_high(analyst, work, "  ")
+    tab.decision.clear_high(analyst, work, "searched by hand before")
+    assert decisions.history(services.db, work["analysis_id"])[0].decision == "CLEAR"
 
 
 def test_a_low_bag_is_cleared_at_once(services: Services, analyst: Identity, upload: Any) -> None:
@@ -100,8 +100,8 @@ def test_a_low_bag_is_cleared_at_once(services: Services, analyst: Identity, upl
     with gr.Blocks():
         tab = AnalyseTab(Guard(services))
     work = add(tab, analyst, upload("empty.png"))[tab.viewer]
-    tab.verdict.deciding("CLEAR")(analyst, work, None)
-    assert decisions.list(services.db, work["analysis_id"])[0].decision == "CLEAR"
+    tab.decision.deciding("CLEAR")(analyst, work, None)
+    assert decisions.history(services.db, work["analysis_id"])[0].decision == "CLEAR"
 
 
 def test_a_bag_with_a_high_view_is_not_cleared_by_its_low_view(
@@ -113,8 +113,8 @@ def test_a_bag_with_a_high_view_is_not_cleared_by_its_low_view(
     page = add(tab, analyst, upload("side.png", shade=20), bag="bag 9")
     assert 'data-level="LOW"' in page[tab.banner]
     assert "Another view of this bag is HIGH" in page[tab.banner]
-    asked = tab.verdict.deciding("CLEAR")(analyst, page[tab.viewer], None)
-    assert asked[tab.verdict.confirm]["visible"] is True
+    asked = tab.decision.deciding("CLEAR")(analyst, page[tab.viewer], None)
+    assert asked[tab.decision.confirm]["visible"] is True
 
 
 def test_new_scans_do_not_push_away_the_one_at_hand(tab: AnalyseTab, analyst: Identity, work: Any, upload: Any) -> None:
@@ -130,18 +130,18 @@ def test_somebody_elses_newer_decision_is_shown_before_it_is_overruled(
     tab: AnalyseTab, analyst: Identity, services: Services, work: Any, said: list[str]
 ) -> None:
     theirs = decisions.add(services.db, work["analysis_id"], "SEARCH", 2.0, None, "<ben>")
-    page = tab.verdict.deciding("REVIEW")(analyst, work, "typed")
-    assert [one.author for one in decisions.list(services.db, work["analysis_id"])] == ["<ben>"]
+    page = tab.decision.deciding("REVIEW")(analyst, work, "typed")
+    assert [one.author for one in decisions.history(services.db, work["analysis_id"])] == ["<ben>"]
     assert "&lt;ben&gt; decided SEARCH at" in said[-1]
     assert "SEARCH" in page[tab.banner]
-    assert tab.verdict.note not in page, "what was typed stays"
+    assert tab.decision.note not in page, "what was typed stays"
     assert page[tab.viewer]["decided"] == theirs.id
-    tab.verdict.deciding("REVIEW")(analyst, page[tab.viewer], "typed")
+    tab.decision.deciding("REVIEW")(analyst, page[tab.viewer], "typed")
     assert [one.decision for one in decisions.standing(services.db, work["analysis_id"])] == ["SEARCH", "REVIEW"]
 
 
 def test_unsaved_edits_stay_on_the_screen_after_a_decision(tab: AnalyseTab, analyst: Identity, work: Any) -> None:
-    page = tab.verdict.deciding("SEARCH")(analyst, work | {"dirty": True}, None)
+    page = tab.decision.deciding("SEARCH")(analyst, work | {"dirty": True}, None)
     assert tab.viewer not in page
     assert "SEARCH" in page[tab.banner]
 
@@ -161,8 +161,8 @@ def edited(work: dict[str, Any]) -> dict[str, Any]:
 def test_a_correction_is_saved_as_the_next_revision(
     tab: AnalyseTab, analyst: Identity, services: Services, work: Any
 ) -> None:
-    page = tab.verdict.save_correction(analyst, edited(work), " two of them ", [])
-    (saved,) = corrections.list(services.db, work["analysis_id"])
+    page = tab.decision.save_correction(analyst, edited(work), " two of them ", [])
+    (saved,) = corrections.history(services.db, work["analysis_id"])
     assert (saved.revision, saved.author, saved.comment) == (1, "ana", "two of them")
     assert [(item.label, item.count) for item in saved.items] == EDITED
     moved = next(box for box in saved.boxes if box.id == work["boxes"][0]["id"])
@@ -179,31 +179,31 @@ def test_a_box_that_the_list_does_not_name_is_not_saved(
 ) -> None:
     unlisted = {**work, "items": [item for item in work["items"] if item["label"] != "knife"]}
     with pytest.raises(BadInput, match="box of knife, but the list does not name it"):
-        tab.verdict.save_correction(analyst, unlisted, None, None)
-    assert corrections.list(services.db, work["analysis_id"]) == []
+        tab.decision.save_correction(analyst, unlisted, None, None)
+    assert corrections.history(services.db, work["analysis_id"]) == []
 
 
 def test_two_people_at_one_scan_overwrite_nothing(
     tab: AnalyseTab, analyst: Identity, services: Services, work: Any
 ) -> None:
     other = Identity("ben", Role.ANALYST)
-    tab.verdict.save_correction(other, {**work, "items": [{"label": "knife", "count": 3}], "boxes": []}, None, None)
-    page = tab.verdict.save_correction(analyst, edited(work), None, None)
+    tab.decision.save_correction(other, {**work, "items": [{"label": "knife", "count": 3}], "boxes": []}, None, None)
+    page = tab.decision.save_correction(analyst, edited(work), None, None)
     assert tab.viewer not in page, "the own edits stay on the screen"
-    assert "ben" in page[tab.verdict.conflict]
-    assert page[tab.verdict.conflict_buttons]["visible"] is True
-    assert len(corrections.list(services.db, work["analysis_id"])) == 1
+    assert "ben" in page[tab.decision.conflict]
+    assert page[tab.decision.conflict_buttons]["visible"] is True
+    assert len(corrections.history(services.db, work["analysis_id"])) == 1
 
-    seen = page[tab.verdict.seen_revision]
-    tab.verdict.save_on_top(analyst, edited(work), None, None, seen)
-    first, second = corrections.list(services.db, work["analysis_id"])
+    seen = page[tab.decision.seen_revision]
+    tab.decision.save_on_top(analyst, edited(work), None, None, seen)
+    first, second = corrections.history(services.db, work["analysis_id"])
     assert (first.author, second.author, second.revision) == ("ben", "ana", 2)
-    assert tab.verdict.show_newest(other, work)[tab.viewer]["base_revision"] == 2
+    assert tab.decision.show_newest(other, work)[tab.viewer]["base_revision"] == 2
 
     # Agreeing to go on top of revision 1 is no agreement to go on top of whatever came after it.
-    page = tab.verdict.save_on_top(other, edited(work), None, None, seen)
-    assert "ana" in page[tab.verdict.conflict]
-    assert len(corrections.list(services.db, work["analysis_id"])) == 2
+    page = tab.decision.save_on_top(other, edited(work), None, None, seen)
+    assert "ana" in page[tab.decision.conflict]
+    assert len(corrections.history(services.db, work["analysis_id"])) == 2
 
 
 @pytest.mark.parametrize(
@@ -232,21 +232,21 @@ def test_whatever_comes_from_a_browser_is_checked(
     tab: AnalyseTab, analyst: Identity, services: Services, work: Any, change: dict[str, Any]
 ) -> None:
     with pytest.raises(BadInput):
-        tab.verdict.save_correction(analyst, {**work, **change}, None, None)
-    assert corrections.list(services.db, work["analysis_id"]) == []
+        tab.decision.save_correction(analyst, {**work, **change}, None, None)
+    assert corrections.history(services.db, work["analysis_id"]) == []
 
 
 @pytest.mark.parametrize("value", [None, "x", 3, [], {}, {"analysis_id": "unknown", "items": [], "boxes": []}])
 def test_nothing_open_is_said_so(tab: AnalyseTab, analyst: Identity, value: object) -> None:
     for act in (
-        lambda: tab.verdict.deciding("CLEAR")(analyst, value, None),
-        lambda: tab.verdict.clear_high(analyst, value, "why"),
-        lambda: tab.verdict.save_correction(analyst, value, None, None),
-        lambda: tab.verdict.save_on_top(analyst, value, None, None, 0),
+        lambda: tab.decision.deciding("CLEAR")(analyst, value, None),
+        lambda: tab.decision.clear_high(analyst, value, "why"),
+        lambda: tab.decision.save_correction(analyst, value, None, None),
+        lambda: tab.decision.save_on_top(analyst, value, None, None, 0),
         lambda: tab.outcome.record_nothing(analyst, value, None),
         lambda: tab.outcome.record_listed(analyst, value, None),
         lambda: tab.open_view(analyst, value),
-        lambda: tab.verdict.see_flagged(analyst, value),
+        lambda: tab.decision.see_flagged(analyst, value),
         lambda: tab.open(analyst, value),
     ):
         with pytest.raises((BadInput, NotFound)):
@@ -258,22 +258,22 @@ def test_a_second_person_reviews(services: Services, analyst: Identity, upload: 
     with gr.Blocks():
         tab = AnalyseTab(Guard(services))
     work = add(tab, analyst, upload("bag.png"))[tab.viewer]
-    page = tab.verdict.save_correction(analyst, edited(work), None, None)
-    assert page[tab.verdict.review_group]["visible"] is False, "nobody reviews their own"
+    page = tab.decision.save_correction(analyst, edited(work), None, None)
+    assert page[tab.decision.review_group]["visible"] is False, "nobody reviews their own"
     annotator = Identity("nora", Role.ANNOTATOR)
     page = tab.show(annotator, work["analysis_id"])
-    assert page[tab.verdict.review_group]["visible"] is True
+    assert page[tab.decision.review_group]["visible"] is True
     with pytest.raises(Conflict):
-        tab.verdict.reviewing("accepted")(annotator, work, None)  # looks at the prediction still
+        tab.decision.reviewing("accepted")(annotator, work, None)  # looks at the prediction still
     with pytest.raises(Forbidden):
-        tab.verdict.reviewing("accepted")(analyst, page[tab.viewer], None)
-    tab.verdict.reviewing("accepted")(annotator, page[tab.viewer], None)
-    assert corrections.list(services.db, work["analysis_id"])[0].status == "accepted"
+        tab.decision.reviewing("accepted")(analyst, page[tab.viewer], None)
+    tab.decision.reviewing("accepted")(annotator, page[tab.viewer], None)
+    assert corrections.history(services.db, work["analysis_id"])[0].status == "accepted"
 
 
 def test_what_the_search_found_is_recorded(tab: AnalyseTab, analyst: Identity, services: Services, work: Any) -> None:
     page = tab.outcome.record_found(analyst, work, "2 knives, 1 lighter", "in the lining")
-    (kept,) = outcomes.list(services.db, work["analysis_id"])
+    (kept,) = outcomes.history(services.db, work["analysis_id"])
     assert [(item.label, item.count) for item in kept.found] == [("knife", 2), ("lighter", 1)]
     assert "in the lining" in page[tab.history]
 
@@ -281,13 +281,13 @@ def test_what_the_search_found_is_recorded(tab: AnalyseTab, analyst: Identity, s
 def test_the_outcome_is_asked_for_where_a_search_was_ordered(
     tab: AnalyseTab, analyst: Identity, services: Services, work: Any
 ) -> None:
-    page = tab.verdict.deciding("REVIEW")(analyst, work, None)
+    page = tab.decision.deciding("REVIEW")(analyst, work, None)
     assert page[tab.outcome.group]["visible"] is False
-    page = tab.verdict.deciding("SEARCH")(analyst, work, None)
+    page = tab.decision.deciding("SEARCH")(analyst, work, None)
     assert page[tab.outcome.group]["visible"] is True
     assert "What did the hand search find?" in page[tab.outcome.question]
     page = tab.outcome.record_listed(analyst, work, None)
-    (kept,) = outcomes.list(services.db, work["analysis_id"])
+    (kept,) = outcomes.history(services.db, work["analysis_id"])
     assert [(item.label, item.count) for item in kept.found] == [("knife", 1)], "bottles and laptops are no finds"
     assert "The search found <b>1 knife</b>" in page[tab.outcome.question]
     assert [item["section"] for item in page[tab.strip]["items"]] == ["done"]
@@ -299,53 +299,53 @@ def test_a_decision_is_taken_back_within_seconds(
     tab: AnalyseTab, analyst: Identity, services: Services, upload: Any
 ) -> None:
     first = add(tab, analyst, upload("one.png"), upload("two.png", shade=90))[tab.viewer]
-    page = tab.verdict.deciding("SEARCH")(analyst, first, None)
-    assert "data-undo" in page[tab.verdict.said]
+    page = tab.decision.deciding("SEARCH")(analyst, first, None)
+    assert "data-undo" in page[tab.decision.said]
     assert page[tab.viewer]["scan"]["filename"] == "two.png"
-    page = tab.verdict.undo_decision(analyst, page[tab.verdict.made])
+    page = tab.decision.undo_decision(analyst, page[tab.decision.made])
     assert page[tab.viewer]["analysis_id"] == first["analysis_id"]
     assert "Decided" not in page[tab.banner]
     assert "taken back" in page[tab.history]
     assert decisions.standing(services.db, first["analysis_id"]) == []
     for forged in ([], None, ["unknown"], [3], "x"):
         with pytest.raises((BadInput, NotFound)):
-            tab.verdict.undo_decision(analyst, forged)
+            tab.decision.undo_decision(analyst, forged)
 
 
 def test_a_double_click_decides_and_saves_once(
     tab: AnalyseTab, analyst: Identity, services: Services, work: Any
 ) -> None:
     for _ in range(2):
-        tab.verdict.deciding("SEARCH")(analyst, work, None)
-    assert len(decisions.list(services.db, work["analysis_id"])) == 1
+        tab.decision.deciding("SEARCH")(analyst, work, None)
+    assert len(decisions.history(services.db, work["analysis_id"])) == 1
     for _ in range(2):
-        page = tab.verdict.save_correction(analyst, edited(work), None, None)
+        page = tab.decision.save_correction(analyst, edited(work), None, None)
     assert page[tab.viewer]["base_revision"] == 1
-    tab.verdict.save_correction(analyst, page[tab.viewer], None, None)  # the second click, after the answer
-    assert len(corrections.list(services.db, work["analysis_id"])) == 1
-    page = tab.verdict.save_correction(analyst, edited(work) | {"items": [], "boxes": []}, None, None)
-    assert "ana" in page[tab.verdict.conflict], "another correction of one's own from another tab is a conflict"
+    tab.decision.save_correction(analyst, page[tab.viewer], None, None)  # the second click, after the answer
+    assert len(corrections.history(services.db, work["analysis_id"])) == 1
+    page = tab.decision.save_correction(analyst, edited(work) | {"items": [], "boxes": []}, None, None)
+    assert "ana" in page[tab.decision.conflict], "another correction of one's own from another tab is a conflict"
 
 
 def test_a_supervisor_sees_that_a_high_bag_was_cleared(
     tab: AnalyseTab, analyst: Identity, services: Services, work: Any
 ) -> None:
-    tab.verdict.clear_high(analyst, work, "cutlery <b>")
+    tab.decision.clear_high(analyst, work, "cutlery <b>")
     supervisor = Identity("nora", Role.ANNOTATOR)
     assert [item["section"] for item in tab.queue(analyst, None)["items"]] == ["done"]
     assert [item["section"] for item in tab.queue(supervisor, None)["items"]] == ["flagged"]
     page = tab.show(supervisor, work["analysis_id"])
-    assert page[tab.verdict.flagged]["visible"] is True
-    assert "cutlery &lt;b&gt;" in page[tab.verdict.flag]
-    page = tab.verdict.see_flagged(supervisor, page[tab.viewer])
-    assert page[tab.verdict.flagged]["visible"] is False
+    assert page[tab.decision.flagged]["visible"] is True
+    assert "cutlery &lt;b&gt;" in page[tab.decision.flag]
+    page = tab.decision.see_flagged(supervisor, page[tab.viewer])
+    assert page[tab.decision.flagged]["visible"] is False
     assert tab.queue(supervisor, None)["items"] == []
 
 
 def test_after_the_shift_what_nobody_decided_or_saw_is_still_there(
     tab: AnalyseTab, analyst: Identity, upload: Any, work: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tab.verdict.clear_high(analyst, work, "cutlery")
+    tab.decision.clear_high(analyst, work, "cutlery")
     supervisor = Identity("nora", Role.ANNOTATOR)
     add(tab, analyst, upload("left.png", shade=20))
     add(tab, supervisor, upload("own.png", shade=30))
@@ -355,7 +355,7 @@ def test_after_the_shift_what_nobody_decided_or_saw_is_still_there(
     told = tab.queue(supervisor, None)
     assert [item["section"] for item in told["items"]] == ["flagged", "waiting"]
     page = tab.show(supervisor, work["analysis_id"])
-    assert page[tab.verdict.flagged]["visible"] is True
+    assert page[tab.decision.flagged]["visible"] is True
 
 
 def test_views_of_a_bag_share_a_tile_and_a_decision(
@@ -371,16 +371,16 @@ def test_views_of_a_bag_share_a_tile_and_a_decision(
     assert other["boxes"]
     page = tab.open_view(analyst, work | {"open_view": other["analysis_id"]})
     assert page[tab.viewer]["analysis_id"] == other["analysis_id"]
-    assert not {tab.verdict.note, tab.verdict.confirm} & page.keys(), "what was typed about the bag stays"
+    assert not {tab.decision.note, tab.decision.confirm} & page.keys(), "what was typed about the bag stays"
     elsewhere = add(tab, analyst, upload("of another bag.png", shade=70))[tab.viewer]
     page = tab.open_view(analyst, elsewhere | {"open_view": other["analysis_id"]})
-    assert page[tab.verdict.note] == ""
-    page = tab.verdict.deciding("SEARCH")(analyst, work | {"seconds": 3.0}, None)
-    assert "all views" in page[tab.verdict.said]
+    assert page[tab.decision.note] == ""
+    page = tab.decision.deciding("SEARCH")(analyst, work | {"seconds": 3.0}, None)
+    assert "all views" in page[tab.decision.said]
     for one, seconds in ((work["analysis_id"], 3.0), (other["analysis_id"], None)):
-        (decision,) = decisions.list(services.db, one)
+        (decision,) = decisions.history(services.db, one)
         assert (decision.decision, decision.seconds) == ("SEARCH", seconds)
-    tab.verdict.undo_decision(analyst, page[tab.verdict.made])
+    tab.decision.undo_decision(analyst, page[tab.decision.made])
     assert decisions.standing(services.db, other["analysis_id"]) == []
 
 

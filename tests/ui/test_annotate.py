@@ -86,7 +86,7 @@ def test_saving_takes_the_next(tab: AnnotateTab, services: Services, analysis: A
     other = stored(shade=9)
     work = tab.open(NORA, analysis.id)[tab.viewer]
     page = tab.save_correction(NORA, with_gun(work), " under the lining ", ["gun", "knife"])
-    (saved,) = corrections.list(services.db, analysis.id)
+    (saved,) = corrections.history(services.db, analysis.id)
     assert (saved.author, saved.comment, saved.labelled_classes) == ("nora", "under the lining", ("gun", "knife"))
     assert page[tab.viewer]["analysis_id"] == other.id
     assert "Revision 1" in page[tab.said]
@@ -100,7 +100,7 @@ def test_a_right_prediction_is_confirmed_as_it_stands(
     # What the browser claims of the prediction does not count.
     forged = {**work, "items": [{"label": "laptop", "count": 9}], "boxes": []}
     tab.confirm(NORA, forged, None, None)
-    (saved,) = corrections.list(services.db, analysis.id)
+    (saved,) = corrections.history(services.db, analysis.id)
     assert saved.boxes == analysis.boxes
     assert [(item.label, item.count) for item in saved.items] == [("knife", 1), ("plastic bottle", 2)]
 
@@ -118,7 +118,7 @@ def test_a_prediction_that_contradicts_itself_is_not_right(
     with pytest.raises(BadInput, match="scissors"):
         tab.save_correction(NORA, work, None, None)
     tab.save_correction(NORA, work, None, ["knife"])  # who only looked for knives says nothing of scissors
-    assert len(corrections.list(services.db, analysis.id)) == 1
+    assert len(corrections.history(services.db, analysis.id)) == 1
 
 
 def test_a_draft_survives_a_reload_and_another_machine(
@@ -167,7 +167,7 @@ def test_a_double_click_saves_once(
     for act in (tab.save_correction, tab.save_correction):
         page = act(NORA, with_gun(work), None, None)
         assert page[tab.viewer]["analysis_id"] == other.id
-    assert len(corrections.list(services.db, analysis.id)) == 1
+    assert len(corrections.history(services.db, analysis.id)) == 1
     assert drafts.get(services.db, analysis.id, "nora") is None
 
 
@@ -197,7 +197,7 @@ def test_a_conflict_is_shown_and_merged_never_overwritten(
     assert tab.viewer not in page, "the own edits stay on the screen"
     assert "ben saved revision 1" in page[tab.conflict]
     assert page[tab.conflict_buttons]["visible"] is True
-    assert len(corrections.list(services.db, analysis.id)) == 1
+    assert len(corrections.history(services.db, analysis.id)) == 1
 
     page = tab.merge_both(NORA, work)
     merged = page[tab.viewer]
@@ -205,10 +205,10 @@ def test_a_conflict_is_shown_and_merged_never_overwritten(
     assert {box["label"]: box["xyxy"][0] for box in merged["draft"]["boxes"]} == {"knife": 12, "gun": 200}
     assert {item["label"]: item["count"] for item in merged["draft"]["items"]} == {"gun": 1, "knife": 1}
     assert "on top of ben" in page[tab.conflict]
-    assert len(corrections.list(services.db, analysis.id)) == 1, "nothing is saved before somebody looked"
+    assert len(corrections.history(services.db, analysis.id)) == 1, "nothing is saved before somebody looked"
 
     tab.save_correction(NORA, merged | merged["draft"], page[tab.comment], None)
-    first, second = corrections.list(services.db, analysis.id)
+    first, second = corrections.history(services.db, analysis.id)
     assert (first.author, second.author, second.comment) == ("ben", "nora", "mine")
     assert [box.id for box in second.boxes if box.label == "knife"] == ["b1"], "the box kept its id through the merge"
 

@@ -13,7 +13,7 @@ from gradio import FileData
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from tests.conftest import MakeAnalysis
+from tests.conftest import MakeAnalysis, png, save_analysis
 from xray_app.auth import Identity
 from xray_app.services import Services
 from xray_app.store import analyses, corrections, decisions, queue, reviews
@@ -51,14 +51,14 @@ def test_words_come_back_as_they_were_written_and_as_text(
     analysis, db = stored(by="ana"), services.db
     ana = Identity("ana", Role.ANALYST)
     work = analyse.show(ana, analysis.id)[analyse.viewer]
-    analyse.verdict.deciding("REVIEW")(ana, work, words)
+    analyse.decision.deciding("REVIEW")(ana, work, words)
     annotate.skip_scan(BEN, annotate.open(BEN, analysis.id)[annotate.viewer], words)
     work = annotate.open(NORA, analysis.id)[annotate.viewer]
     annotate.save_correction(NORA, work, words, None)
     review.judging("rejected")(BEN, review.look_again(BEN, None)[review.seen], words)
 
-    assert decisions.list(db, analysis.id)[0].note == words
-    assert corrections.list(db, analysis.id)[0].comment == words
+    assert decisions.history(db, analysis.id)[0].note == words
+    assert corrections.history(db, analysis.id)[0].comment == words
     assert reviews.of_analysis(db, analysis.id)[0].comment == words
     assert queue.get(db, analysis.id).skipped == (f"ben: {words}",)
     again = annotate.open(NORA, analysis.id)
@@ -73,7 +73,7 @@ def test_a_file_name_is_never_a_path(
 ) -> None:
     analysis = stored()
     facts = analysis.scan.model_copy(update={"filename": name})  # as if it had got past the reader of scans
-    analyses.save(services.db, analysis.model_copy(update={"id": "f" * 32, "scan": facts}), "ana")
+    save_analysis(services.db, analysis.model_copy(update={"id": "f" * 32, "scan": facts}), png(), "ana")
     analyse, _, review = tabs
     sent = CorrectionIn(items=(), boxes=())
     corrections.add(services.db, "f" * 32, sent, "nora", services.taxonomy, review_required=True)

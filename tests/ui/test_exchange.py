@@ -17,7 +17,7 @@ from tests.exchange.test_import import yolo, zipped
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, Conflict
 from xray_app.services import Services
-from xray_app.store import corrections, label_meanings
+from xray_app.store import corrections, label_meanings, standing
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import CorrectionIn, Role
 from xray_app.ui.exchange import ExchangeTab
@@ -92,7 +92,7 @@ def test_an_import_runs_behind_the_page_and_says_what_it_left_out(
     assert "Left out (1)" in said
     assert "<b>bad" not in said
     assert "<b>3</b> corrected" in tab.tick(admin, None, job, *CHOSEN)[tab.found]
-    assert {one.author for _, one in corrections.accepted(services.db)} == {"root"}
+    assert {one.author for _, one in standing.accepted(services.db)} == {"root"}
     assert not Path(path).exists()
     assert tab.show(ANNOTATOR, None, job)[tab.import_status] == ""  # somebody else's
 
@@ -119,7 +119,7 @@ def test_unknown_labels_are_asked_about_and_the_answer_is_kept(
     assert "&lt;b&gt;odd&lt;/b&gt;: 0 boxes taken, 1 left out (ignored by the mapping 1)" in shown
     assert 'role="alert"><b>1 boxes were left out.</b>' in shown
     assert not Path(path).exists()
-    ((analysis, correction),) = corrections.accepted(services.db)
+    ((analysis, correction),) = standing.accepted(services.db)
     assert not analysis.analysed
     assert correction.labelled_classes == ("knife", "gun", "baton")
     assert label_meanings.said(services.db, services.taxonomy) == {"bat": "baton", "<b>odd</b>": None}

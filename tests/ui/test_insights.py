@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.conftest import MakeAnalysis, png, scan_facts
+from tests.conftest import MakeAnalysis, png, save_analysis, scan_facts
 from xray_app import auth
 from xray_app.api.app import create_app
 from xray_app.auth import Identity
@@ -19,7 +19,7 @@ from xray_app.errors import BadInput
 from xray_app.html import charts
 from xray_app.html.insights import _alarm
 from xray_app.services import Services
-from xray_app.store import analyses, corrections, decisions, outcomes
+from xray_app.store import corrections, decisions, outcomes
 from xray_app.store.insights import drift
 from xray_app.store.insights.drift import Drift, Feature
 from xray_app.taxonomy import Taxonomy
@@ -58,7 +58,7 @@ def show(tab: InsightsTab, who: Identity, period: Any = 30, scanner: Any = "", a
 def some(services: Services, stored: MakeAnalysis, make_analysis: MakeAnalysis, taxonomy: Taxonomy) -> None:
     facts = scan_facts(png(1), scanner_id=HOSTILE)
     analysis = make_analysis(scan=facts)
-    analyses.save_with_scan(services.db, facts, png(1), "image/png", analysis, FORMULA)
+    save_analysis(services.db, analysis, png(1), FORMULA)
     decisions.add(services.db, analysis.id, "SEARCH", 5.0, None, FORMULA)
     outcomes.add(services.db, analysis.id, [ItemCount(label="knife", count=1)], None, "ana", taxonomy)
     sent = CorrectionIn(items=(ItemCount(label="dagger", count=1),), boxes=())

@@ -131,7 +131,7 @@ def test_accepting_brings_up_the_next(tab: ReviewTab, services: Services, stored
     correct(services, second, "ana", KNIFE, knife=1)
     page = tab.look_again(BEN, None)
     page = tab.judging("accepted")(BEN, page[tab.seen], "")
-    assert corrections.list(services.db, first.id)[0].status == "accepted"
+    assert corrections.history(services.db, first.id)[0].status == "accepted"
     assert page[tab.seen]["analysis_id"] == second.id
     page = tab.judging("accepted")(BEN, page[tab.seen], None)
     assert page[tab.seen] is None
@@ -152,7 +152,7 @@ def test_a_rejection_needs_its_reason_and_sends_the_scan_back(
     with pytest.raises(BadInput, match="why"):
         tab.judging("rejected")(BEN, seen, " ")
     tab.judging("rejected")(BEN, seen, "that is a hair dryer")
-    assert corrections.list(services.db, analysis.id)[0].status == "rejected"
+    assert corrections.history(services.db, analysis.id)[0].status == "rejected"
     claim = queue.take_next(services.db, "nora")
     assert claim is not None
     assert "ben rejected revision 1: that is a hair dryer" in queue.get(services.db, analysis.id).reasons
@@ -170,10 +170,10 @@ def test_nobody_judges_what_the_page_does_not_show_yet(
         correct(services, analysis, "ana", KNIFE, knife=1)
     before = tab.choose(BEN, {"chosen": first.id})
     now = tab.choose(BEN, {"chosen": second.id})  # the server knows; the page has not drawn it yet
-    with pytest.raises(Conflict, match="Appearance at it"):
+    with pytest.raises(Conflict, match="Look at it"):
         tab.judging("accepted")(BEN, now[tab.seen], None, before[tab.list])
     tab.judging("accepted")(BEN, now[tab.seen], None, now[tab.list])
-    assert [corrections.list(services.db, one.id)[0].status for one in (first, second)] == ["pending", "accepted"]
+    assert [corrections.history(services.db, one.id)[0].status for one in (first, second)] == ["pending", "accepted"]
 
 
 def test_nobody_judges_what_is_no_longer_the_newest(tab: ReviewTab, services: Services, stored: MakeAnalysis) -> None:
@@ -185,7 +185,7 @@ def test_nobody_judges_what_is_no_longer_the_newest(tab: ReviewTab, services: Se
     assert tab.look_again(BEN, seen)[tab.comment] == ""
     with pytest.raises(Conflict, match="nora has saved revision 2"):
         tab.judging("accepted")(BEN, seen, None)
-    assert [one.status for one in corrections.list(services.db, analysis.id)] == ["pending", "pending"]
+    assert [one.status for one in corrections.history(services.db, analysis.id)] == ["pending", "pending"]
     (item,) = tab.look_again(BEN, seen)[tab.list]["items"]
     assert item["note"].startswith("nora"), "only the newest of a scan is judged"
 
@@ -200,7 +200,7 @@ def test_the_revision_below_a_rejected_one_is_judged_again(
     seen = tab.look_again(BEN, None)[tab.seen]
     assert seen["correction_id"] == first
     tab.judging("accepted")(BEN, seen, None)
-    assert [one.status for one in corrections.list(services.db, analysis.id)] == ["accepted", "rejected"]
+    assert [one.status for one in corrections.history(services.db, analysis.id)] == ["accepted", "rejected"]
 
 
 def test_two_reviewers_at_once_are_told(tab: ReviewTab, services: Services, stored: MakeAnalysis) -> None:
@@ -223,7 +223,7 @@ def test_amending_opens_the_revision_on_annotate_and_makes_a_new_one(
     assert page[tab.tabs].selected == "annotate"
     assert work["predicted"][0]["label"] == "knife", "the prediction is at hand"
     annotate.save_correction(BEN, {**work, "items": [{"label": "dagger", "count": 2}]}, None, None)
-    second = corrections.list(services.db, analysis.id)[1]
+    second = corrections.history(services.db, analysis.id)[1]
     assert (second.author, second.status, second.revision) == ("ben", "pending", 2)
     assert tab.look_again(BEN, None)[tab.seen] is None, "nobody reviews their own"
     assert tab.look_again(NORA, None)[tab.seen]["correction_id"] == second.id

@@ -24,7 +24,7 @@ from xray_app.store import decisions, tip
 from xray_app.store.database import Database
 from xray_app.store.tables import TrialRow
 from xray_app.store.tip import Truth
-from xray_app.tip import Maker
+from xray_app.tip import TipMaker
 from xray_app.types import Role
 from xray_app.ui.analyse import AnalyseTab
 from xray_app.ui.guard import Guard
@@ -69,27 +69,27 @@ def test_a_test_image_joins_the_queue_unmarked_and_is_told_once_it_is_answered(
     assert "test" not in json.dumps({key: value for key, value in shown[tab.viewer].items() if key != "labels"}).lower()
     assert shown[tab.answered.words] == ""
     assert 'data-level="HIGH"' in shown[tab.banner]
-    asked = tab.verdict.deciding("CLEAR")(analyst, shown[tab.viewer] | {"seconds": 4.0}, "")
-    assert asked == {tab.verdict.confirm: gr.update(visible=True)}, "clearing a HIGH bag asks as of any other"
+    asked = tab.decision.deciding("CLEAR")(analyst, shown[tab.viewer] | {"seconds": 4.0}, "")
+    assert asked == {tab.decision.confirm: gr.update(visible=True)}, "clearing a HIGH bag asks as of any other"
 
-    missed = tab.verdict.clear_high(analyst, shown[tab.viewer] | {"seconds": 4.0}, "a toy")
+    missed = tab.decision.clear_high(analyst, shown[tab.viewer] | {"seconds": 4.0}, "a toy")
     assert 'data-result="miss"' in missed[tab.banner]
     truth = missed[tab.viewer]
     assert (truth["analysis_id"], truth["readonly"]) == (tests[0], True)
     (box,) = truth["boxes"]
     assert box["label"] in missed[tab.banner]
     assert box["threat"]
-    assert missed[tab.verdict.made] == [], "there is nothing to undo"
+    assert missed[tab.decision.made] == [], "there is nothing to undo"
     (tile,) = [one for one in missed[tab.strip]["items"] if one["id"] == tests[0]]
     assert (tile["section"], tile["decision"]) == ("done", "CLEAR · test: miss")
 
     following = tab.answered.next_scan(analyst)[tab.viewer]
     assert following["analysis_id"] not in (tests[0],)
-    hit = tab.verdict.deciding("SEARCH")(analyst, tab.show(analyst, tests[1])[tab.viewer], "")
+    hit = tab.decision.deciding("SEARCH")(analyst, tab.show(analyst, tests[1])[tab.viewer], "")
     assert 'data-result="hit"' in hit[tab.banner]
     assert hit[tab.outcome.group] == gr.update(visible=False), "nobody searches a test image"
     with pytest.raises(Conflict, match="test image"):
-        tab.verdict.save_correction(analyst, hit[tab.viewer], None, None)
+        tab.decision.save_correction(analyst, hit[tab.viewer], None, None)
 
 
 def test_who_went_wrong_by_the_desks_advice_is_told_so(
@@ -99,10 +99,10 @@ def test_who_went_wrong_by_the_desks_advice_is_told_so(
     tab = desk(services, test_image_share=0.5)
     page = add(tab, analyst, upload("bag-017.png"), upload("bag-018.png", shade=90))
     first, second = trials_in(services.db, page, tab)
-    advised = tab.verdict.deciding("SEARCH")(analyst, tab.show(analyst, first)[tab.viewer], "")
+    advised = tab.decision.deciding("SEARCH")(analyst, tab.show(analyst, first)[tab.viewer], "")
     assert "false alarm" in advised[tab.answered.words]
     assert "The desk advised SEARCH too" in advised[tab.answered.words]
-    own = tab.verdict.deciding("REVIEW")(analyst, tab.show(analyst, second)[tab.viewer], "")
+    own = tab.decision.deciding("REVIEW")(analyst, tab.show(analyst, second)[tab.viewer], "")
     assert "false alarm" in own[tab.answered.words]
     assert "advised" not in own[tab.answered.words]
 
@@ -137,19 +137,19 @@ def test_a_blind_scan_is_sent_without_a_word_of_the_models_until_it_is_decided(
 
     drawn = {"id": "new-1", "label": "knife", "xyxy": [10, 10, 60, 60]}
     items = [{"label": "knife", "count": 1}]
-    saved = tab.verdict.save_correction(analyst, work | {"boxes": [drawn], "items": items}, None, None)
+    saved = tab.decision.save_correction(analyst, work | {"boxes": [drawn], "items": items}, None, None)
     assert saved[tab.viewer]["base_revision"] == 1
     assert [box["label"] for box in saved[tab.viewer]["boxes"]] == ["knife"], "what the person drew, alone"
     assert "scissors" not in sent(saved, tab)
 
-    shown = tab.verdict.deciding("CLEAR")(analyst, saved[tab.viewer] | {"seconds": 2.0}, "")
+    shown = tab.decision.deciding("CLEAR")(analyst, saved[tab.viewer] | {"seconds": 2.0}, "")
     assert shown[tab.viewer]["analysis_id"] == work["analysis_id"], "it stays, to be compared"
     assert len(shown[tab.viewer]["predicted"]) == 3
     assert "The models say HIGH, advice SEARCH; you decided CLEAR" in shown[tab.answered.words]
-    assert [one.blind for one in decisions.list(services.db, work["analysis_id"])] == [True]
-    anew = tab.verdict.deciding("SEARCH")(analyst, shown[tab.viewer], "")
+    assert [one.blind for one in decisions.history(services.db, work["analysis_id"])] == [True]
+    anew = tab.decision.deciding("SEARCH")(analyst, shown[tab.viewer], "")
     assert anew[tab.outcome.group] is not None
-    assert [one.revised for one in decisions.list(services.db, work["analysis_id"])] == [False, True]
+    assert [one.revised for one in decisions.history(services.db, work["analysis_id"])] == [False, True]
 
 
 def test_no_route_tells_what_is_hidden(services: Services, analyst: Identity, upload: Any) -> None:
@@ -176,7 +176,7 @@ def test_a_scan_that_comes_by_the_api_may_be_followed_by_a_test_image(
 ) -> None:
     auth.add_user(services.db, "ana", PASSWORD, Role.ANALYST)
     asked = []
-    monkeypatch.setattr(Maker, "maybe", lambda self, like, username: asked.append((like.filename, username)))
+    monkeypatch.setattr(TipMaker, "maybe", lambda self, like, username: asked.append((like.filename, username)))
     with TestClient(create_app(services)) as client:
         client.headers["authorization"] = f"Bearer {auth.sign_in(services.db, 'ana', PASSWORD).token}"
         answer = client.post("/v1/analyze", files={"file": ("bag.png", png())})
@@ -192,7 +192,7 @@ def test_everybody_sees_their_own_figures_and_a_supervisor_everybodys(
     for who in (analyst, Identity("ben", Role.ANALYST)):
         page = add(tab, who, upload("bag.png", shade=40 + len(who.username)))
         (test,) = trials_in(services.db, page, tab)
-        tab.verdict.deciding("SEARCH")(who, tab.show(who, test)[tab.viewer], "")
+        tab.decision.deciding("SEARCH")(who, tab.show(who, test)[tab.viewer], "")
     for name in ("ana", "ben"):
         auth.add_user(services.db, name, PASSWORD, Role.ANALYST if name == "ana" else Role.ANNOTATOR)
     with gr.Blocks(), gr.Tab() as place:

@@ -290,7 +290,7 @@ def test_users_are_added_given_passwords_and_disabled(people: UsersTab, admin: I
     with pytest.raises(auth.NotSignedIn):
         auth.identify(services.db, token)
     people.disable_user(admin, "nora")
-    assert [user.disabled for user in users.list(services.db) if user.username == "nora"] == [True]
+    assert [user.disabled for user in users.all_users(services.db) if user.username == "nora"] == [True]
 
 
 def test_users_that_will_not_do_are_refused(people: UsersTab, admin: Identity) -> None:

@@ -20,7 +20,7 @@ from tests.vlm.ask_families import ask
 from training.data.collate import Collator, Example
 from training.data.samples import Sample, write_jsonl
 from training.recipes.recipe import Recipe, load_recipe
-from training.vlm.finetune import finetune, split_for_stopping, wrap
+from training.vlm.finetune import add_lora, finetune, split_for_stopping
 from xray_app.errors import BadModel, BadRecipe
 from xray_app.report import format_report, instruction
 from xray_app.vlm.local import BASE_FILE, LocalVlm
@@ -166,7 +166,7 @@ def test_lora_wraps_exactly_what_the_recipe_says(base: Path, family: str, recipe
     language = {name for name in linear if name.startswith("model.language_model.")}
     assert len(language) == 7 * LAYERS
     assert len(linear - language) == VISION_LAYERS[family]
-    wrapped = wrap(model, recipe.model_copy(update={"lora_scope": scope}), "lora")
+    wrapped = add_lora(model, recipe.model_copy(update={"lora_scope": scope}), "lora")
     touched = {
         name.removeprefix("base_model.model.").removesuffix(".lora_A.weight")
         for name in get_peft_model_state_dict(wrapped)

@@ -1,4 +1,4 @@
-"""What the commands share."""
+"""Options and small functions that several commands share."""
 
 from __future__ import annotations
 

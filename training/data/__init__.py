@@ -1,1 +1,1 @@
-"""Samples to learn from: read, frozen, augmented and collated."""
+"""Training data: samples are read, frozen in a snapshot, augmented and collated into batches."""

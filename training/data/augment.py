@@ -1,6 +1,6 @@
-"""What else a scanner could have shown of the same bag: turned, at another penetration, in other colours.
+"""Augmentation: a scan turned, at another penetration, in other colours.
 
-Nothing a scanner does not do: no crop (the answer names everything in the bag), no shear, no blur boxes.
+Only what a scanner does itself is allowed: no crop (the answer names everything in the bag), no shear, no cut-outs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ materials of the simulated scanners lie 48 degrees apart, so that none becomes a
 MOST_SATURATION = 0.3
 
 
-def turned(image: Image.Image, rng: random.Random) -> Image.Image:
+def random_turn(image: Image.Image, rng: random.Random) -> Image.Image:
     """The scan in one of the eight ways a bag can lie on the belt: mirrored, turned by quarters, or both."""
     if rng.random() < 0.5:
         image = ImageOps.mirror(image)
@@ -28,7 +28,7 @@ def turned(image: Image.Image, rng: random.Random) -> Image.Image:
     return image.transpose(Transpose.TRANSPOSE) if rng.random() < 0.5 else image
 
 
-def other_contrast(image: Image.Image, strength: float, rng: random.Random) -> Image.Image:
+def random_contrast(image: Image.Image, strength: float, rng: random.Random) -> Image.Image:
     """The scan as at another penetration setting.
 
     Transmission falls exponentially with thickness, so a power of the pixel (of 0..1) is the same bag at another
@@ -44,7 +44,7 @@ def other_contrast(image: Image.Image, strength: float, rng: random.Random) -> I
     return image.point(table * 3)
 
 
-def other_palette(image: Image.Image, strength: float, rng: random.Random) -> Image.Image:
+def random_palette(image: Image.Image, strength: float, rng: random.Random) -> Image.Image:
     """The scan as another maker colours it: hues turned together by a few degrees, more or less saturated.
 
     Args:

@@ -1,4 +1,4 @@
-"""Samples to tensors: the serving prompt, the response after it, and labels on the response alone."""
+"""Collates samples into tensors: the serving prompt, the response after it, and labels on the response alone."""
 
 from __future__ import annotations
 
@@ -71,15 +71,15 @@ class Collator:
         return encoded, responses
 
 
-def answers_alone(inputs: dict[str, Any]) -> dict[str, Any]:
-    """The batch with labels, and so logits, from where the first answer begins: the same loss.
+def keep_answer_logits(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Keeps labels, and so logits, only from where the first answer begins. The loss is the same.
 
-    Logits of whole prompts, which nothing is learned from, are gigabytes for a large vocabulary.
+    Nothing is learned from the prompt, and its logits take gigabytes with a large vocabulary.
 
     Args:
         inputs: as of `Collator`.
     """
     labels = inputs["labels"]
     first = int((labels != IGNORED).any(0).int().argmax())
-    kept = labels.shape[1] - max(first - 1, 0)  # a token is foretold at the place before it
+    kept = labels.shape[1] - max(first - 1, 0)  # a token is predicted at the place before it
     return {**inputs, "labels": labels[:, -kept:], "logits_to_keep": kept}

@@ -1,4 +1,4 @@
-"""What a training sees of its samples: how often each, and how it looks this time.
+"""The training data set: how often each sample is shown, and how it is varied.
 
 Everything random follows from seed, epoch and place in the list alone, so that a resumed run sees what it would
 have seen undisturbed.
@@ -6,27 +6,26 @@ have seen undisturbed.
 
 from __future__ import annotations
 
-import math
 import random
-from collections import Counter
 from collections.abc import Sequence
 
 from torch.utils.data import Dataset
 
-from training.data.augment import other_contrast, other_palette, turned
+from training.data.augment import random_contrast, random_palette, random_turn
 from training.data.collate import Example
+from training.data.repeat_factor import repeat_factors
+from training.data.samples import Sample
 from training.data.threat_projection import Projector
 from training.recipes.recipe import Recipe
-from training.data.samples import Sample
 from xray_app.taxonomy import Taxonomy
 
 
-class Samples(Dataset[Example]):
-    """Samples as the collator wants them, opened when they are needed.
+class SampleDataset(Dataset[Example]):
+    """Samples as a torch data set; each picture is opened when it is asked for.
 
     Args:
         samples: in their order.
-        recipe: says how they are varied; None shows them as they are.
+        recipe: says how they are augmented; None shows them as they are.
         projector: puts threats into scans, where the recipe asks for that.
     """
 
@@ -54,33 +53,26 @@ class Samples(Dataset[Example]):
         if self.projector is not None and rng.random() < recipe.threat_projection:
             image, response = self.projector.into(image, sample, rng)
         if recipe.turns:
-            image = turned(image, rng)
+            image = random_turn(image, rng)
         if recipe.contrast:
-            image = other_contrast(image, recipe.contrast, rng)
+            image = random_contrast(image, recipe.contrast, rng)
         if recipe.palette:
-            image = other_palette(image, recipe.palette, rng)
+            image = random_palette(image, recipe.palette, rng)
         return Example(image, sample.instruction, response)
 
 
-def balanced(samples: Sequence[Sample], rare: float, taxonomy: Taxonomy, seed: int) -> list[Sample]:
-    """The samples of an epoch, those with a rare class more than once.
-
-    A scan is repeated max over its classes of sqrt(`rare` / share of the class) times, a fraction by chance
-    (the rule of LVIS: Gupta et al. 2019, section 4.2). The square root is a compromise: in full proportion, the
-    few scans of the rarest class would be learned by heart.
+def repeat_rare(samples: Sequence[Sample], rare: float, taxonomy: Taxonomy, seed: int) -> list[Sample]:
+    """The samples of an epoch, those with a rare class more than once; a fraction of a repeat goes by chance.
 
     Args:
         samples: each holds its items in its answer.
-        rare: the share of samples below which a class is rare; 0 repeats none.
+        rare: the share of samples below which a class is rare; 0 repeats none. See `repeat_factors`.
         taxonomy: reads the answers.
         seed: of the chance.
     """
-    of_sample = [set(sample.counts(taxonomy)) for sample in samples]
-    holding = Counter(label for labels in of_sample for label in labels)
-    times = {label: math.sqrt(rare * len(samples) / count) for label, count in holding.items()}
+    factors = repeat_factors([set(sample.counts(taxonomy)) for sample in samples], rare)
     rng = random.Random(f"{seed}/balance")
     shown: list[Sample] = []
-    for sample, labels in zip(samples, of_sample, strict=True):
-        wanted = max([1.0, *(times[label] for label in labels)])
-        shown += [sample] * math.floor(wanted + rng.random())
+    for sample, factor in zip(samples, factors, strict=True):
+        shown += [sample] * int(factor + rng.random())
     return shown

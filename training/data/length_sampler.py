@@ -1,4 +1,4 @@
-"""Samples of like length in one batch, so that little of it is padding."""
+"""Groups samples by length, so that little of a batch is padding."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ WORTHWHILE = 0.05
 """Share of padded places below which batches stay wholly random."""
 
 
-class ByLength(Sampler[int]):
-    """An order in which the samples of a batch are of like length; another one in every epoch.
+class LengthGroupedSampler(Sampler[int]):
+    """Orders samples so that those of a batch are of like length; the order differs in every epoch.
 
     The order follows from seed and epoch alone, so that a resumed run sees what it would have seen.
 

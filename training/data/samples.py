@@ -18,13 +18,13 @@ from PIL import Image
 from pydantic import Field, ValidationError
 
 from xray_app import report
+from xray_app.atomic_write import atomic_write
 from xray_app.scan import read
 from xray_app.errors import BadDataset, NotFound
-from xray_app.store import corrections, scans
+from xray_app.store import scans, standing
 from xray_app.store.database import Database
-from xray_app.store.held_out import held_out_scans
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import XYXY, Analysis, Correction, Split, Value
+from xray_app.types import MAX_COUNT, XYXY, Analysis, Correction, Split, Value
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +94,8 @@ def in_scope(counts: Mapping[str, int], labelled_classes: Iterable[str] | None) 
     return Counter({label: count for label, count in counts.items() if label in looked_for})
 
 
-def unscoped(samples: Iterable[Sample]) -> list[Sample]:
-    """The same scans asked for everything, as the desk asks; scored on what was looked for all the same."""
+def with_full_instruction(samples: Iterable[Sample]) -> list[Sample]:
+    """The same scans under the full instruction, as the desk asks; they are scored on what was looked for all the same."""
     full = report.instruction()
     return [sample.model_copy(update={"instruction": full}) for sample in samples]
 
@@ -137,13 +137,11 @@ def write_jsonl(samples: Iterable[Sample], path: Path) -> None:
     """Writes one line a sample, image paths relative to the file; whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.parent.resolve()
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as out:
+    with atomic_write(path) as part, part.open("w", encoding="utf-8") as out:
         for sample in samples:
             line = sample.model_dump(mode="json")
             line["image"] = Path(os.path.relpath(sample.image.resolve(), folder)).as_posix()
             out.write(json.dumps(line, ensure_ascii=False) + "\n")
-    part.replace(path)
 
 
 def read_jsonl(path: Path) -> list[Sample]:
@@ -215,21 +213,21 @@ def from_correction(analysis: Analysis, correction: Correction, image: Path, tax
     )
 
 
-def asked_for_everything(sample: Sample, analysis: Analysis, taxonomy: Taxonomy) -> Sample:
-    """A scoped sample under the full instruction: the person's word on what was looked for, and on the rest
-    the model's own answer of that time.
+def with_pseudo_labels(sample: Sample, analysis: Analysis, taxonomy: Taxonomy) -> Sample:
+    """A scoped sample under the full instruction, with the model's own answer of that time as pseudo-labels for
+    the classes nobody looked for.
 
     The desk asks for everything. Trained on "Report only: …" alone, a model learns to answer that question
     and no other: measured with 24 real scans, item F1 of the corrected scans stayed at 0.2 when asked for
-    everything, and rose to 0.7 with these beside them, while simulated scans kept theirs. The model's own
-    answer neither teaches the rest as absent nor as true; it only keeps it as it was.
+    everything, and rose to 0.7 with these beside them, while simulated scans kept theirs. The pseudo-labels
+    teach the rest neither as absent nor as true; they keep the model's answer as it was.
     """
     looked_for = set(sample.labelled_classes or ())
     counts = sample.counts(taxonomy)
     for item in analysis.report.items:
         found = taxonomy.find(item.label)
         if found is not None and found.name not in looked_for:
-            counts[found.name] = min(counts[found.name] + item.count, report.MAX_COUNT)
+            counts[found.name] = min(counts[found.name] + item.count, MAX_COUNT)
     return sample.model_copy(
         update={"instruction": report.instruction(), "response": report.format_report(counts, taxonomy)}
     )
@@ -244,15 +242,15 @@ def from_corrections(db: Database, taxonomy: Taxonomy) -> dict[Split, list[Sampl
 
 
 def training_samples(db: Database, taxonomy: Taxonomy) -> list[Sample]:
-    """What the corrections of the train split teach: each as it was made, and a scoped one asked for
-    everything too."""
+    """Samples of the train split's corrections: each as it was made, and a scoped one under the full instruction
+    too."""
     samples = []
     for analysis, correction in usable(db):
         if correction.split == "train":
             sample = from_correction(analysis, correction, _picture(db, analysis), taxonomy)
             samples.append(sample)
             if sample.labelled_classes is not None:
-                samples.append(asked_for_everything(sample, analysis, taxonomy))
+                samples.append(with_pseudo_labels(sample, analysis, taxonomy))
     return samples
 
 
@@ -270,19 +268,13 @@ def _picture(db: Database, analysis: Analysis) -> Path:
 def usable(db: Database) -> list[tuple[Analysis, Correction]]:
     """One accepted correction a scan of a bag, in an order that does not depend on time.
 
-    A scan that was analysed and corrected more than once would otherwise weigh double, and two people's
-    answers could contradict each other: the later one counts. A picture that is held out in one bag is not
-    trained on in another.
+    A picture that is held out in one bag is not trained on in another.
     """
-    latest: dict[str, tuple[Analysis, Correction]] = {}
-    for analysis, correction in corrections.accepted(db):
-        key = f"{analysis.scan.bag_id}/{analysis.scan.id}"
-        if key not in latest or latest[key][1].created_at <= correction.created_at:
-            latest[key] = (analysis, correction)
-    held_out = held_out_scans(db)
+    latest = sorted(standing.accepted(db), key=lambda one: f"{one[0].scan.bag_id}/{one[0].scan.id}")
+    held_out = standing.held_out_scans(db)
     kept = [
         (analysis, correction)
-        for _, (analysis, correction) in sorted(latest.items())
+        for analysis, correction in latest
         if correction.split == "holdout" or analysis.scan.id not in held_out
     ]
     if dropped := len(latest) - len(kept):

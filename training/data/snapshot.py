@@ -1,4 +1,4 @@
-"""What a run trains on, frozen: pictures and lines copied under the run's folder, each with its hash."""
+"""Freezes what a run trains on: pictures and samples are kept under the run's folder, each with its hash."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.data.json_file import note, noted
+from training.data.json_file import read_json, write_json
 from training.recipes.recipe import Recipe
 from training.data.samples import Sample, SampleBox, file_sha256, make_sample, read_jsonl, write_jsonl
 from xray_app.simulate.scene import simulate_scan
+from xray_app.atomic_write import atomic_write
 from xray_app.errors import BadDataset
 from xray_app.taxonomy import Taxonomy
 
 REPLAY_SEED = 5_300_000_000
 """Far from the seeds of hold-out and bundled training data, so that replay repeats neither."""
 REPLAY_ITEMS = (0, 6)
-NOTED = "snapshot.json"
+HASHES = "snapshot.json"
+"""Holds the hash of the whole and of every sample."""
 SCOPE_SIZES = (2, 8)
 """Classes named by a random "Report only" instruction, both ends included."""
 
@@ -36,10 +38,10 @@ def sample_sha256(sample: Sample) -> str:
 
 def samples_sha256(samples: Sequence[Sample]) -> str:
     """Hash of a set of samples in their order."""
-    return _whole([sample_sha256(sample) for sample in samples])
+    return _joint_sha256([sample_sha256(sample) for sample in samples])
 
 
-def _whole(hashes: Sequence[str]) -> str:
+def _joint_sha256(hashes: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
@@ -52,7 +54,7 @@ def snapshot(samples: Sequence[Sample], out: Path, source_sha256: str | None = N
     Args:
         samples: what to freeze, in this order.
         out: the snapshot's folder.
-        source_sha256: noted beside it, where only a part of the samples is somebody's own (see `with_replay`).
+        source_sha256: kept beside it, where only a part of the samples is somebody's own (see `with_replay`).
 
     Raises:
         BadDataset: a picture is missing.
@@ -70,9 +72,9 @@ def snapshot(samples: Sequence[Sample], out: Path, source_sha256: str | None = N
             raise BadDataset(f"{sample.image}: the picture is gone, so it cannot be trained on") from error
         frozen.append(sample.model_copy(update={"image": target}))
     write_jsonl(frozen, out / "train.jsonl")
-    whole = _whole(hashes)
+    whole = _joint_sha256(hashes)
     source = {} if source_sha256 is None else {"source_sha256": source_sha256}
-    note(out / NOTED, {"sha256": whole, **source, "samples": hashes})
+    write_json(out / HASHES, {"sha256": whole, **source, "samples": hashes})
     return whole
 
 
@@ -80,9 +82,8 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        part = target.with_name(target.name + ".part")
-        shutil.copyfile(source, part)
-        part.replace(target)
+        with atomic_write(target) as part:
+            shutil.copyfile(source, part)
 
 
 def replay(count: int, out: Path, taxonomy: Taxonomy, seed: int = REPLAY_SEED) -> list[Sample]:
@@ -128,7 +129,7 @@ def with_replay(data: Path, recipe: Recipe, out: Path, taxonomy: Taxonomy, resum
     """
     samples = read_jsonl(data)
     source = samples_sha256(samples)
-    before = noted(out / NOTED) if resume else None
+    before = read_json(out / HASHES) if resume else None
     if before is not None:
         if before.get("source_sha256", source) != source:
             raise BadDataset(f"{out} was made from other samples than {data}. Resume with those, or use another --out.")

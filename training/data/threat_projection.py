@@ -1,4 +1,4 @@
-"""Threats of the training samples, to be projected into those of them that hold none."""
+"""Threat image projection as augmentation: threats of some samples laid into those that hold none."""
 
 from __future__ import annotations
 

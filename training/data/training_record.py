@@ -1,4 +1,4 @@
-"""What a training took, kept beside what it made, so that a comparison can set gain against price."""
+"""The record of a training: what it took, kept beside what it made, so that gain can be set against price."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from xray_app.atomic_write import atomic_write
+
 FILE = "training.json"
 
 
-class TrainingFacts(BaseModel):
-    """Of one fine-tuning.
+class TrainingRecord(BaseModel):
+    """What one fine-tuning took.
 
     Attributes:
         method: lora, qlora, full or detector.
@@ -29,13 +31,14 @@ class TrainingFacts(BaseModel):
     resumed: bool = False
 
     def write(self, folder: Path) -> None:
-        """Into the adapter's, model's or detector's folder."""
-        (folder / FILE).write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        """Writes it into the adapter's, model's or detector's folder."""
+        with atomic_write(folder / FILE) as part:
+            part.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
-def training_facts(made: Path) -> TrainingFacts | None:
-    """Of an adapter's or a model's folder, or of a detector's file; None where nothing is known."""
+def read_training_record(trained: Path) -> TrainingRecord | None:
+    """The record of an adapter's or a model's folder, or of a detector's file; None where there is none."""
     try:
-        return TrainingFacts.model_validate_json(((made if made.is_dir() else made.parent) / FILE).read_bytes())
+        return TrainingRecord.model_validate_json(((trained if trained.is_dir() else trained.parent) / FILE).read_bytes())
     except (OSError, ValidationError):
         return None

@@ -1,4 +1,4 @@
-"""Reading a YOLO data set (`data.yaml`, `images/`, `labels/`) and preparing it for training.
+"""Reads a YOLO data set (`data.yaml`, `images/`, `labels/`) and prepares it for training.
 
 Nothing is skipped or repaired silently: every bad line is named, and either stops the reading or, when asked
 for, is listed among what was left out.

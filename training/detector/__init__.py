@@ -1,1 +1,1 @@
-"""Training of the box detector."""
+"""Trains the box detector."""

@@ -1,9 +1,8 @@
-"""Training the detector on a YOLO data set, from the bundled weights or from scratch.
+"""Trains the detector on a YOLO data set, from the bundled weights or from scratch.
 
-LibreYOLO's model and loss in a loop of our own: LibreYOLO's trainer writes cache files beside the labels, and one
+Model and loss are LibreYOLO's, the loop is our own: LibreYOLO's trainer writes cache files beside the labels, and one
 epoch of it over 400 scans did not end within 500 s on a busy two-core machine (the two were never timed side by
-side). What comes out is a LibreYOLO model all the same (`detector.pt`), and the ONNX file the desk serves
-(`detector.onnx`).
+side). The result is a LibreYOLO model (`detector.pt`) and the ONNX file the desk serves (`detector.onnx`).
 """
 
 from __future__ import annotations
@@ -21,14 +20,15 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from training.data.json_file import note, noted
+from training.data.json_file import read_json, write_json
 from training.data.samples import Sample, file_sha256, read_jsonl, split_by_bag
 from training.data.snapshot import samples_sha256
-from training.data.training_record import TrainingFacts
+from training.data.training_record import TrainingRecord
 from training.data.yolo import read_yolo
 from training.detector.frames import Frames
 from training.detector.network import DetectorNetwork
-from training.evaluation.mean_average_precision import map50, placed, scored
+from training.evaluation.mean_average_precision import ignore_unboxed_classes, in_labelled_classes, map50
+from xray_app.atomic_write import atomic_write
 from xray_app.detector.onnx import OnnxDetector
 from xray_app.errors import BadDataset, BadModel
 from xray_app.settings import BUNDLED_DETECTOR
@@ -43,10 +43,12 @@ MOST_VALIDATED = 300
 VALIDATION_CONFIDENCE = 0.01
 CHECKPOINT_SECONDS = 120.0
 CLIPPED_NORM = 10.0
-ANOTHER = "Its recipe, classes, scans or first weights differ, or it is of an earlier version; use another --out."
+OTHER_TRAINING = (
+    "Its recipe, classes, scans or first weights differ, or it is of an earlier version; use another --out."
+)
 
 OnProgress = Callable[[float, dict[str, Any]], bool]
-"""Told after every step the share done (0 to 1) and the step's loss and seconds; returns True to stop the training."""
+"""Called after every step with the share done (0 to 1), the loss and seconds; returns True to stop the training."""
 
 
 class DetectorRecipe(Value):
@@ -57,8 +59,8 @@ class DetectorRecipe(Value):
         sizes: side of the input square in pixels, one for each equal part of the training; the last is the
             one it is served with. Small first: most of what is learned does not need the detail.
         epochs: passes over the training scans.
-        patience: passes without a better checkpoint (by mAP50 on the validation scans) after which a training
-            ends; 0 goes on to the last.
+        patience: early stopping, passes without a better checkpoint (by mAP50 on the validation scans) after which
+            the training ends; 0 trains to the last.
         batch: scans a step.
         learning_rate: of AdamW, at its highest; cosine down from there.
         weight_decay: on weights, not on biases and normalisation.
@@ -115,11 +117,11 @@ def finetune_detector(
         taxonomy: gives canonical names to the data set's labels.
         weights: an ONNX file written by this function; None trains from scratch.
         recipe: FROM_BUNDLED with weights and FROM_SCRATCH without, where left out.
-        resume: go on from the checkpoint in `out`, if there is one; a training that has finished is not repeated.
+        resume: resume from the checkpoint in `out`, if there is one; a training that has finished is not repeated.
         skip_bad: leave unreadable scans out instead of refusing the data set.
         skip_unknown: leave out boxes of classes the taxonomy does not know instead of refusing the data set.
         name: what the desk calls the model; left out, the name of `out`.
-        on_progress: told how it goes; returns True to stop.
+        on_progress: called after every step; returns True to stop.
 
     Returns:
         The ONNX file.
@@ -127,7 +129,7 @@ def finetune_detector(
     Raises:
         BadDataset: the data set is wrong; the message names file and line.
         UnknownLabel: the taxonomy does not know a class, which is named.
-        BadModel: `weights` are not ours, `resume` is asked of another training, or the training diverged.
+        BadModel: `weights` are not ours, the checkpoint to resume is of another training, or the training diverged.
     """
     if (data / "train.jsonl").is_file():
         # A language model may be asked about one scan in two ways; its boxes are the same.
@@ -160,25 +162,25 @@ def train_detector(
     on_progress: OnProgress | None = None,
 ) -> Path:
     """Trains on samples; see `finetune_detector`. Without `val` the last weights are the best."""
-    train, val = placed(train, taxonomy), placed(val[:MOST_VALIDATED], taxonomy)
+    train, val = ignore_unboxed_classes(train, taxonomy), ignore_unboxed_classes(val[:MOST_VALIDATED], taxonomy)
     if not any(sample.boxes for sample in train):
         raise BadDataset("There is no scan with a box to train the detector on.")
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     labels = _labels([*train, *val], taxonomy)
     started_from = file_sha256(weights) if weights else None
-    facts = [recipe.model_dump(mode="json"), labels, samples_sha256([*train, *val]), len(val), started_from]
-    of = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    inputs = [recipe.model_dump(mode="json"), labels, samples_sha256([*train, *val]), len(val), started_from]
+    fingerprint = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
     best, onnx_path, checkpoint = out / "best.json", out / "detector.onnx", out / "checkpoint.pt"
-    if resume and onnx_path.exists() and (done := (noted(best) or {}).get("finished")):
-        if done != of:
-            raise BadModel(f"{out} holds another training, which has finished. {ANOTHER}")
-        _tidy(out)
+    if resume and onnx_path.exists() and (done := (read_json(best) or {}).get("finished")):
+        if done != fingerprint:
+            raise BadModel(f"{out} holds another training, which has finished. {OTHER_TRAINING}")
+        _remove_leftovers(out)
         return onnx_path
     network = DetectorNetwork.from_onnx(weights, labels) if weights else DetectorNetwork(labels, recipe.variant)
-    run = _Run(network, recipe, Frames(train, network.labels, max(recipe.sizes), out), of)
-    goes_on = resume and checkpoint.exists()
-    if goes_on:
+    run = _TrainingState(network, recipe, Frames(train, network.labels, max(recipe.sizes), out), fingerprint)
+    resumed = resume and checkpoint.exists()
+    if resumed:
         run.load(checkpoint)
     else:
         for earlier in (checkpoint, best):
@@ -195,7 +197,7 @@ def train_detector(
 
     started = saved = time.monotonic()
     while not finished():
-        row: dict[str, Any] = {"loss": run.advance()}
+        row: dict[str, Any] = {"loss": run.train_step()}
         if not math.isfinite(row["loss"]):
             raise BadModel(f"The training diverged at step {run.step}; try a lower learning rate.")
         if run.step % run.per_epoch == 0 or run.step == run.steps:
@@ -207,7 +209,7 @@ def train_detector(
                 run.best_step, run.best_map = run.step, score
                 (out / "last.onnx").replace(onnx_path)
                 run.average.save_for_libreyolo(out / "detector.pt", serving_size)
-                note(best, {"step": run.step, "map50": score, "map50_95": finer})
+                write_json(best, {"step": run.step, "map50": score, "map50_95": finer})
         row = {"step": run.step, "seconds": time.monotonic() - started, **row}
         stop = bool(on_progress and on_progress(run.step / run.steps, row))
         if stop or time.monotonic() - saved > CHECKPOINT_SECONDS:
@@ -219,14 +221,14 @@ def train_detector(
         run.average.export(onnx_path, serving_size, name or out.name)
     took = time.monotonic() - started
     passes = run.step / run.per_epoch
-    TrainingFacts(method="detector", samples=len(train), epochs=passes, seconds=took, resumed=goes_on).write(out)
+    TrainingRecord(method="detector", samples=len(train), epochs=passes, seconds=took, resumed=resumed).write(out)
     if finished():
-        note(best, {**(noted(best) or {}), "finished": of})
-        _tidy(out)
+        write_json(best, {**(read_json(best) or {}), "finished": fingerprint})
+        _remove_leftovers(out)
     return onnx_path
 
 
-def _tidy(out: Path) -> None:
+def _remove_leftovers(out: Path) -> None:
     for leftover in (out / "checkpoint.pt", out / "last.onnx", *out.glob("frames-*.npy")):
         leftover.unlink(missing_ok=True)
 
@@ -234,14 +236,17 @@ def _tidy(out: Path) -> None:
 def validate(detector: OnnxDetector, samples: Sequence[Sample]) -> tuple[float, float]:
     """(mAP50, mAP50-95) of the served detector; boxes of classes nobody looked for in a scan do not count."""
     found = [detector.detect(sample.open(), VALIDATION_CONFIDENCE) for sample in samples]
-    return map50(*scored(samples, found))
+    return map50(*in_labelled_classes(samples, found))
 
 
-class _Run:
-    """One training in progress: everything a checkpoint holds. `of` is a hash of all that its weights follow from."""
+class _TrainingState:
+    """One training in progress: everything a checkpoint holds.
 
-    def __init__(self, network: DetectorNetwork, recipe: DetectorRecipe, frames: Frames, of: str) -> None:
-        self.network, self.recipe, self.frames, self.of = network, recipe, frames, of
+    `fingerprint` is a hash of everything its weights follow from.
+    """
+
+    def __init__(self, network: DetectorNetwork, recipe: DetectorRecipe, frames: Frames, fingerprint: str) -> None:
+        self.network, self.recipe, self.frames, self.fingerprint = network, recipe, frames, fingerprint
         self.average = network.averaged_copy()
         self.network.model.train()
         self.batch = min(recipe.batch, len(frames))
@@ -249,7 +254,7 @@ class _Run:
         self.steps = max(1, round(recipe.epochs * self.per_epoch))
         self.step = 0
         self.best_step, self.best_map = 0, -1.0
-        self.shown = frames.shown(recipe.rare)
+        self.repeat_factors = frames.repeat_factors(recipe.rare)
         # Two or more dimensions: a convolution's weights. Biases and normalisation are not decayed.
         weights = [p for p in network.model.parameters() if p.ndim > 1]
         others = [p for p in network.model.parameters() if p.ndim <= 1]
@@ -259,15 +264,16 @@ class _Run:
         # Without hardware bfloat16 the conversion costs more than it saves.
         self.bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
-    def advance(self) -> float:
-        """One step; the loss."""
+    def train_step(self) -> float:
+        """Trains one step and returns its loss."""
         recipe, done = self.recipe, self.step / self.steps
         size = recipe.sizes[min(int(done * len(recipe.sizes)), len(recipe.sizes) - 1)]
         epoch, place = divmod(self.step, self.per_epoch)
         # Order and mirroring follow from seed and step alone, so that a resumed run sees what it would have seen.
         rng = np.random.default_rng((recipe.seed, epoch))
-        times = np.floor(self.shown + rng.random(len(self.shown))).astype(np.int64)
-        order = rng.permutation(np.repeat(np.arange(len(self.shown)), times))
+        count = len(self.repeat_factors)
+        times = np.floor(self.repeat_factors + rng.random(count)).astype(np.int64)
+        order = rng.permutation(np.repeat(np.arange(count), times))
         rows = order[place * self.batch : (place + 1) * self.batch].tolist()
         batch = self.frames.batch(rows, hash((recipe.seed, self.step)) & 0xFFFFFFFF, size)
         rising = min(1.0, (self.step + 1) / max(1.0, recipe.warmup * self.steps))
@@ -286,26 +292,23 @@ class _Run:
 
     def save(self, path: Path) -> None:
         """Writes the checkpoint, whole or not at all."""
-        part = path.with_name(path.name + ".part")
-        torch.save(
-            {
-                "of": self.of,
-                "step": self.step,
-                "best_step": self.best_step,
-                "best_map": self.best_map,
-                "model": self.network.model.state_dict(),
-                "average": self.average.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-            },
-            part,
-        )
-        part.replace(path)
+        state = {
+            "of": self.fingerprint,
+            "step": self.step,
+            "best_step": self.best_step,
+            "best_map": self.best_map,
+            "model": self.network.model.state_dict(),
+            "average": self.average.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with atomic_write(path) as part:
+            torch.save(state, part)
 
     def load(self, path: Path) -> None:
-        """Goes on where `save` left off."""
+        """Restores what `save` wrote."""
         held = torch.load(path, weights_only=True)
-        if held.get("of") != self.of:
-            raise BadModel(f"{path} is of another training. {ANOTHER}")
+        if held.get("of") != self.fingerprint:
+            raise BadModel(f"{path} is of another training. {OTHER_TRAINING}")
         self.network.model.load_state_dict(held["model"])
         self.average.model.load_state_dict(held["average"])
         self.optimizer.load_state_dict(held["optimizer"])

@@ -1,4 +1,4 @@
-"""Scans as the detector is trained on them: letterboxed once, kept on disk, turned and mirrored in batches."""
+"""Scans as the detector is trained on them: letterboxed once, kept on disk, mirrored and brightened in batches."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import errno
 import hashlib
 import json
 import logging
-import math
 import os
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,7 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from training.data.repeat_factor import repeat_factors
 from training.data.samples import Sample
+from xray_app.atomic_write import atomic_write
 from xray_app.detector.boxes import letterbox
 from xray_app.errors import BadDataset, StorageFailed
 
@@ -73,16 +73,9 @@ class Frames:
     def __len__(self) -> int:
         return len(self._boxes)
 
-    def shown(self, rare: float) -> NDArray[np.float64]:
-        """How often each scan is to be shown in an epoch: 1, or more where it holds a rare class (LVIS's rule).
-
-        Args:
-            rare: the share of scans below which a class is rare.
-        """
-        of_scan = [set(boxes[:, 0].astype(int).tolist()) for boxes in self._boxes]
-        seen = Counter(label for labels in of_scan for label in labels)
-        factor = {label: max(1.0, math.sqrt(rare * len(self) / count)) for label, count in seen.items()}
-        return np.array([max([1.0, *(factor[label] for label in labels)]) for labels in of_scan])
+    def repeat_factors(self, rare: float) -> NDArray[np.float64]:
+        """(N,) how often each scan is to be shown in an epoch; see `training.data.repeat_factor`."""
+        return np.array(repeat_factors([set(boxes[:, 0].astype(int).tolist()) for boxes in self._boxes], rare))
 
     def batch(self, rows: Sequence[int], seed: int, size: int) -> Batch:
         """The scans `rows`, each mirrored left to right and top to bottom or not, and a little brighter or darker.
@@ -125,12 +118,11 @@ class Frames:
 
 def _pixels(samples: Sequence[Sample], size: int, folder: Path) -> NDArray[np.uint8]:
     """The letterboxed pixels (N, size, size, 3), decoded once into a file in `folder`."""
-    said = json.dumps([size, [[str(s.image), s.image.stat().st_size, s.image.stat().st_mtime_ns] for s in samples]])
-    path = folder / f"frames-{hashlib.sha256(said.encode()).hexdigest()[:16]}.npy"
+    inputs = json.dumps([size, [[str(s.image), s.image.stat().st_size, s.image.stat().st_mtime_ns] for s in samples]])
+    path = folder / f"frames-{hashlib.sha256(inputs.encode()).hexdigest()[:16]}.npy"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        try:
+        with atomic_write(path) as part:
             pixels = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(samples), size, size, 3))
             _allocate(part)
 
@@ -140,10 +132,6 @@ def _pixels(samples: Sequence[Sample], size: int, folder: Path) -> NDArray[np.ui
             with ThreadPoolExecutor(2) as pool:
                 list(pool.map(fill, range(len(samples))))
             pixels.flush()
-            part.rename(path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
     mapped: NDArray[np.uint8] = np.load(path, mmap_mode="r")
     return mapped
 

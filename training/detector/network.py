@@ -1,6 +1,6 @@
-"""The network behind the bundled detector: LibreYOLO's YOLOX, its loss, and its way to ONNX and back.
+"""The network behind the bundled detector: LibreYOLO's YOLOX with its loss, exported to ONNX and read back.
 
-The model and the loss are LibreYOLO's own; what is added is mixed precision that is safe on a CPU, an average of
+The model and the loss are LibreYOLO's own; this module adds mixed precision that is safe on a CPU, an average of
 the weights, and an ONNX file that keeps every weight under its LibreYOLO name. So the one file is served by ONNX
 Runtime, opened by LibreYOLO, and trained further from here.
 """
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from xray_app.atomic_write import atomic_write
 from xray_app.errors import BadModel
 
 OPSET = 17
@@ -33,7 +34,7 @@ class DetectorNetwork:
     """
 
     def __init__(self, labels: Sequence[str], variant: str) -> None:
-        architecture = _needed("libreyolo.models.yolox.nn").LibreYOLOXModel
+        architecture = _import_training_library("libreyolo.models.yolox.nn").LibreYOLOXModel
         self.labels = tuple(labels)
         self.variant = variant
         self.model: Any = architecture(config=variant, nb_classes=len(self.labels))
@@ -107,35 +108,34 @@ class DetectorNetwork:
             size: the side of the square it is meant for, pixels; kept in the metadata.
             name: what the desk calls the model.
         """
-        onnx = _needed("onnx")
+        onnx = _import_training_library("onnx")
         model = copy.deepcopy(self.model).cpu().float().eval()
         model.head.export = True
-        part = path.with_name(path.name + ".part")
         # PRESERVE and no folding: batch normalisation stays in the graph, so that the weights can be trained
         # on. ONNX Runtime folds it when it loads the file, and answers as fast.
-        torch.onnx.export(
-            model,
-            (torch.zeros(1, 3, size, size),),
-            str(part),
-            dynamo=False,
-            opset_version=OPSET,
-            training=torch.onnx.TrainingMode.PRESERVE,
-            do_constant_folding=False,
-            input_names=["images"],
-            output_names=["output"],
-            dynamic_axes={
-                "images": {0: "batch", 2: "height", 3: "width"},
-                "output": {0: "batch", 1: "anchors"},
-            },
-        )
-        exported = onnx.load(str(part))
-        for key, value in _metadata(self.labels, self.variant, size, name).items():
-            exported.metadata_props.add(key=key, value=value)
-        onnx.save(exported, str(part))
-        part.replace(path)
+        with atomic_write(path) as part:
+            torch.onnx.export(
+                model,
+                (torch.zeros(1, 3, size, size),),
+                str(part),
+                dynamo=False,
+                opset_version=OPSET,
+                training=torch.onnx.TrainingMode.PRESERVE,
+                do_constant_folding=False,
+                input_names=["images"],
+                output_names=["output"],
+                dynamic_axes={
+                    "images": {0: "batch", 2: "height", 3: "width"},
+                    "output": {0: "batch", 1: "anchors"},
+                },
+            )
+            exported = onnx.load(str(part))
+            for key, value in _metadata(self.labels, self.variant, size, name).items():
+                exported.metadata_props.add(key=key, value=value)
+            onnx.save(exported, str(part))
 
     def save_for_libreyolo(self, path: Path, size: int) -> None:
-        """Writes LibreYOLO's own checkpoint, for `LibreYOLO(path)` and its command line."""
+        """Writes LibreYOLO's own checkpoint, whole or not at all, for `LibreYOLO(path)` and its command line."""
         from libreyolo.utils.serialization import wrap_libreyolo_checkpoint
 
         checkpoint = wrap_libreyolo_checkpoint(
@@ -147,7 +147,8 @@ class DetectorNetwork:
             names=dict(enumerate(self.labels)),
             imgsz=size,
         )
-        torch.save(checkpoint, path)
+        with atomic_write(path) as part:
+            torch.save(checkpoint, part)
 
     @classmethod
     def from_onnx(cls, path: Path, labels: Sequence[str] = ()) -> DetectorNetwork:
@@ -160,7 +161,7 @@ class DetectorNetwork:
         Raises:
             BadModel: not such a file.
         """
-        onnx = _needed("onnx")
+        onnx = _import_training_library("onnx")
         try:
             exported = onnx.load(str(path))
             facts = {entry.key: entry.value for entry in exported.metadata_props}
@@ -186,7 +187,7 @@ class DetectorNetwork:
         return network
 
 
-def _needed(module: str) -> Any:
+def _import_training_library(module: str) -> Any:
     """Imports what only training a detector needs; libreyolo brings OpenCV, which a slim image cannot load."""
     try:
         return importlib.import_module(module)
@@ -247,7 +248,7 @@ def _metadata(labels: Sequence[str], variant: str, size: int, name: str) -> dict
 
 def _weights(exported: Any) -> dict[str, NDArray[Any]]:
     """The initializers by name. The exporter stores equal tensors once and names the rest by Identity nodes."""
-    onnx = _needed("onnx")
+    onnx = _import_training_library("onnx")
     weights: dict[str, NDArray[Any]] = {
         entry.name: np.asarray(onnx.numpy_helper.to_array(entry)) for entry in exported.graph.initializer
     }

@@ -1,1 +1,1 @@
-"""Figures of a model on labelled scans, with intervals, and the report about them."""
+"""Metrics of a model on labelled scans, with intervals, and the report about them."""

@@ -1,4 +1,4 @@
-"""What a model got right, bag by bag, and the rates that follow from it.
+"""A table of bags: what a model got right in each, and the rates that follow.
 
 Every rate is a sum over bags divided by a sum over bags, so one table serves the figures, their bootstrap
 intervals and the paired comparison of two models.

@@ -1,4 +1,4 @@
-"""Rates over bags with their intervals, by resampling whole bags (Efron & Tibshirani 1993)."""
+"""Rates over bags with bootstrap intervals, by resampling whole bags (Efron & Tibshirani 1993)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from xray_app.wilson import wilson_interval
 
 RESAMPLES = 1000
 BOOTSTRAP_SEED = 0
@@ -67,16 +69,16 @@ def reliability(calibration: Floats) -> list[dict[str, Any]]:
 
     `rate_ci` is Wilson's 95 % interval, which does not collapse where all or none came true.
     """
-    rows = []
-    for count, promised, right in calibration.sum(0).tolist():
-        if count:
-            rate = right / count
-            z2 = 1.959964**2
-            middle = (rate + z2 / (2 * count)) / (1 + z2 / count)
-            half = np.sqrt(z2 * (rate * (1 - rate) / count + z2 / (4 * count**2))) / (1 + z2 / count)
-            ci = [max(float(middle - half), 0.0), min(float(middle + half), 1.0)]
-            rows.append({"count": int(count), "promised": promised / count, "rate": rate, "rate_ci": ci})
-    return rows
+    return [
+        {
+            "count": int(count),
+            "promised": promised / count,
+            "rate": right / count,
+            "rate_ci": list(wilson_interval(int(right), int(count))),
+        }
+        for count, promised, right in calibration.sum(0).tolist()
+        if count
+    ]
 
 
 @cache

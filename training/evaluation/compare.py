@@ -1,4 +1,4 @@
-"""Several models over the same labelled scans: the report of one pair, and one table for many."""
+"""Compares models on the same labelled scans: the report of one pair, and one table for many."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training.data.samples import Sample
-from training.data.training_record import TrainingFacts, training_facts
+from training.data.training_record import TrainingRecord, read_training_record
 from training.evaluation.bag_table import BagTable
 from training.evaluation.bootstrap import Rate, paired_difference, ratio
 from training.evaluation.evaluate import (
@@ -16,12 +16,12 @@ from training.evaluation.evaluate import (
     Evaluated,
     evaluate_detector,
     evaluate_vlm,
-    fused,
+    fuse,
     rates,
     report,
 )
 from training.evaluation.map_interval import map_rates
-from training.evaluation.mean_average_precision import placed, scored
+from training.evaluation.mean_average_precision import ignore_unboxed_classes, in_labelled_classes
 from training.evaluation.report_page import cell
 from training.evaluation.threat_score import by_bags, detector_evidence, threat_scores, vlm_evidence, with_calibration
 from xray_app.detector.load import load_detector
@@ -74,7 +74,7 @@ def evaluate_models(
             "sha256": model.weights_sha256,
             "adapter": None if adapter is None else str(adapter),
         }
-        if isinstance(model, LocalVlm):  # a model on another server does not tell what else it might have said
+        if isinstance(model, LocalVlm):  # a remote model gives no probabilities of other answers
             evidence["vlm"], seconds["vlm"] = vlm_evidence(model, everything, taxonomy)
     if settings.detector != "none":
         detector = load_detector(settings, taxonomy)
@@ -93,17 +93,17 @@ def evaluate_models(
 
 
 def detector_map(samples: Sequence[Sample], found: DetectorEvaluated | None, taxonomy: Taxonomy) -> tuple[Rate, Rate]:
-    """mAP50 and mAP50-95 over the labelled classes of each scan, but for those with an item whose place is not
-    known: nobody can say which of their boxes are right."""
+    """mAP50 and mAP50-95 over the labelled classes of each scan, without those of which an item has no box: nobody
+    can say which of their boxes are right."""
     if found is None:
         return Rate(None, None), Rate(None, None)
-    predictions, truths = scored(placed(samples, taxonomy), found.detections)
+    predictions, truths = in_labelled_classes(ignore_unboxed_classes(samples, taxonomy), found.detections)
     return map_rates(predictions, truths, [sample.bag_id for sample in samples])
 
 
 @dataclass(frozen=True)
-class Row:
-    """One model, or two together, of the comparison.
+class ComparedModel:
+    """One model, or two together: a row of the comparison.
 
     Attributes:
         model: what to call it.
@@ -116,7 +116,7 @@ class Row:
     model: str
     outcomes: BagTable
     seconds_per_scan: float
-    trained: tuple[TrainingFacts, ...] = ()
+    trained: tuple[TrainingRecord, ...] = ()
     remote: bool = False
 
 
@@ -127,12 +127,12 @@ class Prices:
     machine_hour: float | None = None
     remote_scan: float | None = None
 
-    def training(self, row: Row) -> float | None:
+    def training(self, row: ComparedModel) -> float | None:
         if self.machine_hour is None or not row.trained:
             return None
         return self.machine_hour * sum(one.seconds for one in row.trained) / 3600
 
-    def thousand_scans(self, row: Row) -> float | None:
+    def thousand_scans(self, row: ComparedModel) -> float | None:
         if row.remote:
             return None if self.remote_scan is None else self.remote_scan * 1000
         return None if self.machine_hour is None else self.machine_hour * row.seconds_per_scan * 1000 / 3600
@@ -145,7 +145,7 @@ def comparison(
     adapters: Sequence[Path],
     detectors: Sequence[str],
     together: bool = True,
-) -> Iterator[Row]:
+) -> Iterator[ComparedModel]:
     """Each VLM, each adapter on the first of them, and each detector, on the same scans, as they are measured.
 
     Then each VLM together with the last detector: the larger count and confidence of each label. "none" leaves
@@ -156,41 +156,41 @@ def comparison(
     """
     settings = Settings()
     rules = taxonomy.rules()
-    read: list[tuple[Row, Evaluated]] = []
+    read: list[tuple[ComparedModel, Evaluated]] = []
     for place, name in enumerate(name for name in vlms if name != "none"):
         model = load_vlm(settings.model_copy(update={"vlm": name}))
         for adapter in (None, *adapters) if place == 0 else (None,):
             model.use_adapter(adapter)
             result = evaluate_vlm(model, samples, taxonomy)
-            facts = training_facts(adapter or Path(name))
-            row = Row(
+            record = read_training_record(adapter or Path(name))
+            row = ComparedModel(
                 model.name if adapter is None else f"{model.name} + {adapter}",
                 BagTable.of(result.outcomes, rules),
                 result.seconds_per_scan,
-                () if facts is None else (facts,),
+                () if record is None else (record,),
                 remote=not isinstance(model, LocalVlm),
             )
             read.append((row, result))
             yield row
-    last: tuple[Row, Evaluated] | None = None
+    last: tuple[ComparedModel, Evaluated] | None = None
     for name in detectors:
         if name != "none":
             detector = load_detector(settings.model_copy(update={"detector": name}), taxonomy)
             found = evaluate_detector(detector, samples, taxonomy)
-            facts = training_facts(Path(name)) if name != "bundled" else None
-            row = Row(
+            record = read_training_record(Path(name)) if name != "bundled" else None
+            row = ComparedModel(
                 f"{detector.name if name == 'bundled' else name} (detector)",
                 BagTable.of(found.outcomes, rules),
                 found.seconds_per_scan,
-                () if facts is None else (facts,),
+                () if record is None else (record,),
             )
             last = row, found
             yield row
     if together and last is not None:
         boxes, found_by_it = last
         for row, answers in read:
-            both = fused(answers.outcomes, found_by_it.outcomes)
-            yield Row(
+            both = fuse(answers.outcomes, found_by_it.outcomes)
+            yield ComparedModel(
                 f"{row.model}, together with {boxes.model}",
                 BagTable.of(both, rules),
                 row.seconds_per_scan + boxes.seconds_per_scan,
@@ -208,7 +208,7 @@ COMPARED = {
 }
 
 
-def table(rows: Sequence[Row], prices: Prices | None = None) -> str:
+def table(rows: Sequence[ComparedModel], prices: Prices | None = None) -> str:
     """Markdown, each rate with its 95 % interval; then each row's difference to the first, on the same bags."""
     facts = as_json(rows, prices or Prices())
     prices_known = any(one["training_dollars"] or one["dollars_per_1000_scans"] for one in facts)
@@ -227,7 +227,7 @@ def table(rows: Sequence[Row], prices: Prices | None = None) -> str:
     return "\n".join(lines)
 
 
-def as_json(rows: Sequence[Row], prices: Prices) -> list[dict[str, Any]]:
+def as_json(rows: Sequence[ComparedModel], prices: Prices) -> list[dict[str, Any]]:
     """A row a model: its rates, what it takes, and `difference` to the first by paired bootstrap over bags."""
     found: list[dict[str, Any]] = []
     for row in rows:
@@ -253,7 +253,7 @@ def _header(titles: Sequence[str]) -> list[str]:
     return [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
 
 
-def _minutes(row: Row) -> str:
+def _minutes(row: ComparedModel) -> str:
     """A training that was resumed took at least this long."""
     if not row.trained:
         return "–"

@@ -1,4 +1,4 @@
-"""What is taken for what: a confusion matrix of item lists."""
+"""A confusion matrix of item lists: which class is taken for which."""
 
 from __future__ import annotations
 

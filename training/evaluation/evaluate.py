@@ -1,4 +1,4 @@
-"""Models over labelled scans: how right they are, with intervals, and how long they take."""
+"""Evaluates models on labelled scans: how right they are, with intervals, and how long they take."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DETECTOR_ITEM_CONFIDENCE = 0.25
 
 Number = TypeVar("Number", int, float)
 Progress = Callable[[int, int], None]
-"""Told (scans done, scans in all) after every batch; raises to stop."""
+"""Called with (scans done, scans in all) after every batch; raises to stop."""
 
 
 def _quiet(done: int, total: int) -> None:
@@ -122,8 +122,8 @@ def as_items(
     return tuple(outcomes)
 
 
-def fused(vlm: Sequence[ScanOutcome], detector: Sequence[ScanOutcome]) -> tuple[ScanOutcome, ...]:
-    """Either model's word: the larger count and the larger confidence of each label.
+def fuse(vlm: Sequence[ScanOutcome], detector: Sequence[ScanOutcome]) -> tuple[ScanOutcome, ...]:
+    """Fuses two models' answers: the larger count and the larger confidence of each label.
 
     What a detector is too unsure of to call an item may still be sure enough to flag the bag.
     """
@@ -177,7 +177,7 @@ def report(
             out["per_class"] = out[name]["per_class"]
             break
     if vlm is not None and detector is not None:
-        either = BagTable.of(fused(vlm.outcomes, detector.outcomes), rules)
+        either = BagTable.of(fuse(vlm.outcomes, detector.outcomes), rules)
         out["by_fusion"] = rates(
             threat_bag_recall=either.threat_bag_recall(), false_alarm_rate=either.false_alarm_rate()
         )

@@ -1,4 +1,4 @@
-"""How sure a mean average precision is: its bootstrap interval over bags, all resamples at once."""
+"""The bootstrap interval of a mean average precision over bags, all resamples at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from training.evaluation.bootstrap import Rate, draws_of
 from training.evaluation.mean_average_precision import IOU_STEPS, MOST_BOXES, Labelled, Predicted, _match, map50
-from xray_app.detector.boxes import overlaps
+from xray_app.overlap import iou
 
 CHUNK = 100
 """Resamples at a time: keeps the tables below some hundred megabytes."""
@@ -112,7 +112,7 @@ def _areas(
         mine = sorted((box for box in predicted if box.label == label), key=lambda box: -box.confidence)
         if mine := mine[:MOST_BOXES]:
             found = np.array([box.xyxy for box in mine], np.float32).reshape(-1, 4)
-            hits.append(_match(overlaps(found, wanted)))
+            hits.append(_match(iou(found, wanted)))
             confidences += [box.confidence for box in mine]
             owners += [bag] * len(mine)
     total = weights @ positives

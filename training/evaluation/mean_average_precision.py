@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.data.samples import Sample, SampleBox
-from xray_app.detector.boxes import overlaps
+from xray_app.overlap import iou
 from xray_app.taxonomy import Taxonomy
 
 IOU_STEPS = np.linspace(0.5, 0.95, 10)
@@ -42,7 +42,7 @@ class Labelled(Protocol):
 Found = TypeVar("Found", bound=Predicted)
 
 
-def scored(
+def in_labelled_classes(
     samples: Sequence[Sample], predictions: Sequence[Sequence[Found]]
 ) -> tuple[list[list[Found]], list[list[SampleBox]]]:
     """Predictions and true boxes of each scan without the classes nobody looked for in it."""
@@ -96,7 +96,7 @@ def _of_class(
         mine = mine[:MOST_BOXES]
         if mine:
             found = np.array([box.xyxy for box in mine], np.float32).reshape(-1, 4)
-            hits.append(_match(overlaps(found, wanted)))
+            hits.append(_match(iou(found, wanted)))
             confidences.append(np.array([box.confidence for box in mine], np.float32))
     if not confidences:
         return np.zeros(len(IOU_STEPS))
@@ -128,7 +128,7 @@ def _match(shared: NDArray[np.float32]) -> NDArray[np.bool_]:
     return right
 
 
-def placed(samples: Sequence[Sample], taxonomy: Taxonomy) -> list[Sample]:
+def ignore_unboxed_classes(samples: Sequence[Sample], taxonomy: Taxonomy) -> list[Sample]:
     """The same scans, where an item that is listed without its box makes its class one nobody looked for.
 
     A knife somebody saw but did not draw must not teach, or be scored, as no knife. What boxes there are stay.

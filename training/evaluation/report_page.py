@@ -1,4 +1,4 @@
-"""`report.json` as a page to read: Markdown with its pictures beside it."""
+"""Writes `report.json` as a page to read: Markdown with its charts beside it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from training.evaluation import plots
+from xray_app.html import charts
+from xray_app.html.charts import MODEL_NAMES
 
 MODELS = ("vlm", "detector")
 SCORED = (*MODELS, "together")
@@ -47,18 +48,23 @@ def write_report(report: Mapping[str, Any], out: Path) -> Path:
     for model in MODELS:
         figures = report.get(model, {})
         if rows := figures.get("reliability"):
-            drawn = plots.reliability(
+            drawn = charts.reliability_diagram(
                 {model: rows}, "Items: confidence and truth", "confidence", "named with the right count"
             )
-            lines += [f"## Confidence of items, {plots.NAMES[model]}", "", _picture(out, f"items-{model}", drawn), ""]
+            lines += [
+                f"## Confidence of items, {MODEL_NAMES[model]}",
+                "",
+                _picture(out, f"items-{model}", drawn),
+                "",
+            ]
         if per_class := figures.get("per_class"):
-            drawn = plots.classes(per_class, f"Recall of each class, {plots.NAMES[model]}")
-            lines += [f"## Classes, {plots.NAMES[model]}", "", _picture(out, f"classes-{model}", drawn), ""]
+            drawn = charts.class_recall(per_class, f"Recall of each class, {MODEL_NAMES[model]}")
+            lines += [f"## Classes, {MODEL_NAMES[model]}", "", _picture(out, f"classes-{model}", drawn), ""]
             lines += _classes(per_class)
         if matrix := figures.get("confusion"):
-            drawn = plots.confusion(matrix, f"There (rows), called (columns), {plots.NAMES[model]}")
+            drawn = charts.confusion_matrix(matrix, f"There (rows), called (columns), {MODEL_NAMES[model]}")
             lines += [
-                f"## What is taken for what, {plots.NAMES[model]}",
+                f"## What is taken for what, {MODEL_NAMES[model]}",
                 "",
                 _picture(out, f"confusion-{model}", drawn),
                 "",
@@ -66,7 +72,7 @@ def write_report(report: Mapping[str, Any], out: Path) -> Path:
             lines += _mistakes(matrix)
     lines += ["## Models", ""]
     for kind, facts in report.get("models", {}).items():
-        lines.append(f"- {plots.NAMES[kind]}: " + ", ".join(f"{key} {value}" for key, value in facts.items() if value))
+        lines.append(f"- {MODEL_NAMES[kind]}: " + ", ".join(f"{key} {value}" for key, value in facts.items() if value))
     path = out.with_suffix(".md")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
@@ -98,7 +104,7 @@ def cell(figures: Mapping[str, Any], name: str) -> str:
 
 def _rates(report: Mapping[str, Any]) -> list[str]:
     columns = [name for name in (*MODELS, "by_fusion") if name in report]
-    titles = {**plots.NAMES, "by_fusion": "either flags the bag"}
+    titles = {**MODEL_NAMES, "by_fusion": "either flags the bag"}
     lines = [
         "| | " + " | ".join(titles[name] for name in columns) + " |",
         "|---" * (len(columns) + 1) + "|",
@@ -131,12 +137,16 @@ def _threat_score(score: Mapping[str, Any] | None, out: Path) -> list[str]:
         threshold = "–" if figures["threshold"] is None else f"{figures['threshold']:.3f}"
         rates = ("threat_bag_recall", "false_alarm_rate", "auroc", "ece")
         lines.append(
-            f"| {plots.NAMES[name]} | {threshold} | " + " | ".join(cell(figures, rate) for rate in rates) + " |"
+            f"| {MODEL_NAMES[name]} | {threshold} | " + " | ".join(cell(figures, rate) for rate in rates) + " |"
         )
-    lines += ["", *(f"{plots.NAMES[name]}: {one['reason']}" for name, one in models.items() if "reason" in one), ""]
+    lines += [
+        "",
+        *(f"{MODEL_NAMES[name]}: {one['reason']}" for name, one in models.items() if "reason" in one),
+        "",
+    ]
     drawn = {
-        "trade-off": plots.trade_off(models, "What a recall costs"),
-        "reliability": plots.reliability(
+        "trade-off": charts.roc_curve(models, "What a recall costs"),
+        "reliability": charts.reliability_diagram(
             {name: figures["reliability"] for name, figures in models.items()},
             "Threat score and truth",
             "threat score",

@@ -1,6 +1,6 @@
-"""One calibrated threat score a bag: what the models' evidence is worth, measured on bags of a split of its own.
+"""The threat score: one calibrated probability of a threat for each bag, fitted on bags of a split of its own.
 
-The evidence is each model's strongest word on anything prohibited: the detector's surest prohibited box, down to
+The evidence is what each model says most surely of anything prohibited: the detector's surest prohibited box, down to
 a confidence of 0.01, and the probability the VLM puts on naming a prohibited item first
 (`xray_app.vlm.scoring`). Platt's logistic fit turns it into a probability and, with both models, combines it.
 """

@@ -1,1 +1,1 @@
-"""Methods side by side on one data set."""
+"""The experiment: fine-tuning methods side by side on one data set."""

@@ -1,4 +1,4 @@
-"""What is tried: one cell a training (or none), of a model by a method on so many of the labelled scans."""
+"""The cells of the experiment: each a model, a method, and how many of the labelled scans it learns from."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def cells(recipe: Recipe, model_type: str, images: int, epochs: int, detector_ep
         yield one(f"detector-seed{seed}", "detector", epochs=detector_epochs, seed=seed)
 
 
-def first(samples: Sequence[Sample], count: int) -> list[Sample]:
+def nested_subset(samples: Sequence[Sample], count: int) -> list[Sample]:
     """`count` of the samples, picked by a hash of their bag: a smaller pick lies within a larger one."""
     by_hash = sorted(samples, key=lambda one: hashlib.sha256(f"curve\0{one.bag_id}".encode()).digest())
     return by_hash[:count]

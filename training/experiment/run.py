@@ -1,6 +1,7 @@
-"""The seed document's question over a labelled data set: does LoRA on the VLM beat a detector on the same scans?
+"""Runs the experiment on a labelled data set: does LoRA on the VLM beat a detector trained on the same scans?
 
-Every cell is kept once it is measured and skipped from then on, so that the command goes on across sittings.
+This is the seed document's question. A cell that has been measured is kept and skipped, so that the command can be
+stopped and resumed.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from pathlib import Path
 
 from transformers import AutoConfig
 
-from training.data.json_file import note, noted
+from training.data.json_file import read_json, write_json
 from training.data.samples import LOCAL_LIMITS, Sample, file_sha256, make_sample
 from training.data.snapshot import samples_sha256
 from training.data.yolo import read_yolo
 from training.detector.finetune import DetectorRecipe
 from training.experiment.cells import Cell, cells
-from training.experiment.table import curve, written
+from training.experiment.table import curve, markdown_table
 from training.experiment.trial import Result, Scans, run_cell
 from training.recipes.recipe import Recipe
 from xray_app.detector.load import detector_file
@@ -37,10 +38,10 @@ EPOCHS = 12
 DETECTOR_EPOCHS = 40
 """A pass of the bundled detector takes a third of the time of one of the bundled VLM."""
 PATIENCE = 4
-NOT_ASKED = {"epochs", "replay", "replay_minimum"}
+OVERRIDDEN = {"epochs", "replay", "replay_minimum"}
 """Settings of a recipe that an experiment overrides or leaves out: another value of theirs changes nothing in it."""
-Told = Callable[[str, float, dict[str, float]], None]
-"""Told a cell's name, the share done and the newest figures."""
+OnProgress = Callable[[str, float, dict[str, float]], None]
+"""Called with a cell's name, the share done and the newest figures."""
 
 
 def read_scans(data: Path, clear: Path | None, taxonomy: Taxonomy, skip_bad: bool = False) -> Scans:
@@ -95,7 +96,7 @@ def experiment(
     detector_epochs: int = DETECTOR_EPOCHS,
     patience: int = PATIENCE,
     only: Sequence[str] = (),
-    told: Told = lambda name, done, figures: None,
+    on_progress: OnProgress = lambda name, done, figures: None,
 ) -> Path:
     """Runs what has not been run yet, and writes the table anew after each cell.
 
@@ -111,7 +112,7 @@ def experiment(
         patience: passes of the VLM without a better checkpoint that end a training; of the detector, the same share
             of its passes.
         only: patterns of cell names, as `lora-*`; empty is all.
-        told: told of every step.
+        on_progress: called after every step.
 
     Returns:
         The table's file.
@@ -124,7 +125,7 @@ def experiment(
     same_share = math.ceil(patience * detector_epochs / epochs)
     detector = (detector or DetectorRecipe()).model_copy(update={"patience": same_share})
     out.mkdir(parents=True, exist_ok=True)
-    _same(out, scans, recipe, detector, (epochs, detector_epochs), settings)
+    _refuse_another_experiment(out, scans, recipe, detector, (epochs, detector_epochs), settings)
     folder = BUNDLED_VLM if recipe.base == "bundled" else resolve_folder(recipe.base)
     model_type = AutoConfig.from_pretrained(folder).model_type
     planned = list(cells(recipe, model_type, len(scans.train), epochs, detector_epochs))
@@ -134,7 +135,7 @@ def experiment(
             continue
 
         def progress(done: float, figures: dict[str, float], name: str = cell.name) -> bool:
-            told(name, done, figures)
+            on_progress(name, done, figures)
             return False
 
         run_cell(cell, scans, recipe, detector, settings, taxonomy, out / cell.name, progress)
@@ -142,7 +143,7 @@ def experiment(
     return table
 
 
-def _same(
+def _refuse_another_experiment(
     out: Path, scans: Scans, recipe: Recipe, detector: DetectorRecipe, epochs: tuple[int, int], settings: Settings
 ) -> None:
     facts = {
@@ -151,13 +152,13 @@ def _same(
         "clear_sha256": samples_sha256(scans.clear),
         "vlm_sha256": base_sha256(settings.vlm),
         "detector_sha256": file_sha256(detector_file(settings)),
-        "recipe": recipe.model_dump(mode="json", exclude=NOT_ASKED),
+        "recipe": recipe.model_dump(mode="json", exclude=OVERRIDDEN),
         "detector_recipe": detector.model_dump(mode="json"),
         "epochs": list(epochs),
     }
-    before = noted(out / "experiment.json")
+    before = read_json(out / "experiment.json")
     if before is None:
-        note(out / "experiment.json", facts)
+        write_json(out / "experiment.json", facts)
     elif changed := [name for name, value in facts.items() if before.get(name) != value]:
         raise BadDataset(f"{out} holds an experiment with another {', '.join(changed)}. Use another --out.")
 
@@ -170,6 +171,6 @@ def _write(out: Path, planned: Sequence[Cell], train: Sequence[Sample], taxonomy
         counts.update(set(sample.counts(taxonomy)))
     labels = [label for label, _ in counts.most_common()]
     table = out / "experiment.md"
-    table.write_text(written(results, [cell.name for cell in planned], labels, taxonomy))
+    table.write_text(markdown_table(results, [cell.name for cell in planned], labels, taxonomy))
     (out / "curve.svg").write_text(curve(results, taxonomy))
     return table

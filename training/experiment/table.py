@@ -1,4 +1,4 @@
-"""The experiment's cells as one table, a curve and the differences that answer its question."""
+"""Sums up the experiment's cells: one table, the learning curve, and the differences that answer its question."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from training.evaluation import plots
 from training.evaluation.bag_table import BagTable, ScanOutcome
 from training.evaluation.bootstrap import Parts, Rate, paired_difference, ratio
-from training.evaluation.evaluate import fused
+from training.evaluation.evaluate import fuse
 from training.experiment.trial import Result
+from xray_app.html import charts
 from xray_app.taxonomy import Taxonomy
 
 COLUMNS = {
@@ -23,7 +23,7 @@ COLUMNS = {
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A row of the table: one cell, or the seeds of one, pooled.
 
     Attributes:
@@ -50,7 +50,7 @@ class Row:
         }
 
 
-def rows(results: Mapping[str, Result], labels: Sequence[str]) -> list[Row]:
+def rows(results: Mapping[str, Result], labels: Sequence[str]) -> list[TableRow]:
     """The table's rows of those cells that are there.
 
     Args:
@@ -64,7 +64,7 @@ def rows(results: Mapping[str, Result], labels: Sequence[str]) -> list[Row]:
 
     found = []
     if done:
-        found.append(Row(f'always "1 {labels[0]}"', (_always(labels[0], next(iter(done.values()))),)))
+        found.append(TableRow(f'always "1 {labels[0]}"', (_constant_answer(labels[0], next(iter(done.values()))),)))
     scope = next((one.cell.scope for one in seeds("lora")), None)
     for title, chosen in (
         ("VLM, untuned", tuple(done[name] for name in ("vlm-untuned",) if name in done)),
@@ -74,28 +74,30 @@ def rows(results: Mapping[str, Result], labels: Sequence[str]) -> list[Row]:
         ("VLM, full", tuple(done[name] for name in ("full",) if name in done)),
         ("detector, untuned", tuple(done[name] for name in ("detector-untuned",) if name in done)),
         ("detector, fine-tuned", seeds("detector")),
-        ("VLM with LoRA and fine-tuned detector together", _together(seeds("lora"), seeds("detector"))),
+        ("VLM with LoRA and fine-tuned detector together", _fused(seeds("lora"), seeds("detector"))),
     ):
         if chosen:
-            found.append(Row(title, chosen))
+            found.append(TableRow(title, chosen))
     return found
 
 
-def _always(label: str, one: Result) -> Result:
+def _constant_answer(label: str, one: Result) -> Result:
     def said(outcomes: Sequence[ScanOutcome]) -> tuple[ScanOutcome, ...]:
         return tuple(replace(scan, said={label: 1}, confidence={label: 1.0}) for scan in outcomes)
 
     return Result(one.cell, said(one.val), said(one.clear))
 
 
-def _together(vlms: Sequence[Result], detectors: Sequence[Result]) -> tuple[Result, ...]:
+def _fused(vlms: Sequence[Result], detectors: Sequence[Result]) -> tuple[Result, ...]:
     return tuple(
-        Result(one.cell, fused(one.val, other.val), fused(one.clear, other.clear))
+        Result(one.cell, fuse(one.val, other.val), fuse(one.clear, other.clear))
         for one, other in zip(vlms, detectors, strict=False)
     )
 
 
-def written(results: Mapping[str, Result], planned: Sequence[str], labels: Sequence[str], taxonomy: Taxonomy) -> str:
+def markdown_table(
+    results: Mapping[str, Result], planned: Sequence[str], labels: Sequence[str], taxonomy: Taxonomy
+) -> str:
     """Markdown: the table, what differs from what, what failed and what has not been run yet.
 
     Args:
@@ -124,15 +126,16 @@ def written(results: Mapping[str, Result], planned: Sequence[str], labels: Seque
         pairs = parts[row.title]
         figures = [_shown(ratio(*pairs[name])) for name in (*COLUMNS, "clear_flagged")]
         maps = [one.map50.value for one in row.results if one.map50.value is not None]
-        facts = [one.facts for one in row.results if one.facts is not None]
+        trainings = [one.training for one in row.results if one.training is not None]
         seconds = [one.seconds_per_scan for one in row.results if one.seconds_per_scan]
         figures += [
             f"{np.mean(maps):.2f}" if maps else "–",
             f"{np.mean(seconds):.3f}" if seconds else "–",
-            ("≥ " if any(one.resumed for one in facts) else "") + f"{np.mean([one.seconds for one in facts]) / 60:.1f}"
-            if facts
+            ("≥ " if any(one.resumed for one in trainings) else "")
+            + f"{np.mean([one.seconds for one in trainings]) / 60:.1f}"
+            if trainings
             else "–",
-            f"{np.mean([one.epochs for one in facts]):.0f}" if facts else "–",
+            f"{np.mean([one.epochs for one in trainings]):.0f}" if trainings else "–",
         ]
         lines.append(f"| {row.title} | {len(row.results)} | {' | '.join(figures)} |")
     lines += _differences(parts)
@@ -155,10 +158,10 @@ def _differences(parts: Mapping[str, Mapping[str, Parts]]) -> list[str]:
                 "threat_bag_recall": "threat-bag recall",
                 "clear_flagged": "flagged clear scans",
             }
-            told = [
+            differences = [
                 f"{title} {_signed(paired_difference(parts[other][n], parts[lora][n]))}" for n, title in names.items()
             ]
-            lines += ["", f"{lora} minus {other}, same bags: {'; '.join(told)}."]
+            lines += ["", f"{lora} minus {other}, same bags: {'; '.join(differences)}."]
     return lines
 
 
@@ -174,13 +177,14 @@ def _signed(rate: Rate) -> str:
 
 def curve(results: Mapping[str, Result], taxonomy: Taxonomy) -> str:
     """SVG: item F1 against labelled scans, of both contenders, from the untuned model on."""
-    points: dict[str, list[tuple[int, Rate]]] = {}
+    points: dict[str, list[tuple[int, charts.Point]]] = {}
     for one in results.values():
         of_curve = (
             one.cell.method == "untuned" or one.cell.name.split("-")[-1].isdigit() or one.cell.name.endswith("seed0")
         )
         if one.failed is None and of_curve:
-            rate = ratio(*Row("", (one,)).parts(taxonomy)["item_f1"])
-            points.setdefault(one.cell.kind, []).append((one.cell.images, rate))
+            rate = ratio(*TableRow("", (one,)).parts(taxonomy)["item_f1"])
+            point = None if rate.value is None or rate.ci is None else (rate.value, *rate.ci)
+            points.setdefault(one.cell.kind, []).append((one.cell.images, point))
     sorted_points = {kind: sorted(of_kind, key=lambda point: point[0]) for kind, of_kind in points.items()}
-    return plots.growth(sorted_points, "Item F1 by labelled scans", "labelled scans", "item F1")
+    return charts.learning_curve(sorted_points, "Item F1 by labelled scans", "labelled scans", "item F1")

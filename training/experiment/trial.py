@@ -1,4 +1,4 @@
-"""One cell of the experiment: trained if it is to be, then measured once on scans it has never seen."""
+"""Trains one cell of the experiment, where it is to be trained, and measures it on scans it has never seen."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any, cast
 
 from training.data.samples import Sample, write_jsonl
-from training.data.training_record import TrainingFacts, training_facts
+from training.data.training_record import TrainingRecord, read_training_record
 from training.detector.finetune import DetectorRecipe, train_detector
 from training.evaluation.bag_table import BagTable, ScanOutcome
 from training.evaluation.bootstrap import Rate
 from training.evaluation.evaluate import as_items, evaluate_detector, evaluate_vlm
 from training.evaluation.map_interval import map_rates
-from training.evaluation.mean_average_precision import scored
-from training.experiment.cells import Cell, first
+from training.evaluation.mean_average_precision import in_labelled_classes
+from training.experiment.cells import Cell, nested_subset
 from training.recipes.recipe import Recipe
 from training.vlm.finetune import finetune, split_for_stopping
+from xray_app.atomic_write import atomic_write
 from xray_app.detector.base import Detection
 from xray_app.detector.load import detector_file, load_detector
 from xray_app.errors import is_out_of_memory
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 RESULT = "result.json"
 CONFIDENCES = tuple(round(0.05 * step, 2) for step in range(1, 19))
-"""From which confidence on a detector's box counts as an item said: chosen on the scans kept for stopping."""
+"""A detector's box counts as an item from one of these on; which, is chosen on the scans kept for stopping."""
 DEFAULT_CONFIDENCE = 0.25
 
 OnProgress = Callable[[float, dict[str, float]], bool]
@@ -57,13 +58,13 @@ class Scans:
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a cell.
+    """What was measured of a cell, or why nothing was.
 
     Attributes:
         cell: which.
         val, clear: outcomes in the order of the samples.
         seconds_per_scan: wall time on `val`.
-        facts: of the training; None without one.
+        training: record of its training; None without one.
         map50: of a detector on `val`.
         item_confidence: of a detector, see `CONFIDENCES`.
         failed: why there is nothing of all that.
@@ -73,7 +74,7 @@ class Result:
     val: tuple[ScanOutcome, ...] = ()
     clear: tuple[ScanOutcome, ...] = ()
     seconds_per_scan: float = 0.0
-    facts: TrainingFacts | None = None
+    training: TrainingRecord | None = None
     map50: Rate = field(default_factory=lambda: Rate(None, None))
     item_confidence: float | None = None
     failed: str | None = None
@@ -86,33 +87,33 @@ class Result:
         numbers: dict[str, str] = {}
         for scan in (*self.val, *self.clear):
             numbers.setdefault(scan.bag_id, str(len(numbers)))
-        told = {
+        values = {
             "cell": self.cell.model_dump(),
             "val": [_as_json(one, numbers) for one in self.val],
             "clear": [_as_json(one, numbers) for one in self.clear],
             "seconds_per_scan": self.seconds_per_scan,
-            "facts": self.facts and self.facts.model_dump(),
+            "facts": self.training and self.training.model_dump(),
             "map50": asdict(self.map50),
             "item_confidence": self.item_confidence,
             "failed": self.failed,
         }
-        part = folder / f"{RESULT}.part"
-        part.write_text(json.dumps(told) + "\n")
-        part.replace(folder / RESULT)
+        with atomic_write(folder / RESULT) as part:
+            part.write_text(json.dumps(values) + "\n")
 
     @classmethod
     def read(cls, folder: Path) -> Result | None:
         """What `write` left in a cell's folder, or None."""
         if not (folder / RESULT).is_file():
             return None
-        told: dict[str, Any] = json.loads((folder / RESULT).read_text())
-        told["cell"] = Cell.model_validate(told["cell"])
-        told["facts"] = told["facts"] and TrainingFacts.model_validate(told["facts"])
-        value, ci = told["map50"]["value"], told["map50"]["ci"]
-        told["map50"] = Rate(value, ci and (ci[0], ci[1]))
+        values: dict[str, Any] = json.loads((folder / RESULT).read_text())
+        values["cell"] = Cell.model_validate(values["cell"])
+        record = values.pop("facts")
+        values["training"] = record and TrainingRecord.model_validate(record)
+        value, ci = values["map50"]["value"], values["map50"]["ci"]
+        values["map50"] = Rate(value, ci and (ci[0], ci[1]))
         for part in ("val", "clear"):
-            told[part] = tuple(_outcome(**one) for one in told[part])
-        return cls(**told)
+            values[part] = tuple(_outcome(**one) for one in values[part])
+        return cls(**values)
 
 
 def _as_json(scan: ScanOutcome, numbers: Mapping[str, str]) -> dict[str, Any]:
@@ -122,8 +123,8 @@ def _as_json(scan: ScanOutcome, numbers: Mapping[str, str]) -> dict[str, Any]:
     return {"bag_id": numbers[scan.bag_id], **counts, **scope}
 
 
-def _outcome(labelled_classes: Sequence[str] | None = None, **told: Any) -> ScanOutcome:
-    return ScanOutcome(**told, labelled_classes=None if labelled_classes is None else tuple(labelled_classes))
+def _outcome(labelled_classes: Sequence[str] | None = None, **values: Any) -> ScanOutcome:
+    return ScanOutcome(**values, labelled_classes=None if labelled_classes is None else tuple(labelled_classes))
 
 
 def run_cell(
@@ -136,7 +137,7 @@ def run_cell(
     folder: Path,
     on_progress: OnProgress = lambda done, figures: False,
 ) -> Result:
-    """Trains, measures and keeps the result; goes on from the newest checkpoint, and does nothing that is done.
+    """Trains, measures and keeps the result. It resumes from the newest checkpoint and repeats nothing.
 
     Args:
         cell: what to do.
@@ -146,7 +147,7 @@ def run_cell(
         settings: name the served pair that everything starts from.
         taxonomy: names the classes.
         folder: the cell's own. Weights in it are removed once they are measured.
-        on_progress: told of every step.
+        on_progress: called after every step.
     """
     if (done := Result.read(folder)) is not None:
         return done
@@ -186,9 +187,9 @@ def _vlm(
     folder: Path,
     on_progress: OnProgress,
 ) -> Result:
-    facts, made = None, None
+    record, made = None, None
     if cell.method != "untuned":
-        write_jsonl(first(scans.train, cell.images), folder / "data" / "train.jsonl")
+        write_jsonl(nested_subset(scans.train, cell.images), folder / "data" / "train.jsonl")
         changed = {"seed": cell.seed, **({"lora_scope": cell.scope} if cell.scope else {})}
         made = finetune(
             folder / "data",
@@ -201,14 +202,14 @@ def _vlm(
             score=stopping_score(taxonomy, settings),
             on_progress=on_progress,
         )
-        facts = training_facts(made)
+        record = read_training_record(made)
     own = {"vlm": str(made)} if cell.method == "full" else {"vlm_dtype": "nf4"} if cell.method == "qlora" else {}
     vlm = load_vlm(settings.model_copy(update=own))
     if cell.method in ("lora", "qlora"):
         vlm.use_adapter(made)
     val = evaluate_vlm(vlm, scans.val, taxonomy)
     clear = evaluate_vlm(vlm, scans.clear, taxonomy)
-    return Result(cell, val.outcomes, clear.outcomes, val.seconds_per_scan, facts)
+    return Result(cell, val.outcomes, clear.outcomes, val.seconds_per_scan, record)
 
 
 def _detector(
@@ -221,10 +222,10 @@ def _detector(
     on_progress: OnProgress,
 ) -> Result:
     stopping = split_for_stopping(scans.train)[1]
-    facts, served = None, settings
+    record, served = None, settings
     if cell.method != "untuned":
         # The very scans that choose the VLM's checkpoint.
-        training, stopping = split_for_stopping(first(scans.train, cell.images))
+        training, stopping = split_for_stopping(nested_subset(scans.train, cell.images))
         made = train_detector(
             training,
             stopping,
@@ -235,20 +236,20 @@ def _detector(
             resume=True,
             on_progress=on_progress,
         )
-        facts, served = training_facts(made), settings.model_copy(update={"detector": str(made)})
+        record, served = read_training_record(made), settings.model_copy(update={"detector": str(made)})
     model = load_detector(served, taxonomy)
     confidence = DEFAULT_CONFIDENCE
     if stopping:
         confidence = _best_confidence(stopping, evaluate_detector(model, stopping, taxonomy).detections, taxonomy)
     val = evaluate_detector(model, scans.val, taxonomy)
     clear = evaluate_detector(model, scans.clear, taxonomy)
-    predictions, truths = scored(scans.val, val.detections)
+    predictions, truths = in_labelled_classes(scans.val, val.detections)
     return Result(
         cell,
         as_items(scans.val, val.detections, taxonomy, confidence),
         as_items(scans.clear, clear.detections, taxonomy, confidence),
         val.seconds_per_scan,
-        facts,
+        record,
         map_rates(predictions, truths, [sample.bag_id for sample in scans.val])[0],
         confidence,
     )

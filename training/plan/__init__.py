@@ -1,1 +1,1 @@
-"""The forecast of a training's memory, time and cost."""
+"""Forecasts memory, time and cost of a training."""

@@ -1,8 +1,8 @@
-"""What a training will take, worked out before anything starts: memory, time and cost.
+"""Estimates memory, time and cost of a training before anything starts.
 
-Estimates from the model's shape, good to within a factor of two; they are for choosing a machine and for not
-starting what cannot fit, not for a budget to the cent. `training.plan.rehearsal` measures instead, on the machine
-at hand.
+The estimates follow from the model's shape and are good to within a factor of two. They are for choosing a machine
+and for not starting what cannot fit, not for a budget to the cent. `training.plan.rehearsal` measures instead, on
+the machine at hand.
 """
 
 from __future__ import annotations

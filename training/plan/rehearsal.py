@@ -1,7 +1,7 @@
-"""A few steps of a training on this machine, and what all of it will take by them.
+"""Rehearses a few steps of a training on this machine and forecasts the whole training from them.
 
-A child process trains on a few of the samples, as the real training would, and tells when each step ended and how
-much memory it needed at most: `python -m training.plan.rehearsal`.
+A child process trains on a few of the samples, as the real training would, and reports when each step ended and its
+peak memory: `python -m training.plan.rehearsal`.
 """
 
 from __future__ import annotations
@@ -81,21 +81,25 @@ def follow(data: Path, recipe: Recipe, method: Method, out: Path, epochs: float)
     Raises:
         RehearsalFailed: it did not get there; the message is the child's last line.
     """
-    asked = json.dumps([str(data), recipe.model_dump(mode="json"), method, str(out), epochs])
+    arguments = json.dumps([str(data), recipe.model_dump(mode="json"), method, str(out), epochs])
     environment = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     started = time.time()
     child = subprocess.run(
-        [sys.executable, "-m", "training.plan.rehearsal", asked, str(started)],
+        [sys.executable, "-m", "training.plan.rehearsal", arguments, str(started)],
         capture_output=True,
         text=True,
         env=environment,
         check=False,
     )
     if child.returncode:
-        raise RehearsalFailed(f"The rehearsal failed: {(child.stderr.strip().splitlines() or ['no word'])[-1]}")
-    told = json.loads(child.stdout.splitlines()[-1])
+        raise RehearsalFailed(f"The rehearsal failed: {(child.stderr.strip().splitlines() or ['no message'])[-1]}")
+    course = json.loads(child.stdout.splitlines()[-1])
     return Course(
-        tuple(told["steps"]), tuple(told["evaluations"]), told["ended"], tuple(told["peaks"]), told["peak_bytes"]
+        tuple(course["steps"]),
+        tuple(course["evaluations"]),
+        course["ended"],
+        tuple(course["peaks"]),
+        course["peak_bytes"],
     )
 
 
@@ -189,10 +193,12 @@ def measured_here(
             samples = read_yolo(folder / "scans", taxonomy).splits["train"]
         rehearsal = rehearse(samples, recipe, method, folder)
     shown = images + recipe.replayed(images)
-    told = forecast(rehearsal, recipe, shown - shown // 10, shown // 10, epochs)
+    expected = forecast(rehearsal, recipe, shown - shown // 10, shown // 10, epochs)
     free = psutil.virtual_memory().available
     note = f"measured over {2 * STEPS} steps; {free / GB:.0f} GB free"
-    return Estimate("this machine", told.peak_bytes / GB, told.seconds / 3600, None, told.peak_bytes <= free, note)
+    return Estimate(
+        "this machine", expected.peak_bytes / GB, expected.seconds / 3600, None, expected.peak_bytes <= free, note
+    )
 
 
 def main() -> None:
@@ -205,7 +211,7 @@ def main() -> None:
     evaluations: list[float] = []
     peaks: list[int] = []
 
-    def told(done: float, figures: dict[str, float]) -> bool:
+    def on_progress(done: float, figures: dict[str, float]) -> bool:
         if figures["step"] > len(steps):
             steps.append(time.time() - began)
             peaks.append(peak_bytes())
@@ -213,7 +219,7 @@ def main() -> None:
             evaluations.append(time.time() - began)
         return False
 
-    finetune(Path(data), Recipe(**recipe), method, Path(out), epochs=epochs, on_progress=told)
+    finetune(Path(data), Recipe(**recipe), method, Path(out), epochs=epochs, on_progress=on_progress)
     course = Course(tuple(steps), tuple(evaluations), time.time() - began, tuple(peaks), peak_bytes())
     print(json.dumps(asdict(course)))
 

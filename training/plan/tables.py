@@ -1,4 +1,4 @@
-"""The plan as a person reads it: one method on many machines, where its memory goes, and all ways side by side.
+"""Tables of the plan: one method on many machines, where its memory goes, and all methods side by side.
 
 The seed document's own figures stand beside ours: what it thought the ways take, and how right it expects them to be.
 """

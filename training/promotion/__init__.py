@@ -1,1 +1,1 @@
-"""Hold-out, gate and registry: whether a candidate may replace the active model."""
+"""Decides whether a candidate may replace the active model: hold-out, examination, gate, registry."""

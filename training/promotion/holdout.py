@@ -6,10 +6,10 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from training.data.yolo import read_yolo
 from training.evaluation.bag_table import BagTable
 from training.evaluation.evaluate import BATCH, Progress, evaluate_detector, evaluate_vlm
 from training.evaluation.map_interval import MapDraws
-from training.evaluation.mean_average_precision import placed, scored
+from training.evaluation.mean_average_precision import ignore_unboxed_classes, in_labelled_classes
 from training.promotion.gate import HoldoutResult
 from xray_app import simulate
 from xray_app.detector.base import Detection, Detector
@@ -98,7 +98,7 @@ def _simulator_sha256() -> str:
     return digest.hexdigest()
 
 
-def measure(
+def measure_vlm(
     vlm: Vlm,
     holdout: Holdout,
     model_key: str,
@@ -115,45 +115,15 @@ def measure(
         model_key: base weights, precision and adapter.
         db: where figures are kept, per hold-out hash and model.
         rules: read the answers; the policy's threshold flags a bag.
-        progress: told of every batch; raises to stop.
+        progress: called after every batch; raises to stop.
         batch: scans answered at a time.
     """
 
-    def one_half(samples: Sequence[Sample], sha256: str, tell: Progress) -> BagTable:
-        table = _kept(db, sha256, model_key)
-        if table is None:
-            table = BagTable.of(evaluate_vlm(vlm, samples, rules.taxonomy, batch, tell).outcomes, rules)
-            if samples:
-                holdout_figures.put(db, sha256, model_key, json.dumps(table.to_json()))
-        return table
+    def evaluate(samples: Sequence[Sample], on_batch: Progress) -> BagTable:
+        return BagTable.of(evaluate_vlm(vlm, samples, rules.taxonomy, batch, on_batch).outcomes, rules)
 
-    simulated, site = _both_halves(holdout, progress, one_half)
-    return HoldoutResult(simulated=simulated, site=site)
-
-
-def _both_halves(
-    holdout: Holdout, progress: Progress, one_half: Callable[[Sequence[Sample], str, Progress], Figures]
-) -> tuple[Figures, Figures]:
-    """`one_half(samples, sha256, tell)` of the simulated and of the site's bags; `progress` counts both."""
-    total = len(holdout.simulated) + len(holdout.site)
-
-    def of(samples: Sequence[Sample], sha256: str, before: int) -> Figures:
-        figures = one_half(samples, sha256, lambda finished, _: progress(before + finished, total))
-        progress(before + len(samples), total)
-        return figures
-
-    simulated = of(holdout.simulated, holdout.simulated_sha256, 0)
-    return simulated, of(holdout.site, holdout.site_sha256, len(holdout.simulated))
-
-
-def _kept(db: Database, sha256: str, model_key: str) -> BagTable | None:
-    document = holdout_figures.get(db, sha256, model_key)
-    if document is None:
-        return None
-    try:
-        return BagTable.from_json(json.loads(document))
-    except (KeyError, TypeError, ValueError):
-        return None  # kept by another version: measured again
+    kept = _Kept(db, model_key, BagTable.to_json, BagTable.from_json)
+    return HoldoutResult(*_both_halves(holdout, kept, evaluate, progress))
 
 
 def measure_detector(
@@ -167,39 +137,75 @@ def measure_detector(
 
     An item listed without a box is not scored as one the detector should have found; as an item it counts.
     """
-    key = f"detector:{detector.sha256}"
 
-    def one_half(samples: Sequence[Sample], sha256: str, tell: Progress) -> tuple[BagTable, MapDraws]:
-        kept = _kept_boxes(db, sha256, key)
-        if kept is None:
-            seen = evaluate_detector(detector, samples, rules.taxonomy, tell)
-            drawn = scored(placed(samples, rules.taxonomy), seen.detections)
-            boxes = MapDraws.of(*drawn, [sample.bag_id for sample in samples])
-            kept = BagTable.of(seen.outcomes, rules), boxes
-            if samples:
-                document = {
-                    "table": kept[0].to_json(),
-                    "boxes": boxes.boxes,
-                    "map50": boxes.map50,
-                    "draws": boxes.draws.tolist(),
-                }
-                holdout_figures.put(db, sha256, key, json.dumps(document))
-        return kept
+    def evaluate(samples: Sequence[Sample], on_batch: Progress) -> tuple[BagTable, MapDraws]:
+        seen = evaluate_detector(detector, samples, rules.taxonomy, on_batch)
+        drawn = in_labelled_classes(ignore_unboxed_classes(samples, rules.taxonomy), seen.detections)
+        return BagTable.of(seen.outcomes, rules), MapDraws.of(*drawn, [sample.bag_id for sample in samples])
 
-    (simulated, simulated_map), (site, site_map) = _both_halves(holdout, progress, one_half)
+    kept = _Kept(db, f"detector:{detector.sha256}", _boxes_to_json, _boxes_from_json)
+    (simulated, simulated_map), (site, site_map) = _both_halves(holdout, kept, evaluate, progress)
     return HoldoutResult(simulated, site, simulated_map, site_map)
 
 
-def _kept_boxes(db: Database, sha256: str, key: str) -> tuple[BagTable, MapDraws] | None:
-    document = holdout_figures.get(db, sha256, key)
-    if document is None:
-        return None
-    try:
-        read = json.loads(document)
-        boxes = MapDraws(int(read["boxes"]), read["map50"], np.asarray(read["draws"], np.float64))
-        return BagTable.from_json(read["table"]), boxes
-    except (KeyError, TypeError, ValueError):
-        return None
+def _boxes_to_json(figures: tuple[BagTable, MapDraws]) -> dict[str, Any]:
+    table, boxes = figures
+    return {"table": table.to_json(), "boxes": boxes.boxes, "map50": boxes.map50, "draws": boxes.draws.tolist()}
+
+
+def _boxes_from_json(values: Mapping[str, Any]) -> tuple[BagTable, MapDraws]:
+    boxes = MapDraws(int(values["boxes"]), values["map50"], np.asarray(values["draws"], np.float64))
+    return BagTable.from_json(values["table"]), boxes
+
+
+@dataclass(frozen=True)
+class _Kept(Generic[Figures]):
+    """Figures of one model in the database, by the hash of the bags they are of.
+
+    Attributes:
+        db: holds them.
+        model_key: names the model.
+        to_json, from_json: their stored form, both ways.
+    """
+
+    db: Database
+    model_key: str
+    to_json: Callable[[Figures], Mapping[str, Any]]
+    from_json: Callable[[Mapping[str, Any]], Figures]
+
+    def read(self, sha256: str) -> Figures | None:
+        document = holdout_figures.get(self.db, sha256, self.model_key)
+        if document is None:
+            return None
+        try:
+            return self.from_json(json.loads(document))
+        except (KeyError, TypeError, ValueError):
+            return None  # kept by another version: measured again
+
+    def write(self, sha256: str, figures: Figures) -> None:
+        holdout_figures.put(self.db, sha256, self.model_key, json.dumps(self.to_json(figures)))
+
+
+def _both_halves(
+    holdout: Holdout,
+    kept: _Kept[Figures],
+    evaluate: Callable[[Sequence[Sample], Progress], Figures],
+    progress: Progress,
+) -> tuple[Figures, Figures]:
+    """Figures of the simulated and of the site's bags, kept ones where there are any; `progress` counts both."""
+    total = len(holdout.simulated) + len(holdout.site)
+
+    def half(samples: Sequence[Sample], sha256: str, before: int) -> Figures:
+        figures = kept.read(sha256)
+        if figures is None:
+            figures = evaluate(samples, lambda finished, _: progress(before + finished, total))
+            if samples:
+                kept.write(sha256, figures)
+        progress(before + len(samples), total)
+        return figures
+
+    simulated = half(holdout.simulated, holdout.simulated_sha256, 0)
+    return simulated, half(holdout.site, holdout.site_sha256, len(holdout.simulated))
 
 
 def detections_differ(one: Detector, other: Detector, samples: Sequence[Sample]) -> bool:
@@ -219,7 +225,7 @@ def _box_differs(one: Detection, other: Detection) -> bool:
 
 
 def answers_differ(vlm: Vlm, adapter: Path, samples: Sequence[Sample], batch: int = BATCH) -> bool:
-    """Whether the adapter changes any word, or any token's probability, on a few scans.
+    """Whether the adapter changes any answer, or any token's probability, on a few scans.
 
     Leaves the model answering with the adapter.
 

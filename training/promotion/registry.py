@@ -1,4 +1,4 @@
-"""Adapters on disk, a plain PEFT folder and its `manifest.json` each, and which of them is in use."""
+"""The registry: adapters on disk, each a plain PEFT folder with its `manifest.json`, and which of them is active."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Recipes: one YAML file a base model, and their reader."""
+"""Recipes: how each base model is fine-tuned, one YAML file each."""

@@ -1,4 +1,4 @@
-"""A recipe is a base model and how to fine-tune it: one YAML file each, in `training/recipes/`."""
+"""A recipe says how one base model is fine-tuned: one YAML file each, in `training/recipes/`."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ class Recipe(BaseModel):
             over many models and data sets (Schulman et al. 2025, "LoRA Without Regret").
         schedule: how the learning rate falls to 0 after the warm-up.
         epochs: passes over corrections and replay.
-        patience: epochs without a better checkpoint (by the samples kept for stopping) after which a training ends;
-            0 goes on to the last.
+        patience: early stopping, epochs without a better checkpoint (by the samples kept for stopping) after which
+            the training ends; 0 trains to the last.
         batch, accumulation: samples a step are their product.
         replay: replayed simulated scans for each corrected scan or sample of a data set.
         replay_minimum: never fewer than this many, so that few corrections forget nothing.
         class_balance: a class on a smaller share of the samples than this has its scans shown more often, by the
             square root of how much smaller; 0 shows each once an epoch.
         turns: whether scans are mirrored and turned by quarters at random.
-        contrast: 0 to 1, how far the penetration setting of a scan is varied (`training.data.augment.other_contrast`).
-        palette: 0 to 1, how far the scanner's colours are varied (`training.data.augment.other_palette`).
+        contrast: 0 to 1, how far the penetration setting of a scan is varied (`training.data.augment.random_contrast`).
+        palette: 0 to 1, how far the scanner's colours are varied (`training.data.augment.random_palette`).
         threat_projection: share of the scans without a prohibited item that have one projected into them, cut
             from the other samples; another one each epoch (`training.data.threat_projection`).
         max_pixels: pixels a picture is scaled down or cut into tiles to; None keeps the base's own limit.

@@ -1,1 +1,1 @@
-"""A training run: its pipeline, and its life as a detached process."""
+"""A training run: the pipeline it works through, and the supervisor of its process."""

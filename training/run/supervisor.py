@@ -1,4 +1,4 @@
-"""The life of a run as seen from outside: started as a process of its own, watched, given up when dead.
+"""Supervises runs: each is started as a process of its own, watched, and given up when it is dead.
 
 A run is a detached process, so neither closing the browser nor ending the server ends it. It claims its row
 with host, boot, process id and start time, and renews a lease while it works. Whoever looks (a server that
@@ -51,7 +51,7 @@ def run_folder(settings: Settings, run_id: str) -> Path:
 
 def tidy(settings: Settings, run_id: str) -> None:
     """Keeps log, loss curve and snapshot of a run that has ended, however it did; nothing ever goes on from the
-    rest, and what is worth it is registered by now."""
+    rest, and the candidate is registered by now."""
     for name in ("replay", "checkpoints", "adapter", "detector", "candidate"):
         shutil.rmtree(run_folder(settings, run_id) / name, ignore_errors=True)
 
@@ -75,7 +75,7 @@ def process_started(pid: int) -> float | None:
 
 
 @contextmanager
-def only_run(settings: Settings) -> Iterator[bool]:
+def run_lock(settings: Settings) -> Iterator[bool]:
     """Holds this data folder's lock for runs; False where another process has it."""
     folder = settings.data_dir / "runs"
     folder.mkdir(parents=True, exist_ok=True)
@@ -196,7 +196,7 @@ def reconcile(db: Database, settings: Settings) -> list[str]:
         if claimed.run.status == "running" and (why := _death(claimed)):
             _give_up(db, settings, claimed.run.id, why)
             given_up.append(claimed.run.id)
-    with only_run(settings) as free:
+    with run_lock(settings) as free:
         pass
     if free:
         launch_next(db, settings)

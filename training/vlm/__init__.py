@@ -1,1 +1,1 @@
-"""Fine-tuning and pretraining of the vision-language model."""
+"""Fine-tunes and pretrains the vision-language model."""

@@ -1,4 +1,4 @@
-"""The bundled VLM's blank form: Qwen2.5-VL at a few million parameters, with a tokenizer of its own.
+"""Builds the bundled VLM with random weights: Qwen2.5-VL at a few million parameters, with its own tokenizer.
 
 The architecture, the special tokens and the chat template are Qwen2.5-VL's, so that the very code
 that trains and serves this model also trains and serves RolmOCR.

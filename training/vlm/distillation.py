@@ -1,4 +1,4 @@
-"""The bundled detector as the vision tower's teacher: the tower learns to foresee the detector's features.
+"""Distillation: the vision tower learns to predict the bundled detector's features.
 
 A small convolutional network learns from far fewer scans than a transformer of the same size, and a transformer
 that imitates its feature maps catches up (Li et al. 2022, "Locality Guidance for Improving Vision Transformers on
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from training.detector.network import DetectorNetwork
 from training.vlm.bundled import MERGE, PATCH
-from training.vlm.pretrain_data import Boxed
+from training.vlm.pretrain_data import BoxedScan
 
 STRIDE = 16
 """The detector's middle stride: scaled by 16 / 14, one of its cells is one patch of the tower."""
@@ -32,7 +32,7 @@ class DetectorTeacher:
         width: numbers a patch.
     """
 
-    def __init__(self, onnx: Path, sample: Sequence[Boxed]) -> None:
+    def __init__(self, onnx: Path, sample: Sequence[BoxedScan]) -> None:
         self.model = DetectorNetwork.from_onnx(onnx).model.eval().requires_grad_(False)
         head = self.model.head
         self.width = sum(
@@ -42,7 +42,7 @@ class DetectorTeacher:
         self._mean, self._deviation = features.mean(0), features.std(0) + 1e-3
 
     @torch.no_grad()
-    def features(self, scans: Sequence[Boxed]) -> Tensor:
+    def features(self, scans: Sequence[BoxedScan]) -> Tensor:
         """(patches of all scans, `width`) in the tower's order; what the box and class branches see there."""
         alike: dict[tuple[int, ...], list[int]] = {}
         for index, scan in enumerate(scans):
@@ -73,7 +73,7 @@ class DetectorTeacher:
                 maps.append(seen)
         return torch.cat(maps, 1).float()
 
-    def loss(self, guess: Tensor, scans: Sequence[Boxed]) -> Tensor:
+    def loss(self, guess: Tensor, scans: Sequence[BoxedScan]) -> Tensor:
         """Mean squared error of (patches, `width`) against the features, each scaled to unit variance."""
         features = (self.features(scans) - self._mean) / self._deviation
         return nn.functional.mse_loss(guess, features.clamp(-6, 6))

@@ -1,4 +1,4 @@
-"""LoRA's linear layer as PEFT computes it, with fewer passes over memory: what counts on a CPU with narrow layers."""
+"""Computes LoRA's linear layer as PEFT does with fewer passes over memory, which cost most on a CPU."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _dropped(x: Tensor, dropout: Any) -> tuple[Tensor, float]:
     return x.masked_fill(zeroed, 0), 1 / (1 - chance)
 
 
-def quicken_lora(model: Any) -> None:
+def patch_lora_forward(model: Any) -> None:
     """Makes the LoRA layers of a model compute by `linear` from now on."""
     for layer in model.modules():
         if is_plain_lora(layer):

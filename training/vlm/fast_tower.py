@@ -1,4 +1,4 @@
-"""The Qwen2.5-VL vision tower computed for a whole batch at once: the same function in less time on a CPU.
+"""Computes the Qwen2.5-VL vision tower for a whole batch at once: the same function in less time on a CPU.
 
 The library's forward attends to one picture after the other; here the pictures are padded to one length. Only for
 towers that attend to the whole picture in every block.
@@ -116,7 +116,7 @@ def _working_dtype(visual: Any) -> torch.dtype:
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else visual.dtype
 
 
-def batch_tower(visual: Any) -> None:
+def patch_tower_forward(visual: Any) -> None:
     """Makes a tower that `attends_to_all` compute its pictures together from now on, whoever calls it."""
     tower = BatchedTower(visual, None, None, compiled=False)
 

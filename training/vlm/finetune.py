@@ -1,4 +1,4 @@
-"""Fine-tuning a vision-language model on samples: LoRA, QLoRA or in full, by `transformers.Trainer`."""
+"""Fine-tunes a vision-language model on samples: LoRA, QLoRA or in full, by `transformers.Trainer`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainerState, TrainingArguments
 from transformers.loss.loss_utils import ForCausalLMLoss
 
-from training.data.collate import Collator, answers_alone
-from training.data.dataset import Samples, balanced
-from training.data.length_sampler import WORTHWHILE, ByLength, padded_share, token_counts
+from training.data.collate import Collator, keep_answer_logits
+from training.data.dataset import SampleDataset, repeat_rare
+from training.data.length_sampler import WORTHWHILE, LengthGroupedSampler, padded_share, token_counts
 from training.data.samples import Sample, read_jsonl
 from training.data.snapshot import samples_sha256
 from training.data.threat_projection import Projector
-from training.data.training_record import TrainingFacts
+from training.data.training_record import TrainingRecord
 from training.recipes.recipe import Recipe
 from training.vlm.checkpoints import newest_checkpoint
-from training.vlm.fast_lora import quicken_lora
-from training.vlm.fast_tower import attends_to_all, batch_tower
-from training.vlm.vision_cache import Remembered, RowCollator, VisionCache, cacheable, inner_model
-from xray_app.errors import BadRecipe
+from training.vlm.fast_lora import patch_lora_forward
+from training.vlm.fast_tower import attends_to_all, patch_tower_forward
+from training.vlm.vision_cache import CachedCollator, CachedSamples, VisionCache, cacheable, inner_model
+from xray_app.errors import BadRecipe, Stopped
 from xray_app.settings import Settings
 from xray_app.taxonomy import Taxonomy, load_taxonomy
 from xray_app.types import Method
@@ -37,15 +37,11 @@ from xray_app.vlm.local import Dtype, LocalVlm, write_base
 from xray_app.vlm.pictures import lowered, set_picture_limits
 
 OnProgress = Callable[[float, dict[str, float]], bool]
-"""Told the fraction done and the newest figures; answers True when the run is to stop."""
+"""Called with the fraction done and the newest figures; returns True to stop the training."""
 
 
 Score = Callable[[LocalVlm, Sequence[Sample]], float]
 """How good a model is on samples; more is better."""
-
-
-class Stopped(Exception):
-    """The run was asked to stop and did."""
 
 
 STOPPING_LEAST = 20
@@ -68,7 +64,7 @@ def split_for_stopping(samples: Sequence[Sample]) -> tuple[list[Sample], list[Sa
     return [one for one in samples if not kept(one)], stopping
 
 
-def wrap(model: Any, recipe: Recipe, method: Method) -> Any:
+def add_lora(model: Any, recipe: Recipe, method: Method) -> Any:
     """Puts the recipe's fresh LoRA on a base model, in place."""
     if method == "qlora":
         model = prepare_model_for_kbit_training(model, use_gradient_checkpointing=recipe.gradient_checkpointing)
@@ -99,7 +95,7 @@ def load_base(recipe: Recipe, method: Method, base: str | None = None) -> LocalV
     return vlm
 
 
-class FullTrainer(Trainer):
+class ResumableTrainer(Trainer):
     """A Trainer whose checkpoints of a whole model can be resumed.
 
     transformers 5 saves Qwen-VL checkpoints under the hub's older parameter names but resumes from the
@@ -107,23 +103,23 @@ class FullTrainer(Trainer):
 
     Attributes:
         order: gives the samples of each epoch; None is at random.
-        cache: of vision features, where batches are of `RowCollator`.
+        cache: of vision features, where batches are of `CachedCollator`.
         score: how good the model is on what is kept for stopping; joins each evaluation's figures.
-        patience: ends the training; None goes on to the last epoch.
+        early_stopping: ends the training; None trains to the last epoch.
     """
 
-    order: ByLength | None = None
+    order: LengthGroupedSampler | None = None
     cache: VisionCache | None = None
     score: Callable[[], float] | None = None
-    patience: _Patience | None = None
+    early_stopping: _EarlyStopping | None = None
 
-    def go_on(self, checkpoint: Path | None) -> None:
-        """Trains on from a checkpoint, None being the start. Where patience had ended the training by then, the
-        library would train another epoch: its best checkpoint is taken instead."""
-        if checkpoint is not None and self.patience is not None:
+    def train_from(self, checkpoint: Path | None) -> None:
+        """Trains from a checkpoint on, None being the start. Where early stopping had ended the training by then,
+        the library would train another epoch: its best checkpoint is taken instead."""
+        if checkpoint is not None and self.early_stopping is not None:
             state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
             best = checkpoint.with_name(Path(state.best_model_checkpoint or "").name)  # the folder may have been moved
-            if self.patience.is_over(state) and best.is_dir():
+            if self.early_stopping.is_over(state) and best.is_dir():
                 state.best_model_checkpoint = str(best)
                 self.state = state
                 self._load_best_model()
@@ -135,8 +131,8 @@ class FullTrainer(Trainer):
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         if self.cache is not None:
-            inputs = self.cache.recall(self.accelerator.unwrap_model(model), inputs, self.accelerator.autocast)
-        return super().compute_loss(model, answers_alone(inputs), *args, **kwargs)
+            inputs = self.cache.with_features(self.accelerator.unwrap_model(model), inputs, self.accelerator.autocast)
+        return super().compute_loss(model, keep_answer_logits(inputs), *args, **kwargs)
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> Any:
         output = super().evaluation_loop(*args, **kwargs)
@@ -161,10 +157,10 @@ def token_loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | 
     return loss
 
 
-class _Patience(TrainerCallback):
+class _EarlyStopping(TrainerCallback):
     """Ends a training that has not become better for so many evaluations.
 
-    It asks the log alone, so that a resumed run stops where the undisturbed one does.
+    It reads the log alone, so that a resumed run stops where the undisturbed one does.
     """
 
     def __init__(self, metric: str, greater: bool, patience: int) -> None:
@@ -181,22 +177,22 @@ class _Patience(TrainerCallback):
             control.should_training_stop = True
 
 
-class _Report(TrainerCallback):
-    """Passes figures on, and stops the trainer when it is told to."""
+class _ProgressCallback(TrainerCallback):
+    """Passes figures on, and stops the trainer when `on_progress` says so."""
 
     def __init__(self, on_progress: OnProgress) -> None:
         self.on_progress = on_progress
         self.started = time.monotonic()
         self.stopped = False
 
-    def _tell(self, state: Any, figures: dict[str, float], control: Any) -> None:
+    def _report(self, state: Any, figures: dict[str, float], control: Any) -> None:
         done = min(1.0, state.global_step / max(1, state.max_steps))
         seconds = round(time.monotonic() - self.started, 2)
         if self.on_progress(done, {"step": state.global_step, "seconds": seconds, **figures}):
             self.stopped = control.should_training_stop = True
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._tell(state, {}, control)
+        self._report(state, {}, control)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         wanted = {
@@ -208,7 +204,7 @@ class _Report(TrainerCallback):
         }
         figures = {ours: float(logs[theirs]) for theirs, ours in wanted.items() if theirs in (logs or {})}
         if figures:
-            self._tell(state, figures, control)
+            self._report(state, figures, control)
 
 
 def finetune(
@@ -235,9 +231,9 @@ def finetune(
         base: another base than the recipe's, for instance a folder.
         taxonomy: reads the answers; left out, the one of the settings.
         epochs: another number than the recipe's.
-        resume: goes on from the newest whole checkpoint in `out`, from the start where there is none.
+        resume: resumes from the newest whole checkpoint in `out`, from the start where there is none.
         score: chooses the best checkpoint by the samples kept for stopping; left out, their loss does.
-        on_progress: told after every step; returns True to stop.
+        on_progress: called after every step; returns True to stop.
 
     Returns:
         The folder of the adapter in PEFT's format (of a whole model for `full`).
@@ -252,29 +248,29 @@ def finetune(
     if epochs is not None and not 0 < epochs <= 1000:
         raise BadRecipe(f"Epochs must be above 0 and at most 1000, not {epochs}.")
     epochs = epochs or recipe.epochs
-    asked = [recipe.model_dump(mode="json"), base, method, epochs, samples_sha256(samples)]
-    checkpoint = newest_checkpoint(out, resume, asked)
+    inputs = [recipe.model_dump(mode="json"), base, method, epochs, samples_sha256(samples)]
+    checkpoint = newest_checkpoint(out, resume, inputs)
     recipe = recipe.model_copy(update={"learning_rate": recipe.rate(method)})
     taxonomy = taxonomy or load_taxonomy(Settings().taxonomy)
     projector = Projector.of(training, taxonomy) if recipe.threat_projection else None
     if recipe.class_balance:
-        training = balanced(training, recipe.class_balance, taxonomy, recipe.seed)
+        training = repeat_rare(training, recipe.class_balance, taxonomy, recipe.seed)
     vlm = load_base(recipe, method, base)
     # Wrapping draws the adapter's first weights, so the seed must stand before it.
     torch.manual_seed(recipe.seed)
     random.seed(recipe.seed)
-    model = vlm.model if method == "full" else wrap(vlm.model, recipe, method)
+    model = vlm.model if method == "full" else add_lora(vlm.model, recipe, method)
     if method == "full":
         model.requires_grad_(True)
-    shown = Samples(training, recipe, projector), Samples(stopping) if stopping else None
+    shown = SampleDataset(training, recipe, projector), SampleDataset(stopping) if stopping else None
     trainer = _trainer(model, vlm, recipe, *shown, out, epochs, by_score=score is not None)
     if score is not None and stopping:
         trainer.score = partial(score, vlm, stopping)
-    _quicken(trainer, vlm, recipe, method)
-    report = _Report(on_progress)
-    trainer.add_callback(report)
-    trainer.go_on(checkpoint)
-    if report.stopped:
+    _speed_up(trainer, vlm, recipe, method)
+    progress = _ProgressCallback(on_progress)
+    trainer.add_callback(progress)
+    trainer.train_from(checkpoint)
+    if progress.stopped:
         raise Stopped
     folder = out / "adapter"
     model.save_pretrained(folder)
@@ -283,12 +279,12 @@ def finetune(
     else:
         vlm.processor.save_pretrained(folder / "processor")
         write_base(folder, vlm)
-    took = time.monotonic() - report.started
+    took = time.monotonic() - progress.started
     passes = trainer.state.epoch or epochs  # fewer than asked for, where patience ended it
-    facts = TrainingFacts(
+    record = TrainingRecord(
         method=method, samples=len(training), epochs=passes, seconds=took, resumed=checkpoint is not None
     )
-    facts.write(folder)
+    record.write(folder)
     return folder
 
 
@@ -303,12 +299,12 @@ def _trainer(
     model: Any,
     vlm: LocalVlm,
     recipe: Recipe,
-    training: Samples,
-    stopping: Samples | None,
+    training: SampleDataset,
+    stopping: SampleDataset | None,
     out: Path,
     epochs: float,
     by_score: bool,
-) -> FullTrainer:
+) -> ResumableTrainer:
     gpu = torch.cuda.is_available()
     bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and _has_bf16())
     step_samples = recipe.batch * recipe.accumulation
@@ -342,7 +338,7 @@ def _trainer(
         disable_tqdm=True,
         report_to="none",
     )
-    trainer = FullTrainer(
+    trainer = ResumableTrainer(
         model=model,
         args=arguments,
         train_dataset=training,
@@ -351,28 +347,28 @@ def _trainer(
         compute_loss_func=token_loss,
     )
     if recipe.patience and stopping is not None:
-        trainer.patience = _Patience(metric, by_score, recipe.patience)
-        trainer.add_callback(trainer.patience)
+        trainer.early_stopping = _EarlyStopping(metric, by_score, recipe.patience)
+        trainer.add_callback(trainer.early_stopping)
     return trainer
 
 
-def _quicken(trainer: FullTrainer, vlm: LocalVlm, recipe: Recipe, method: Method) -> None:
-    """Less padding, faster attention on a CPU, and features kept: the same losses in less time."""
+def _speed_up(trainer: ResumableTrainer, vlm: LocalVlm, recipe: Recipe, method: Method) -> None:
+    """Gives the same losses in less time: less padding, faster attention on a CPU, and features kept."""
     lengths = token_counts(vlm.processor, trainer.train_dataset.samples)
     if padded_share(lengths, recipe.batch, recipe.seed) > WORTHWHILE:
-        trainer.order = ByLength(lengths, recipe.batch, recipe.seed)
+        trainer.order = LengthGroupedSampler(lengths, recipe.batch, recipe.seed)
     inner = inner_model(trainer.model)
     visual = getattr(inner, "visual", None)
     # Each measured on a CPU with the bundled model.
     if not torch.cuda.is_available() and attends_to_all(visual):
-        quicken_lora(trainer.model)
+        patch_lora_forward(trainer.model)
         if trainer.args.bf16:  # in 32 bits the library's own attention and tower are faster
             inner.language_model.set_attn_implementation("eager")  # the fused one takes three times as long backwards
             if not recipe.gradient_checkpointing:
-                batch_tower(visual)
+                patch_tower_forward(visual)
     if cacheable(trainer.model, recipe, method):
         trainer.cache = VisionCache.within_free_memory()
-        trainer.data_collator = RowCollator(trainer.data_collator)
-        trainer.train_dataset = Remembered(trainer.train_dataset)
+        trainer.data_collator = CachedCollator(trainer.data_collator)
+        trainer.train_dataset = CachedSamples(trainer.train_dataset)
         if trainer.eval_dataset is not None:
-            trainer.eval_dataset = Remembered(trainer.eval_dataset)
+            trainer.eval_dataset = CachedSamples(trainer.eval_dataset)

@@ -1,4 +1,4 @@
-"""Muon for weight matrices and AdamW for everything else, as one optimiser.
+"""One optimizer: Muon for weight matrices and AdamW for everything else.
 
 Muon (Jordan et al. 2024) is PyTorch's; its update is scaled to AdamW's (`match_rms_adamw`), so that both share one
 learning rate and one schedule.

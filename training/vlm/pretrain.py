@@ -1,4 +1,4 @@
-"""The bundled VLM from scratch, on simulated scans alone.
+"""Pretrains the bundled VLM from scratch, on simulated scans alone.
 
 The language loss alone learns slowly. Two dense losses make the vision tower learn quickly, and their heads are
 dropped afterwards: which classes have a box near this token, and what the bundled detector sees at this patch.
@@ -25,9 +25,9 @@ from training.vlm.bundled import IMAGE_PAD, MERGE, PATCH, build_model, build_pro
 from training.vlm.checkpoints import newest_checkpoint
 from training.vlm.distillation import DetectorTeacher
 from training.vlm.fast_tower import BatchedTower
-from training.vlm.finetune import FullTrainer
+from training.vlm.finetune import ResumableTrainer
 from training.vlm.optimizer import MuonAdamW
-from training.vlm.pretrain_data import Boxed, SimulatedScans, dense_target, flip
+from training.vlm.pretrain_data import BoxedScan, SimulatedScanDataset, dense_target, flip
 from xray_app.report import format_report, instruction
 from xray_app.settings import BUNDLED_DETECTOR
 from xray_app.taxonomy import Taxonomy
@@ -78,7 +78,7 @@ class PretrainCollator:
         self.names = list(names)
         self.taxonomy = taxonomy
 
-    def __call__(self, scans: Sequence[Boxed]) -> dict[str, Any]:
+    def __call__(self, scans: Sequence[BoxedScan]) -> dict[str, Any]:
         """A training batch of B scans.
 
         Returns:
@@ -105,7 +105,7 @@ class PretrainCollator:
             "scans": turned,
         }
 
-    def _question(self, scan: Boxed, scoped: bool) -> tuple[str, str]:
+    def _question(self, scan: BoxedScan, scoped: bool) -> tuple[str, str]:
         """(instruction, response)."""
         counts = Counter(self.names[int(kind)] for kind in scan.boxes[:, 0].tolist())
         scope = None
@@ -124,7 +124,7 @@ def prompt_ids(processor: Any, asked: str, picture_tokens: int) -> list[int]:
     return list(map(int, processor.tokenizer(expanded, add_special_tokens=False)["input_ids"]))
 
 
-class PretrainTrainer(FullTrainer):
+class PretrainTrainer(ResumableTrainer):
     """Language loss, dense loss and imitation of the teacher, on vision features computed once a scan."""
 
     def __init__(self, *args: Any, config: PretrainConfig, teacher: DetectorTeacher | None, **kwargs: Any) -> None:
@@ -188,7 +188,7 @@ def pretrain(
         data: folders written by `simulate`.
         out: checkpoints, log and the finished model go here.
         start: a model folder of the same shape whose weights to begin with; without it they are random.
-        resume: goes on from the newest whole checkpoint in `out`, from the start where there is none; `config` may
+        resume: resumes from the newest whole checkpoint in `out`, from the start where there is none; `config` may
             ask for more steps than before.
 
     Returns:
@@ -199,9 +199,9 @@ def pretrain(
         BadRecipe: there are checkpoints and `resume` was not asked for, or they are of another training.
     """
     config = config or PretrainConfig()
-    checkpoint = newest_checkpoint(out, resume, _facts(data, config, start))
+    checkpoint = newest_checkpoint(out, resume, _inputs(data, config, start))
     processor = build_processor(taxonomy, config.pixels)
-    scans = SimulatedScans(data, processor, taxonomy)
+    scans = SimulatedScanDataset(data, processor, taxonomy)
     logger.info("%d simulated scans in memory", len(scans))
     model = build_model(processor, config.seed)
     if start is not None:
@@ -246,7 +246,7 @@ def pretrain(
     return save(model, processor, out / "model")
 
 
-def _facts(data: Sequence[Path], config: PretrainConfig, start: Path | None) -> list[Any]:
+def _inputs(data: Sequence[Path], config: PretrainConfig, start: Path | None) -> list[Any]:
     """What the weights follow from. Scans go by name and size: to hash many thousands would take minutes."""
     scans = [[(file.name, file.stat().st_size) for file in sorted(folder.glob("*/train/*"))] for folder in data]
     same = {name: value for name, value in asdict(config).items() if name not in ("steps", "save_every", "compiled")}

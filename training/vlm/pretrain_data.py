@@ -1,4 +1,4 @@
-"""Simulated scans at model resolution: pictures, boxes, and what the vision tower is taught of them."""
+"""Simulated scans at model resolution, with boxes and the vision tower's dense targets."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from xray_app.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)
-class Boxed:
+class BoxedScan:
     """A simulated scan at model resolution. `boxes`: (class index, x0, y0, x1, y1), fractions."""
 
     pixels: Tensor
     boxes: Tensor
 
 
-class SimulatedScans(Dataset[Boxed]):
+class SimulatedScanDataset(Dataset[BoxedScan]):
     """Folders written by `python -m training simulate`, held in memory at model resolution."""
 
     def __init__(self, folders: Sequence[Path], processor: Any, taxonomy: Taxonomy) -> None:
@@ -49,7 +49,7 @@ class SimulatedScans(Dataset[Boxed]):
             self.scans = list(pool.map(lambda file: self._read(file, processor.image_processor), files))
 
     @staticmethod
-    def _read(file: Path, image_processor: Any) -> Boxed:
+    def _read(file: Path, image_processor: Any) -> BoxedScan:
         with Image.open(file) as image:
             pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
         height, width = resized_size(image_processor, pixels.shape[1], pixels.shape[2])
@@ -61,12 +61,12 @@ class SimulatedScans(Dataset[Boxed]):
         boxes = torch.tensor(rows).reshape(-1, 5)
         centre, half = boxes[:, 1:3], boxes[:, 3:5] / 2
         corners = torch.cat([boxes[:, :1], centre - half, centre + half], dim=1)
-        return Boxed(pixels.round().clamp(0, 255).to(torch.uint8), corners)
+        return BoxedScan(pixels.round().clamp(0, 255).to(torch.uint8), corners)
 
     def __len__(self) -> int:
         return len(self.scans)
 
-    def __getitem__(self, index: int) -> Boxed:
+    def __getitem__(self, index: int) -> BoxedScan:
         return self.scans[index]
 
 
@@ -84,7 +84,7 @@ def resized_size(image_processor: Any, height: int, width: int) -> tuple[int, in
     )
 
 
-def flip(scan: Boxed, horizontal: bool, vertical: bool, transpose: bool) -> Boxed:
+def flip(scan: BoxedScan, horizontal: bool, vertical: bool, transpose: bool) -> BoxedScan:
     """Mirrors and transposes a scan with its boxes: a bag lies on the belt any way round."""
     pixels, boxes = scan.pixels, scan.boxes.clone()
     if horizontal:
@@ -96,7 +96,7 @@ def flip(scan: Boxed, horizontal: bool, vertical: bool, transpose: bool) -> Boxe
     if transpose:
         pixels = pixels.transpose(1, 2)
         boxes = boxes[:, [0, 2, 1, 4, 3]]
-    return Boxed(pixels, boxes)
+    return BoxedScan(pixels, boxes)
 
 
 def dense_target(boxes: Tensor, rows: int, columns: int, classes: int) -> Tensor:

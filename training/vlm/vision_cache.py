@@ -1,4 +1,4 @@
-"""Vision features of a frozen tower, kept from the first epoch for all later ones.
+"""Caches the vision features of a frozen tower, from the first epoch for all later ones.
 
 Where no LoRA is on the tower and scans are shown as they are, a scan's features never change: later epochs open no
 picture and compute no tower.
@@ -29,13 +29,13 @@ logger = logging.getLogger(__name__)
 
 SHARE_OF_MEMORY = 0.25
 """Of the free memory at the start, what features may take; scans past it are computed anew each epoch."""
-ROWS = "rows"
-"""Key of a batch under which its rows travel to the trainer."""
+CACHED = "rows"
+"""Key of a batch under which its cached samples travel to the trainer."""
 
 
 @dataclass(eq=False)
-class Row:
-    """A sample, with what is known of it so far.
+class CachedSample:
+    """A sample, with what has been computed of it so far.
 
     Attributes:
         example: the sample with its picture, until it is encoded.
@@ -65,25 +65,25 @@ def inner_model(model: Any) -> Any:
     return (model.get_base_model() if hasattr(model, "get_base_model") else model).model
 
 
-class Remembered(Dataset[Row]):
-    """Samples as rows; one whose features are kept is not opened again."""
+class CachedSamples(Dataset[CachedSample]):
+    """A data set whose pictures are not opened again once their features are kept."""
 
     def __init__(self, samples: Dataset[Example]) -> None:
         self.samples = samples
-        self.rows: dict[int, Row] = {}
+        self.cached: dict[int, CachedSample] = {}
 
     def __len__(self) -> int:
         return len(self.samples)  # type: ignore[arg-type]
 
-    def __getitem__(self, index: int) -> Row:
-        row = self.rows.setdefault(index, Row())
-        if row.features is None:
-            row.example = self.samples[index]
-        return row
+    def __getitem__(self, index: int) -> CachedSample:
+        cached = self.cached.setdefault(index, CachedSample())
+        if cached.features is None:
+            cached.example = self.samples[index]
+        return cached
 
 
-class RowCollator:
-    """As `Collator`, of rows: only those without features are encoded.
+class CachedCollator:
+    """A `Collator` of cached samples: only those without features are encoded.
 
     Args:
         collate: refuses what is too long, and knows how answers end.
@@ -92,24 +92,28 @@ class RowCollator:
     def __init__(self, collate: Collator) -> None:
         self.collate = collate
 
-    def __call__(self, rows: Sequence[Row]) -> dict[str, Any]:
-        """A training batch of N rows.
+    def __call__(self, rows: Sequence[CachedSample]) -> dict[str, Any]:
+        """A training batch of N samples.
 
         Returns:
-            What `Collator` gives, with `pixel_values` of the rows without features alone, and the rows themselves.
+            What `Collator` gives, with `pixel_values` of the samples without features alone, and the cached samples
+            themselves.
 
         Raises:
-            BadDataset: a row is too long.
+            BadDataset: a sample is too long.
         """
         new = [row for row in rows if row.features is None]
         pictures = self._encode(new) if new else {}
         ids, types = [list(row.ids) for row in rows], [list(row.token_types) for row in rows]
         pictures["image_grid_thw"] = torch.cat([row.grid for row in rows if row.grid is not None])
         responses = [row.response for row in rows]
-        return {**batch(Encoded(ids, types, pictures), self.collate.pad, side="right", responses=responses), ROWS: rows}
+        return {
+            **batch(Encoded(ids, types, pictures), self.collate.pad, side="right", responses=responses),
+            CACHED: rows,
+        }
 
-    def _encode(self, rows: Sequence[Row]) -> dict[str, Tensor]:
-        """Notes prompt, answer and grid of each row; returns the pixels of all."""
+    def _encode(self, rows: Sequence[CachedSample]) -> dict[str, Tensor]:
+        """Keeps prompt, answer and grid with each sample; returns the pixels of all."""
         examples = [row.example for row in rows if row.example is not None]
         encoded, responses = self.collate.encode(examples)
         if encoded.token_types is None:
@@ -124,7 +128,7 @@ class RowCollator:
 
 
 class VisionCache:
-    """Turns a batch of rows into model input, keeping features within `budget` bytes."""
+    """Turns a batch of cached samples into model input, keeping features within `budget` bytes."""
 
     def __init__(self, budget: int) -> None:
         self.left = budget
@@ -133,18 +137,18 @@ class VisionCache:
     def within_free_memory(cls) -> VisionCache:
         return cls(int(psutil.virtual_memory().available * SHARE_OF_MEMORY))
 
-    def recall(
+    def with_features(
         self, model: Any, inputs: dict[str, Any], autocast: Callable[[], AbstractContextManager[Any]]
     ) -> dict[str, Any]:
         """Model input with features in place of pixels; those that are new are computed, and kept while they fit.
 
         Args:
             model: `cacheable`, PEFT's wrapper included.
-            inputs: as of `RowCollator`, on the model's device.
+            inputs: as of `CachedCollator`, on the model's device.
             autocast: what the model's own forward runs under.
         """
         inputs = dict(inputs)
-        rows: Sequence[Row] = inputs.pop(ROWS)
+        rows: Sequence[CachedSample] = inputs.pop(CACHED)
         fresh: Iterator[Tensor] = iter(())
         if (pixels := inputs.pop("pixel_values", None)) is not None:
             grids = torch.cat([row.grid for row in rows if row.features is None and row.grid is not None])
@@ -155,7 +159,7 @@ class VisionCache:
         seen = BaseModelOutputWithPooling(pooler_output=[one.to(device) for one in features])
         return {**inputs, "mm_encoder_outputs": {"image": seen}}
 
-    def _keep(self, row: Row, features: Tensor) -> Tensor:
+    def _keep(self, row: CachedSample, features: Tensor) -> Tensor:
         size = features.numel() * features.element_size()
         if size <= self.left:
             self.left -= size

@@ -1,1 +1,1 @@
-"""The HTTP routes."""
+"""The HTTP API: routes, errors, and the door that checks token and size before a body is read."""

@@ -14,6 +14,7 @@ from xray_app.api import (
     feedback,
     insights,
     learning,
+    openapi,
     queue,
     reports,
     scans,
@@ -22,12 +23,12 @@ from xray_app.api import (
     thumbnails,
 )
 from xray_app.api.door import Door
-from xray_app.api.idempotency import Once
+from xray_app.api.idempotency import IdempotencyMiddleware
 from xray_app.services import Services
 
 
 def create_app(services: Services) -> FastAPI:
-    """All of the contract's HTTP table behind the door. The API's own documentation pages stay closed."""
+    """All of the contract's HTTP table behind the door, described in `/openapi.json`; there are no pages about it."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -39,15 +40,17 @@ def create_app(services: Services) -> FastAPI:
         title="X-ray screening desk",
         docs_url=None,
         redoc_url=None,
-        openapi_url=None,
+        openapi_url=None,  # `openapi.router` serves it, to signed-in users
         redirect_slashes=False,
         lifespan=lifespan,
     )
     app.state.services = services
-    for module in (sessions, sign_in_page, scans, thumbnails, feedback, queue, insights, learning, exchange):
+    for module in (sessions, sign_in_page, scans, thumbnails, feedback, queue, insights, learning, exchange, openapi):
         app.include_router(module.router)
     app.include_router(reports.router)
+    described = openapi.describe(app)
+    app.openapi = lambda: described  # type: ignore[method-assign]
     envelope.install(app)
-    app.add_middleware(Once, services=services)
+    app.add_middleware(IdempotencyMiddleware, services=services)
     app.add_middleware(Door, services=services)  # added last: it stands before everything else
     return app

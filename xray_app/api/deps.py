@@ -1,17 +1,22 @@
-"""What a route may ask of a request: the desk's services, who it is, where a list goes on."""
+"""Dependencies of the routes: the desk's services, the signed-in user's role, pages of a list."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
-from fastapi import Depends, Query, Request
-from pydantic import BaseModel
+from fastapi import Depends, Query, Request, Security
+from fastapi.security import HTTPBearer
 
 from xray_app import auth
 from xray_app.errors import BadInput, NotSignedIn
 from xray_app.services import Services
-from xray_app.types import Role
+from xray_app.types import Role, Value
+
+Listed = TypeVar("Listed")
+
+BEARER = HTTPBearer(scheme_name="bearer", description="The token of POST /v1/login.", auto_error=False)
+"""Only described by this; the door has read the token before."""
 
 
 def _services(request: Request) -> Services:
@@ -19,8 +24,8 @@ def _services(request: Request) -> Services:
     return services
 
 
-def _requires(role: Role) -> Callable[[Request], auth.Identity]:
-    def check(request: Request) -> auth.Identity:
+def _requires(role: Role) -> Callable[..., auth.Identity]:
+    def check(request: Request, _: object = Security(BEARER, scopes=[role.value])) -> auth.Identity:
         identity: auth.Identity | None = getattr(request.state, "identity", None)
         if identity is None:
             raise NotSignedIn("Sign in first.")
@@ -39,12 +44,19 @@ Limit = Annotated[int, Query(ge=1, le=500)]
 After = Annotated[str | None, Query(min_length=1, max_length=200)]
 
 
-def page(items: Sequence[BaseModel], next_cursor: str | None) -> dict[str, Any]:
+class Page(Value, Generic[Listed]):
+    """One page of a list. `next` is the `after` of the page that follows; None at the end."""
+
+    items: tuple[Listed, ...]
+    next: str | None
+
+
+def page(items: Sequence[Listed], next_cursor: str | None) -> Page[Listed]:
     """One page of a list, in the contract's form."""
-    return {"items": [item.model_dump(mode="json") for item in items], "next": next_cursor}
+    return Page(items=tuple(items), next=next_cursor)
 
 
-def page_of(items: Sequence[Any], limit: int, after: str | None) -> dict[str, Any]:
+def page_of(items: Sequence[Any], limit: int, after: str | None) -> Page[Any]:
     """One page of a list that is held whole; `after` is the id of the last one seen.
 
     Raises:

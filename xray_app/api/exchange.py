@@ -10,7 +10,9 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from xray_app.api.deps import Annotator, Desk
-from xray_app.exchange.export import Filter, Stopped, export_zip
+from xray_app.api.openapi import answers
+from xray_app.errors import Stopped
+from xray_app.exchange.export import Filter, export_zip
 from xray_app.store import audit
 from xray_app.types import Level
 
@@ -19,7 +21,7 @@ router = APIRouter(prefix="/v1")
 Text = Annotated[str | None, Query(min_length=1, max_length=200)]
 
 
-@router.get("/export")
+@router.get("/export", response_class=StreamingResponse, responses={200: answers("application/zip")})
 def export(
     who: Annotator,
     desk: Desk,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from xray_app.api.deps import After, Analyst, Annotator, Desk, Limit, page_of
-from xray_app.errors import Forbidden
+from xray_app.api.deps import After, Analyst, Annotator, Desk, Limit, Page, page_of
+from xray_app.api.openapi import refuses
 from xray_app.store import analyses, corrections, decisions, outcomes
 from xray_app.types import Action, Correction, CorrectionIn, Decision, ItemCount, Outcome
 
@@ -47,43 +47,41 @@ class ReviewIn(BaseModel):
 
 
 @router.post("/analyses/{analysis_id}/decision", status_code=201)
-def decide(analysis_id: str, told: DecisionIn, who: Analyst, desk: Desk) -> Decision:
+def decide(analysis_id: str, body: DecisionIn, who: Analyst, desk: Desk) -> Decision:
     """Keeps a decision beside the ones before it."""
-    return decisions.add(desk.db, analysis_id, told.decision, told.seconds, told.note, who.username)
+    return decisions.add(desk.db, analysis_id, body.decision, body.seconds, body.note, who.username)
 
 
 @router.post("/analyses/{analysis_id}/outcome", status_code=201)
-def report_outcome(analysis_id: str, told: OutcomeIn, who: Analyst, desk: Desk) -> Outcome:
+def report_outcome(analysis_id: str, body: OutcomeIn, who: Analyst, desk: Desk) -> Outcome:
     """Keeps what the hand search found."""
-    return outcomes.add(desk.db, analysis_id, told.found, told.note, who.username, desk.taxonomy)
+    return outcomes.add(desk.db, analysis_id, body.found, body.note, who.username, desk.taxonomy)
 
 
 @router.post("/analyses/{analysis_id}/corrections", status_code=201)
-def correct(analysis_id: str, told: CorrectionIn, who: Analyst, desk: Desk) -> Correction:
+def correct(analysis_id: str, body: CorrectionIn, who: Analyst, desk: Desk) -> Correction:
     """A new revision; 409 names the newest one when it was based on an older."""
     analyses.get(desk.db, analysis_id)  # the answer holds the difference to a prediction that may be hidden yet
     return corrections.add(
         desk.db,
         analysis_id,
-        told,
+        body,
         who.username,
         desk.taxonomy,
-        review_required=desk.settings.review == "required",
+        review_required=desk.settings.review_required,
     )
 
 
-@router.get("/analyses/{analysis_id}/corrections")
+@router.get("/analyses/{analysis_id}/corrections", responses=refuses(409))
 def list_corrections(
     analysis_id: str, who: Analyst, desk: Desk, limit: Limit = 50, after: After = None
-) -> dict[str, Any]:
+) -> Page[Correction]:
     """All revisions, oldest first."""
     analyses.get(desk.db, analysis_id)
-    return page_of(corrections.list(desk.db, analysis_id), limit, after)
+    return page_of(corrections.history(desk.db, analysis_id), limit, after)
 
 
 @router.post("/corrections/{correction_id}/review")
-def review(correction_id: str, told: ReviewIn, who: Annotator, desk: Desk) -> Correction:
+def review(correction_id: str, body: ReviewIn, who: Annotator, desk: Desk) -> Correction:
     """Accepts or rejects somebody else's correction."""
-    if corrections.get(desk.db, correction_id).author == who.username:
-        raise Forbidden("A correction is reviewed by somebody other than its author.")
-    return corrections.review(desk.db, correction_id, told.status, told.comment, who.username)
+    return corrections.review(desk.db, correction_id, body.status, body.comment, who.username)

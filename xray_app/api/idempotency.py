@@ -22,7 +22,7 @@ from xray_app.store import idempotency
 LASTING = frozenset({404, 409, 422})
 
 
-class Once:
+class IdempotencyMiddleware:
     """ASGI middleware behind the door: the first answer to a key is kept and given again.
 
     Of two requests with one key at the same time the second waits for the first one's answer.

@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from pydantic import ValidationError
 
 from xray_app.api.deps import Analyst, Annotator, Desk
+from xray_app.api.openapi import answers
 from xray_app.errors import BadInput, NotFound
 from xray_app.exchange.csv_text import csv_text
 from xray_app.store.insights import drift, reports, screeners
@@ -21,7 +22,7 @@ router = APIRouter(prefix="/v1")
 Word = Annotated[str | None, Query(max_length=200)]
 
 
-@router.get("/insights/{name}.csv")
+@router.get("/insights/{name}.csv", response_class=Response, responses={200: answers("text/csv")})
 def insight(
     name: str, who: Annotator, desk: Desk, first: date, last: date, scanner: Word = None, adapter: Word = None
 ) -> Response:
@@ -37,8 +38,8 @@ def insight(
     return _csv(table, asked)
 
 
-@router.get("/vigilance/{name}.csv")
-def vigilance(
+@router.get("/vigilance/{name}.csv", response_class=Response, responses={200: answers("text/csv")})
+def screener_table(
     name: str, who: Analyst, desk: Desk, first: date, last: date, scanner: Word = None, adapter: Word = None
 ) -> Response:
     """One table of answers to test images: an analyst's own, or everybody's to an annotator."""

@@ -1,14 +1,14 @@
-"""The learning half of the ring for admins: runs, adapters, promotion."""
+"""Routes of learning, for admins: runs, adapters, promotion."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body
 from pydantic import BaseModel, ConfigDict, Field
 
 from training.promotion import registry
-from xray_app.api.deps import Admin, After, Desk, Limit, page
+from xray_app.api.deps import Admin, After, Desk, Limit, Page, page
 from xray_app.errors import BadInput
 from xray_app.learning import RunIn, base_sha256, promote_adapter, start_run
 from xray_app.store import adapters, runs
@@ -39,7 +39,7 @@ def post_run(who: Admin, desk: Desk, asked: Annotated[RunIn | None, Body()] = No
 
 
 @router.get("/training/runs")
-def list_runs(who: Admin, desk: Desk, limit: Limit = 50, after: After = None) -> dict[str, Any]:
+def list_runs(who: Admin, desk: Desk, limit: Limit = 50, after: After = None) -> Page[Run]:
     """All runs, newest first."""
     return page(*runs.page(desk.db, limit, after))
 
@@ -58,7 +58,7 @@ def cancel_run(run_id: str, who: Admin, desk: Desk) -> Run:
 
 
 @router.get("/adapters")
-def list_adapters(who: Admin, desk: Desk, limit: Limit = 50, after: After = None) -> dict[str, Any]:
+def list_adapters(who: Admin, desk: Desk, limit: Limit = 50, after: After = None) -> Page[Adapter]:
     """All adapters, newest first."""
     return page(*adapters.page(desk.db, limit, after))
 

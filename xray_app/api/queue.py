@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from xray_app.api.deps import After, Annotator, Desk, Limit, page
+from xray_app.api.deps import After, Annotator, Desk, Limit, Page, page
+from xray_app.api.openapi import NOTHING
 from xray_app.store import queue
 
 router = APIRouter(prefix="/v1/queue")
@@ -22,7 +23,7 @@ class SkipIn(BaseModel):
 
 
 @router.get("")
-def list_queue(who: Annotator, desk: Desk, limit: Limit = 50, after: After = None) -> dict[str, Any]:
+def list_queue(who: Annotator, desk: Desk, limit: Limit = 50, after: After = None) -> Page[queue.Entry]:
     """What waits, the most useful first, with the reasons in words."""
     return page(*queue.page(desk.db, limit, after))
 
@@ -39,14 +40,14 @@ def claim(analysis_id: str, who: Annotator, desk: Desk) -> queue.Claim:
     return queue.take(desk.db, analysis_id, who.username)
 
 
-@router.post("/{analysis_id}/release")
+@router.post("/{analysis_id}/release", responses=NOTHING)
 def release(analysis_id: str, who: Annotator, desk: Desk) -> None:
     """Lets go of a claim."""
     queue.get(desk.db, analysis_id)
     queue.release(desk.db, analysis_id, who.username)
 
 
-@router.post("/{analysis_id}/skip")
-def skip(analysis_id: str, told: SkipIn, who: Annotator, desk: Desk) -> None:
+@router.post("/{analysis_id}/skip", responses=NOTHING)
+def skip(analysis_id: str, body: SkipIn, who: Annotator, desk: Desk) -> None:
     """Passes a scan on to others."""
-    queue.skip(desk.db, analysis_id, who.username, told.reason)
+    queue.skip(desk.db, analysis_id, who.username, body.reason)

@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse
 from PIL import Image
 
 from xray_app.api.deps import Analyst, Desk
+from xray_app.api.openapi import refuses
 from xray_app.html.scan_report import POLICY, Reported, document
 from xray_app.risk import worst_view
 from xray_app.scan.read import browser_picture
@@ -21,26 +22,26 @@ LONGEST_SIDE = 1600
 """Of the picture in a report, in pixels: 400 to the inch on the paper."""
 
 
-@router.get("/analyses/{analysis_id}/report")
+@router.get("/analyses/{analysis_id}/report", response_class=HTMLResponse, responses=refuses(409))
 def scan_report(analysis_id: str, who: Analyst, desk: Desk) -> HTMLResponse:
     """One analysis as a page of A4: picture with boxes, items, risk, both models' words, and who did what."""
     analysis = analyses.get(desk.db, analysis_id)
     path, _ = scans.scan_path(desk.db, analysis.scan.id)
     picture, media_type = _for_paper(*browser_picture(path.read_bytes(), desk.limits))
-    told = Reported(
+    reported = Reported(
         analysis=analysis,
         bag=worst_view(analyses.of_bag(desk.db, analysis.scan.bag_id)),
         analyst=analyses.analyst_of(desk.db, analysis_id),
         picture=picture,
         media_type=media_type,
-        revisions=corrections.list(desk.db, analysis_id),
-        decisions=decisions.list(desk.db, analysis_id),
-        outcomes=outcomes.list(desk.db, analysis_id),
+        revisions=corrections.history(desk.db, analysis_id),
+        decisions=decisions.history(desk.db, analysis_id),
+        outcomes=outcomes.history(desk.db, analysis_id),
         demonstration="bundled" in (desk.settings.vlm, desk.settings.detector),
         printed_by=who.username,
         printed_at=datetime.now(UTC),
     )
-    return HTMLResponse(document(told), headers={"Content-Security-Policy": POLICY})
+    return HTMLResponse(document(reported), headers={"Content-Security-Policy": POLICY})
 
 
 def _for_paper(content: bytes, media_type: str) -> tuple[bytes, str]:

@@ -1,26 +1,46 @@
-"""Scans in, analyses out."""
+"""Routes that take scans in and give analyses out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, BackgroundTasks, Depends, Request
 from fastapi.responses import FileResponse, Response
 from starlette.datastructures import UploadFile
 
-from xray_app.api.deps import After, Analyst, Desk, Limit, page
+from xray_app.api.deps import After, Analyst, Desk, Limit, Page, page
+from xray_app.api.openapi import answers, form, refuses
 from xray_app.errors import BadInput, NotFound
 from xray_app.intake import Intake
-from xray_app.risk import severity, worst_view
+from xray_app.risk import worst, worst_view
 from xray_app.scan.read import Scan, browser_picture
 from xray_app.session import bearer_token
 from xray_app.store import analyses, scans
-from xray_app.types import Analysis
+from xray_app.types import Analysis, Box, Risk, Value
 
 router = APIRouter(prefix="/v1")
 
-TEXT_FIELDS = ("bag_id", "view", "scanner_id")
+TEXT_FIELDS = {
+    "bag_id": "Views of one bag have one name; the scan's SHA-256 where it is left out.",
+    "view": "Which side of the bag this is.",
+    "scanner_id": "The scanner it comes from.",
+}
+PICTURES = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/tiff", "application/dicom")
+
+
+class Boxes(Value):
+    """What the detector alone sees."""
+
+    boxes: tuple[Box, ...]
+
+
+class Bag(Value):
+    """All analyses of one bag; `risk` is that of its worst view."""
+
+    bag_id: str
+    risk: Risk
+    analyses: tuple[Analysis, ...]
 
 
 @dataclass(frozen=True)
@@ -51,53 +71,57 @@ async def _upload(request: Request) -> Upload:
             raise BadInput(f"There is no field {unknown[0]!r}: send file, and if known {', '.join(TEXT_FIELDS)}.")
         if len(files) != 1 or not isinstance(files[0], UploadFile):
             raise BadInput("Send exactly one scan, as the multipart field 'file'.")
-        told: dict[str, str | None] = {}
+        facts: dict[str, str | None] = {}
         for name in TEXT_FIELDS:
             values = form.getlist(name)
             if len(values) > 1 or not all(isinstance(value, str) for value in values):
                 raise BadInput(f"{name}: send it once, as text.")
-            told[name] = str(values[0]).strip() or None if values else None
-        return Upload(await files[0].read(), files[0].filename or "", **told)
+            facts[name] = str(values[0]).strip() or None if values else None
+        return Upload(await files[0].read(), files[0].filename or "", **facts)
 
 
-@router.post("/analyze")
+@router.post("/analyze", openapi_extra=form(**TEXT_FIELDS))
 def analyze(
     who: Analyst, desk: Desk, upload: Annotated[Upload, Depends(_upload)], afterwards: BackgroundTasks
 ) -> Analysis:
     """Both models over one scan; stores scan and analysis together, or neither.
 
-    Of a DICOM file of several views every view is analysed, and the gravest answered; the bag has them all.
+    Of a DICOM file of several views every view is analysed, and the one with the worst risk answered; the bag has them
+    all.
     A test image may join the user's queue afterwards. Scans that come this way are never blind: this answer tells.
     """
     scans_read = upload.read(desk.intake)
     analysed = desk.intake.take_in(scans_read, who.username)
     afterwards.add_task(desk.test_images.maybe, scans_read[0], who.username)
-    return max(analysed, key=lambda one: severity(one.risk))
+    return worst(analysed, lambda one: one.risk)
 
 
-@router.post("/detect")
-def detect(who: Analyst, desk: Desk, upload: Annotated[Upload, Depends(_upload)]) -> dict[str, Any]:
+@router.post("/detect", openapi_extra=form())
+def detect(who: Analyst, desk: Desk, upload: Annotated[Upload, Depends(_upload)]) -> Boxes:
     """The detector alone; stores nothing."""
     views = upload.read(desk.intake)
     if len(views) > 1:
         raise BadInput(f"The file holds {len(views)} views; send one picture, or use /v1/analyze.")
-    boxes = desk.analyser.detect(views[0])
-    return {"boxes": [box.model_dump(mode="json") for box in boxes]}
+    return Boxes(boxes=tuple(desk.analyser.detect(views[0])))
 
 
 @router.get("/analyses")
-def list_analyses(who: Analyst, desk: Desk, limit: Limit = 50, after: After = None) -> dict[str, Any]:
+def list_analyses(who: Analyst, desk: Desk, limit: Limit = 50, after: After = None) -> Page[Analysis]:
     """All analyses, newest first."""
     return page(*analyses.page(desk.db, limit, after))
 
 
-@router.get("/analyses/{analysis_id}")
+@router.get("/analyses/{analysis_id}", responses=refuses(409))
 def get_analysis(analysis_id: str, who: Analyst, desk: Desk) -> Analysis:
     """One analysis, as it was made."""
     return analyses.get(desk.db, analysis_id)
 
 
-@router.get("/scans/{scan_id}/image")
+@router.get(
+    "/scans/{scan_id}/image",
+    response_class=Response,
+    responses={200: answers(*PICTURES), 304: {"description": "As the ETag sent says."}},
+)
 def scan_image(scan_id: str, request: Request, who: Analyst, desk: Desk) -> Response:
     """The picture: byte for byte to a program with a token, as every browser shows it to the desk."""
     path, media_type = scans.scan_path(desk.db, scan_id)
@@ -119,13 +143,9 @@ def scan_image(scan_id: str, request: Request, who: Analyst, desk: Desk) -> Resp
 
 
 @router.get("/bags/{bag_id:path}")
-def get_bag(bag_id: str, who: Analyst, desk: Desk) -> dict[str, Any]:
+def get_bag(bag_id: str, who: Analyst, desk: Desk) -> Bag:
     """All analyses of a bag; its risk is that of its worst view."""
     found = analyses.of_bag(desk.db, bag_id)
     if not found:
         raise NotFound(f"No scan of a bag {bag_id!r} was analysed.")
-    return {
-        "bag_id": bag_id,
-        "risk": worst_view(found).model_dump(mode="json"),
-        "analyses": [analysis.model_dump(mode="json") for analysis in found],
-    }
+    return Bag(bag_id=bag_id, risk=worst_view(found), analyses=tuple(found))

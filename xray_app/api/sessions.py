@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 import anyio
 import anyio.to_thread
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from xray_app import auth
 from xray_app.api.deps import Analyst, Desk
+from xray_app.api.openapi import NOTHING, refuses
 from xray_app.services import Services
 from xray_app.session import bearer_token
 from xray_app.types import Role
@@ -47,20 +49,26 @@ class Session(BaseModel):
     role: Role
 
 
+class Health(BaseModel):
+    """Answered while the server lives."""
+
+    status: Literal["ok"] = "ok"
+
+
 @router.get("/health")
-async def health() -> dict[str, str]:
+async def health() -> Health:
     """Alive; async, so that it answers while every worker thread is busy."""
-    return {"status": "ok"}
+    return Health()
 
 
-@router.post("/v1/login")
+@router.post("/v1/login", responses=refuses(401, 413, 422, 429, 503))
 async def login(credentials: Credentials, desk: Desk) -> Session:
     """A token for a name and password."""
     signed_in = await check_password(desk, credentials.username, credentials.password)
     return Session(token=signed_in.token, expires_at=signed_in.expires_at, role=signed_in.role)
 
 
-@router.post("/v1/logout")
+@router.post("/v1/logout", responses=NOTHING)
 def logout(request: Request, who: Analyst, desk: Desk) -> None:
     """Ends the session whose token was sent."""
     token = bearer_token(request.headers)

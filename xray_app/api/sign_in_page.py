@@ -17,7 +17,7 @@ from xray_app.errors import DeskError, NotSignedIn
 from xray_app.html.theme import Theme, theme_of
 from xray_app.session import COOKIE, cookie_token, identity_of
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 STYLE = """
 :root { color-scheme: dark; --ground: #0c1116; --panel: #141b22; --line: #2a3541; --text: #e3e9ef;

@@ -9,6 +9,7 @@ from fastapi.responses import FileResponse, Response
 from PIL import Image
 
 from xray_app.api.deps import Analyst, Desk
+from xray_app.api.openapi import answers
 from xray_app.scan.appearance import MEDIA_TYPE, appearance_of
 from xray_app.scan.read import browser_picture
 from xray_app.store import scans, thumbnails
@@ -16,7 +17,11 @@ from xray_app.store import scans, thumbnails
 router = APIRouter(prefix="/v1")
 
 
-@router.get("/scans/{scan_id}/thumbnail")
+@router.get(
+    "/scans/{scan_id}/thumbnail",
+    response_class=Response,
+    responses={200: answers(MEDIA_TYPE), 304: {"description": "As the ETag sent says."}},
+)
 def scan_thumbnail(scan_id: str, request: Request, who: Analyst, desk: Desk) -> Response:
     """A small WebP of the scan; of one stored without, it is made now."""
     path = thumbnails.find(desk.db, scan_id)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from xray_app.types import XYXY, Box, Correction
+from xray_app.overlap import iou
+from xray_app.types import Box, Correction
 
 SAME_OBJECT = 0.5
 """Two boxes of one label are of one object from this overlap on, as in mAP50."""
@@ -64,21 +65,12 @@ def cohens_kappa(both: int, only_first: int, only_second: int, neither: int) -> 
     return None if expected == 1 else (observed - expected) / (1 - expected)
 
 
-def iou(a: XYXY, b: XYXY) -> float:
-    """Intersection over union of two boxes, 0 to 1."""
-    wide = min(a[2], b[2]) - max(a[0], b[0])
-    high = min(a[3], b[3]) - max(a[1], b[1])
-    if wide <= 0 or high <= 0:
-        return 0.0
-    shared = wide * high
-    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
-
-
 def matched(first: Iterable[Box], second: Iterable[Box]) -> list[float]:
     """The overlaps of boxes paired one to one within their label, the greatest overlap first, from 0.5 on."""
     ours, theirs = list(first), list(second)
+    shared = iou([box.xyxy for box in ours], [box.xyxy for box in theirs]).tolist()
     candidates = sorted(
-        ((iou(a.xyxy, b.xyxy), i, j) for i, a in enumerate(ours) for j, b in enumerate(theirs) if a.label == b.label),
+        ((shared[i][j], i, j) for i, a in enumerate(ours) for j, b in enumerate(theirs) if a.label == b.label),
         key=lambda one: (-one[0], one[1], one[2]),
     )
     taken_first: set[int] = set()

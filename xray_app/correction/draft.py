@@ -9,7 +9,7 @@ from xray_app.correction.merging import Version, merge
 from xray_app.correction.revision import read_boxes, read_items, read_labelled_classes, standing
 from xray_app.errors import BadInput
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import Analysis, Box, Correction, CorrectionBox, CorrectionIn, ItemCount
+from xray_app.types import Analysis, Correction, CorrectionBox, CorrectionIn, ItemCount
 
 
 def base_of(draft: CorrectionIn, revisions: Sequence[Correction]) -> Correction | None:
@@ -89,19 +89,6 @@ def _together(
     if mine is None or theirs is None:
         return None
     return tuple(sorted({*mine, *theirs}, key=taxonomy.rank))
-
-
-def is_saved(sent: CorrectionIn, saved: Correction) -> bool:
-    """Whether a revision says what was sent, on the same base: the same thing sent twice."""
-
-    def drawn(boxes: Sequence[Box | CorrectionBox]) -> list[tuple[str, tuple[float, ...]]]:
-        return sorted((box.label, tuple(round(value, 3) for value in box.xyxy)) for box in boxes)
-
-    return (
-        saved.revision == sent.base_revision + 1
-        and {one.label: one.count for one in sent.items} == {one.label: one.count for one in saved.items}
-        and drawn(sent.boxes) == drawn(saved.boxes)
-    )
 
 
 def refuse_unlisted(sent: CorrectionIn) -> None:

@@ -1,4 +1,4 @@
-"""What the store asks of the taxonomy. The room itself depends on the value types alone."""
+"""The taxonomy as corrections need it: a protocol, so that this room depends on the value types alone."""
 
 from __future__ import annotations
 

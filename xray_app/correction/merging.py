@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from xray_app.correction.agreement import SAME_OBJECT, iou
+from xray_app.correction.agreement import SAME_OBJECT
 from xray_app.correction.revision import same_box
-from xray_app.types import Box, Item
+from xray_app.overlap import iou
+from xray_app.types import MAX_COUNT, Box, Item
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,8 @@ def _unchanged(old: Box, now: Box | None) -> bool:
 
 
 def _also_drawn(box: Box, others: Iterable[Box], before: dict[str, Box]) -> bool:
-    return any(
-        other.id not in before and other.label == box.label and iou(box.xyxy, other.xyxy) >= SAME_OBJECT
-        for other in others
-    )
+    alike = [other.xyxy for other in others if other.id not in before and other.label == box.label]
+    return bool((iou(box.xyxy, alike) >= SAME_OBJECT).any())
 
 
 def _clash(old: Box, mine: Box | None, theirs: Box | None) -> str:
@@ -117,7 +116,7 @@ def _counts(
             count = max(my, their)
             clashes.append(f"You count {my} of {label}, they count {their}: the higher is shown.")
         if count:
-            counts[label] = min(count, 99)
+            counts[label] = min(count, MAX_COUNT)
     return counts
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from uuid import uuid4
 
 from xray_app.correction.labels import Labels
-from xray_app.errors import BadInput
+from xray_app.errors import BadInput, Forbidden
 from xray_app.types import (
+    MAX_COUNT,
     Analysis,
     Box,
     Correction,
@@ -17,6 +18,7 @@ from xray_app.types import (
     Diff,
     Item,
     ItemChange,
+    ItemCount,
     Split,
 )
 
@@ -40,6 +42,21 @@ def standing(revisions: Sequence[Correction]) -> Correction | None:
     return next((one for one in reversed(revisions) if one.status != "rejected"), None)
 
 
+def may_review(correction: Correction, person: str) -> bool:
+    """Whether a correction waits for a review that this person may give: nobody reviews their own."""
+    return correction.status == "pending" and correction.author != person
+
+
+def refuse_own_review(correction: Correction, reviewer: str) -> None:
+    """Nobody reviews their own correction.
+
+    Raises:
+        Forbidden: the reviewer is its author.
+    """
+    if correction.author == reviewer:
+        raise Forbidden("Somebody other than its author reviews a correction.")
+
+
 def read_items(correction: CorrectionIn, labels: Labels) -> tuple[Item, ...]:
     """The items in canonical labels, as a person said them; a label named twice is counted together.
 
@@ -47,14 +64,24 @@ def read_items(correction: CorrectionIn, labels: Labels) -> tuple[Item, ...]:
         UnknownLabel: a label that is neither a class nor an alias.
         BadInput: more than 99 of one class.
     """
+    return tuple(labels.item(label, count) for label, count in read_counts(correction.items, labels).items())
+
+
+def read_counts(items: Iterable[ItemCount], labels: Labels) -> dict[str, int]:
+    """How many of each canonical label; a label named twice is counted together.
+
+    Raises:
+        UnknownLabel: a label that is neither a class nor an alias.
+        BadInput: more than 99 of one class.
+    """
     counts: dict[str, int] = {}
-    for given in correction.items:
+    for given in items:
         label = labels.item(given.label, 1).label
         counts[label] = counts.get(label, 0) + given.count
     for label, count in counts.items():
-        if count > 99:
-            raise BadInput(f"A count is 1 to 99, not {count} ({label}).", details={"label": label})
-    return tuple(labels.item(label, count) for label, count in counts.items())
+        if count > MAX_COUNT:
+            raise BadInput(f"A count is 1 to {MAX_COUNT}, not {count} ({label}).", details={"label": label})
+    return counts
 
 
 def read_labelled_classes(correction: CorrectionIn, labels: Labels) -> tuple[str, ...] | None:

@@ -1,1 +1,1 @@
-"""The box detector."""
+"""The box detector, run by ONNX Runtime or by Ultralytics."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from xray_app.detector.base import Detection
+from xray_app.overlap import iou
 
 OVERLAP = 0.5
 """Two boxes of a class that share more than this are one item."""
@@ -68,19 +69,6 @@ def letterbox(image: Image.Image, size: int, centred: bool = False) -> Letterbox
     return Letterboxed(pixels, scale, left, top, width, height)
 
 
-def overlaps(one: Floats, others: Floats) -> Floats:
-    """Intersection over union of each box (N, 4) with each of the others (M, 4): shape (N, M)."""
-    corner = np.maximum(one[:, None, :2], others[None, :, :2])
-    opposite = np.minimum(one[:, None, 2:], others[None, :, 2:])
-    sides = np.clip(opposite - corner, 0, None)
-    shared = sides[..., 0] * sides[..., 1]
-    area = np.prod(one[:, 2:] - one[:, :2], axis=1)
-    other_area = np.prod(others[:, 2:] - others[:, :2], axis=1)
-    union = area[:, None] + other_area[None, :] - shared
-    result: Floats = np.where(union > 0, shared / np.maximum(union, 1e-9), 0).astype(np.float32)
-    return result
-
-
 def keep_best(boxes: Floats, scores: Floats, classes: NDArray[np.int64], overlap: float) -> NDArray[np.int64]:
     """Class-aware non-maximum suppression.
 
@@ -99,7 +87,7 @@ def keep_best(boxes: Floats, scores: Floats, classes: NDArray[np.int64], overlap
         best, rest = order[0], order[1:]
         kept.append(int(best))
         same = classes[rest] == classes[best]
-        order = rest[~(same & (overlaps(boxes[best : best + 1], boxes[rest])[0] > overlap))]
+        order = rest[~(same & (iou(boxes[best : best + 1], boxes[rest])[0] > overlap))]
     return np.array(kept, np.int64)
 
 

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
-from xray_app.errors import BadInput, BadScan, DeskError, NotFound, StorageFailed
+from xray_app.atomic_write import atomic_write
+from xray_app.errors import BadInput, BadScan, DeskError, NotFound, Stopped, StorageFailed
 from xray_app.exchange.archive import Gathered, ZipStream
 from xray_app.exchange.class_ids import class_ids
 from xray_app.exchange.formats import FORMATS, IMPORTED
@@ -20,8 +21,7 @@ from xray_app.scan.read import Limits, browser_picture
 from xray_app.store import class_ids as stored_class_ids
 from xray_app.store import scans
 from xray_app.store.database import Database
-from xray_app.store.held_out import held_out_scans
-from xray_app.store.labelled import Known, documents, known
+from xray_app.store.standing import Standing, documents, held_out_scans, of_scans
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Level
 
@@ -67,11 +67,7 @@ class Progress:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-class Stopped(Exception):
-    """Somebody cancelled the task."""
-
-
-def select_scans(db: Database, chosen: Filter) -> list[Known]:
+def select_scans(db: Database, chosen: Filter) -> list[Standing]:
     """The scans a filter takes, oldest first; by label they are looked through while they are exported.
 
     Raises:
@@ -83,7 +79,7 @@ def select_scans(db: Database, chosen: Filter) -> list[Known]:
     until = _midnight(chosen.until + timedelta(days=1)) if chosen.until and chosen.until < date.max else None
     return [
         one
-        for one in known(db)
+        for one in of_scans(db)
         if (one.correction_id is not None or not chosen.corrected)
         and (since is None or one.at >= since)
         and (until is None or one.at < until)
@@ -148,14 +144,9 @@ def write_zip(
         StorageFailed: it cannot be written; besides what `export_zip` raises.
     """
     pieces = export_zip(db, taxonomy, limits, format_name, chosen, progress)
-    part = out.with_name(out.name + ".part")
     try:
-        try:
-            with part.open("wb") as file:
-                file.writelines(pieces)
-            part.replace(out)
-        finally:
-            part.unlink(missing_ok=True)
+        with atomic_write(out) as part, part.open("wb") as file:
+            file.writelines(pieces)
     except OSError as error:
         raise StorageFailed(f"{out} cannot be written: {error.strerror or error}.") from error
 
@@ -169,7 +160,7 @@ class _Export:
     chosen: Filter
     progress: Progress
 
-    def pieces(self, wanted: Sequence[Known], label: str | None) -> Iterator[bytes]:
+    def pieces(self, wanted: Sequence[Standing], label: str | None) -> Iterator[bytes]:
         progress = self.progress
         try:
             yield from self._pieces(wanted, label)
@@ -185,7 +176,7 @@ class _Export:
         finally:
             progress.ended = True
 
-    def _pieces(self, wanted: Sequence[Known], label: str | None) -> Iterator[bytes]:
+    def _pieces(self, wanted: Sequence[Standing], label: str | None) -> Iterator[bytes]:
         out = ZipStream()
         ids = class_ids(self.taxonomy, stored_class_ids.of_classes(self.db, self.taxonomy))
         made = FORMATS[self.format_name](self.taxonomy, ids)

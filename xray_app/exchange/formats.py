@@ -1,4 +1,4 @@
-"""The formats the desk exports: what each makes of a labelled scan.
+"""The export formats: what each makes of a labelled scan.
 
 Of every format the hold-out is a part of its own (`val`), so that nobody trains on it unknowingly, and so are
 predictions, which nobody has confirmed.
@@ -27,8 +27,14 @@ class Format(Protocol):
     """What an export writes: pictures where `folder` says, a few files a scan, and the rest at the end.
 
     Where classes have numbers these are `ids`; without them, by the order of the taxonomy's file.
+    A new format is a class as this one and a line in `FORMATS`; the desk, the command line and the API follow.
+
+    Attributes:
+        title: in a list to choose from.
+        about: in the export's README.txt: which files it holds.
     """
 
+    title: ClassVar[str]
     about: ClassVar[str]
 
     def __init__(self, taxonomy: Taxonomy, ids: ClassIds | None = None) -> None: ...
@@ -67,6 +73,7 @@ class _ByPart:
 class Coco:
     """COCO detection: `annotations/instances_PART.json`, boxes as [x, y, width, height]."""
 
+    title: ClassVar[str] = "COCO (boxes)"
     about: ClassVar[str] = "COCO: annotations/instances_train.json and so on, pictures in folders beside it."
 
     def __init__(self, taxonomy: Taxonomy, ids: ClassIds | None = None) -> None:
@@ -120,6 +127,7 @@ class Coco:
 class Yolo:
     """YOLO detection: `data.yaml`, `images/PART`, `labels/PART`; rows `class cx cy w h`, normalised."""
 
+    title: ClassVar[str] = "YOLO (boxes)"
     about: ClassVar[str] = "YOLO: data.yaml, images/ and labels/. Items without a box are in scans.jsonl alone."
 
     def __init__(self, taxonomy: Taxonomy, ids: ClassIds | None = None) -> None:
@@ -159,6 +167,7 @@ class Voc:
     as decimals.
     """
 
+    title: ClassVar[str] = "Pascal VOC (boxes)"
     about: ClassVar[str] = "Pascal VOC: Annotations/, JPEGImages/ and ImageSets/Main/. Pixels count from 1."
 
     def __init__(self, taxonomy: Taxonomy, ids: ClassIds | None = None) -> None:
@@ -204,6 +213,7 @@ def _decimal(value: float) -> str:
 class Jsonl:
     """The desk's own training samples: `PART.jsonl`, as `python -m training prepare` writes them."""
 
+    title: ClassVar[str] = "VLM samples (JSONL)"
     about: ClassVar[str] = "VLM samples: train.jsonl and val.jsonl, as `python -m training finetune --data` reads them."
 
     def __init__(self, taxonomy: Taxonomy, ids: ClassIds | None = None) -> None:
@@ -269,6 +279,7 @@ def _listed(elements: Gathered) -> Iterator[str]:
 class ShareGpt(_Chat):
     """ShareGPT conversations with `images`, and the `dataset_info.json` that LLaMA-Factory asks for."""
 
+    title: ClassVar[str] = "ShareGPT chat"
     about: ClassVar[str] = "ShareGPT: train.json and so on; dataset_info.json is for LLaMA-Factory."
 
     def _entry(self, stem: str, image: str, turns: Sequence[dict[str, str]]) -> dict[str, Any]:
@@ -287,6 +298,7 @@ class ShareGpt(_Chat):
 class Llava(_Chat):
     """LLaVA conversations: `id`, `image` below `images/`, `conversations`."""
 
+    title: ClassVar[str] = "LLaVA chat"
     about: ClassVar[str] = "LLaVA: train.json and so on; picture paths are relative to images/ (--image_folder images)."
 
     def _entry(self, stem: str, image: str, turns: Sequence[dict[str, str]]) -> dict[str, Any]:

@@ -10,20 +10,18 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from xray_app.correction.equality import says_the_same
 from xray_app.correction.revision import standing
-from xray_app.errors import BadInput, BadScan, Busy, DeskError, ScanTooLarge
+from xray_app.errors import BadInput, BadScan, Busy, DeskError, ScanTooLarge, Stopped
 from xray_app.exchange.box_counts import BoxCounts
 from xray_app.exchange.dataset import MAX_PROBLEMS, Dataset, LabelledImage
-from xray_app.exchange.export import Progress, Stopped
+from xray_app.exchange.export import Progress
 from xray_app.exchange.sidecar import SidecarLine, read_sidecar
 from xray_app.scan.read import Limits, Scan, read_scan
 from xray_app.store import analyses, audit, corrections
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import Analysis, Correction, CorrectionIn, ItemCount
-
-SAME = 0.01
-"""Boxes nearer than this (pixels) are the same: every format rounds."""
+from xray_app.types import MAX_COUNT, Analysis, Correction, CorrectionIn, ItemCount
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ def import_dataset(
     for problem in found.problems:
         problems.add(problem)
     boxes = BoxCounts(left_out=found.left_out.copy())
-    told = read_sidecar(root)
+    sidecar = read_sidecar(root)
     progress.total = len(found.images)
     counts = Counter[str]()
     taking = _Taken(db, taxonomy, take_in, limits, author, progress.stop)
@@ -90,7 +88,7 @@ def import_dataset(
                 raise Stopped
             labels = [box.label for box in image.boxes]
             try:
-                line = told.get(_key(image.image, root)) if told is not None else None
+                line = sidecar.get(_key(image.image, root)) if sidecar is not None else None
                 taken = taking.take(image, line)
                 counts[taken] += 1
                 (boxes.taken if taken == "added" else boxes.here).update(labels)
@@ -155,7 +153,7 @@ class _Taken:
         analysis, revisions = self._here(scan, by_hash=line is None)
         if revisions:
             newest = standing(revisions) or revisions[-1]
-            if newest.status == "accepted" and self._same(newest, wanted):
+            if newest.status == "accepted" and says_the_same(wanted, newest, self.taxonomy):
                 return "already"
             raise BadInput(
                 f"is here already, labelled otherwise by {newest.author} (revision {newest.revision}). "
@@ -185,7 +183,7 @@ class _Taken:
     def _correction(self, image: LabelledImage, line: SidecarLine | None) -> CorrectionIn:
         scope = image.labelled_classes
         counts = Counter(box.label for box in image.boxes)
-        items = [ItemCount(label=label, count=min(count, 99)) for label, count in counts.items()]
+        items = [ItemCount(label=label, count=min(count, MAX_COUNT)) for label, count in counts.items()]
         if line is not None:
             scope = line.labelled_classes
             # Its counts hold as long as the boxes are those it was written with.
@@ -224,29 +222,11 @@ class _Taken:
         here = [one for one in analyses.of_bag(self.db, scan.bag_id) if one.scan.id == scan.sha256]
         if not here and by_hash:
             here = analyses.of_scan(self.db, scan.sha256)
-        revised = [(one, corrections.list(self.db, one.id)) for one in here]
+        revised = [(one, corrections.history(self.db, one.id)) for one in here]
         with_any = [pair for pair in revised if pair[1]]
         if with_any:
             return max(with_any, key=lambda pair: pair[1][-1].created_at)
         return (here[-1], []) if here else (None, [])
-
-    def _same(self, there: Correction, wanted: CorrectionIn) -> bool:
-        items: Counter[str] = Counter()
-        for item in wanted.items:
-            items[self.taxonomy.resolve(item.label).name] += item.count
-        if {item.label: item.count for item in there.items} != dict(items):
-            return False
-        if there.labelled_classes is None or wanted.labelled_classes is None:
-            if there.labelled_classes is not wanted.labelled_classes:
-                return False
-        elif set(there.labelled_classes) != {self.taxonomy.resolve(one).name for one in wanted.labelled_classes}:
-            return False
-        ours = sorted((box.label, box.xyxy) for box in there.boxes)
-        theirs = sorted((box.label, box.xyxy) for box in wanted.boxes)
-        return len(ours) == len(theirs) and all(
-            one[0] == other[0] and max(abs(a - b) for a, b in zip(one[1], other[1], strict=True)) < SAME
-            for one, other in zip(ours, theirs, strict=True)
-        )
 
 
 def _bag(image: Path) -> str | None:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from xray_app import report
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import XYXY, Analysis, Correction
+from xray_app.types import MAX_COUNT, XYXY, Analysis, Correction
 
 Part = Literal["train", "val", "predictions"]
 PARTS: tuple[Part, ...] = ("train", "val", "predictions")
@@ -90,7 +90,7 @@ def labelled(
     counts: Counter[str] = Counter()
     for label, count in predicted if correction is None else correction.counts.items():
         name = taxonomy.resolve(label).name
-        counts[name] = min(counts[name] + count, report.MAX_COUNT)
+        counts[name] = min(counts[name] + count, MAX_COUNT)
     scope = None
     if correction is not None and correction.labelled_classes is not None:
         scope = taxonomy.scope(correction.labelled_classes)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from xray_app.exchange.archive import Gathered
 from xray_app.exchange.class_ids import ClassIds
+from xray_app.exchange.csv_text import csv_row
 from xray_app.exchange.labelled import LabelledScan, Part
 from xray_app.taxonomy import Taxonomy
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""What a spreadsheet takes for the start of a formula; the wide ones by some."""
 _BOM = "\ufeff"
 """Without it Excel reads UTF-8 as the local code page."""
 
@@ -27,12 +24,13 @@ BOXES = ("analysis_id", "label", "x0", "y0", "x1", "y1", "confidence")
 class Table:
     """CSV: `scans.csv`, a row a scan, and `boxes.csv`, a row a box; no pictures."""
 
+    title: ClassVar[str] = "CSV tables, no pictures"
     about: ClassVar[str] = "CSV: scans.csv, a row a scan, and boxes.csv, a row a box; without pictures."
 
     def __init__(self, taxonomy: Taxonomy, ids: ClassIds | None = None) -> None:
         self._scans, self._boxes = Gathered(), Gathered()
-        self._scans.add(_BOM + row(SCANS))
-        self._boxes.add(_BOM + row(BOXES))
+        self._scans.add(_BOM + csv_row(SCANS))
+        self._boxes.add(_BOM + csv_row(BOXES))
 
     def folder(self, part: Part) -> None:
         return None
@@ -41,7 +39,7 @@ class Table:
         analysis, correction = scan.analysis, scan.correction
         facts = analysis.scan
         self._scans.add(
-            row(
+            csv_row(
                 (
                     analysis.id, facts.id, facts.filename, facts.bag_id, facts.view, facts.scanner_id,
                     facts.width, facts.height, analysis.created_at.isoformat(), analysis.risk.level,
@@ -54,22 +52,9 @@ class Table:
             )
         )  # fmt: skip
         for box in scan.boxes:
-            self._boxes.add(row((analysis.id, box.label, *box.xyxy, box.confidence)))
+            self._boxes.add(csv_row((analysis.id, box.label, *box.xyxy, box.confidence)))
         return iter(())
 
     def end(self) -> Iterator[tuple[str, Iterable[str]]]:
         yield "scans.csv", self._scans.pieces()
         yield "boxes.csv", self._boxes.pieces()
-
-
-def row(values: Sequence[str | float | None]) -> str:
-    """One line of CSV; a text that a spreadsheet would take for a formula begins with an apostrophe."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\r\n").writerow([_harmless(value) for value in values])
-    return out.getvalue()
-
-
-def _harmless(value: str | float | None) -> str | float | None:
-    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA):
-        return "'" + value
-    return value

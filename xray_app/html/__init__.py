@@ -1,1 +1,1 @@
-"""Values as escaped HTML and SVG; no Gradio."""
+"""Values as escaped HTML and SVG, without Gradio."""

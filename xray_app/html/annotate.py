@@ -82,7 +82,7 @@ def merged(newest: Correction, clashes: Sequence[str]) -> str:
     where = f"<ul>{rows}</ul>" if rows else " You changed different things, so nothing clashes."
     return (
         f'<div class="conflict merged" role="status"><strong>Your edits are on top of {escape(newest.author)}’s '
-        f"revision {newest.revision}.</strong>{where} Appearance, then save.</div>"
+        f"revision {newest.revision}.</strong>{where} Look, then save.</div>"
     )
 
 

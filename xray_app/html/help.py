@@ -7,7 +7,7 @@ HELP = """
    (`Shift U`: a folder). Where nothing is open, or nothing left to do about what is, the first is shown while the rest
    are read. What could not be read is listed with its reason. Scans dropped under one bag name are its views: they
    stand side by side (`V`: the next), are decided together, and the worst of them is the bag's risk.
-2. **Appearance**: the banner says the risk and what the policy advises. Below it, where the two models disagree (`≠`).
+2. **Look**: the banner says the risk and what the policy advises. Below it, where the two models disagree (`≠`).
    Filters combine and never change the scan; `R` resets them. Organic, metal and penetration work on the picture's
    colours, not on the scanner's energies. `[` and `]` hide boxes the models are less sure of; a save hides none.
 3. **Decide**: `1` clear, `2` review, `3` search; for five seconds `Z` takes it back. Clearing a bag rated HIGH asks for

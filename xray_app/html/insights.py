@@ -225,8 +225,8 @@ MARKS = {"stable": "●", "shifting": "◆", "changed": "▲", "too few scans": 
 
 def _drift(moved: Drift) -> str:
     rows = "".join(
-        f'<tr class="{one.verdict.replace(" ", "-")}"><th scope="row">{escape(one.name)}</th>'
-        f"<td>{MARKS[one.verdict]} {one.verdict}</td><td>{escape(one.before)}</td><td>{escape(one.now)}</td></tr>"
+        f'<tr class="{one.change.replace(" ", "-")}"><th scope="row">{escape(one.name)}</th>'
+        f"<td>{MARKS[one.change]} {one.change}</td><td>{escape(one.before)}</td><td>{escape(one.now)}</td></tr>"
         for one in moved.features
     )
     if not moved.recent_scans:

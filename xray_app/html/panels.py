@@ -7,6 +7,7 @@ from datetime import datetime
 from html import escape
 from uuid import uuid4
 
+from xray_app.risk import severity
 from xray_app.taxonomy import Policy, SiteRules, Taxonomy
 from xray_app.types import Analysis, Correction, Decision, Item, ItemCount, Outcome, Risk, Status
 
@@ -16,7 +17,6 @@ _SHAPES = {
     "MEDIUM": '<polygon points="50,4 97,94 3,94"/><path d="M50 36v30M50 76v7"/>',
     "LOW": '<circle cx="50" cy="50" r="46"/><path d="M28 52l15 16 29-34"/>',
 }
-_GRAVITY = ("LOW", "MEDIUM", "HIGH")
 _ACTIONS = {"CLEAR": "clear the bag", "REVIEW": "have it reviewed", "SEARCH": "search by hand"}
 
 
@@ -57,8 +57,8 @@ def banner(analysis: Analysis | None, decisions: Sequence[Decision] = (), bag: R
 
 
 def worse_view(risk: Risk, bag: Risk) -> str:
-    """That another view of the bag is graver than this one, in words; "" where none is."""
-    if _GRAVITY.index(bag.level) <= _GRAVITY.index(risk.level):
+    """That another view of the bag is worse than this one, in words; "" where none is."""
+    if severity(bag) <= severity(risk):
         return ""
     return f"Another view of this bag is {bag.level}: {bag.reason}"
 
@@ -171,10 +171,10 @@ def flag(decision: Decision) -> str:
     )
 
 
-def search_ordered(decision: Decision, told: Sequence[Outcome]) -> str:
-    """The question what a hand search found, or what was told already."""
-    if told:
-        last = told[-1]
+def search_ordered(decision: Decision, outcomes: Sequence[Outcome]) -> str:
+    """The question what a hand search found, or what was recorded already."""
+    if outcomes:
+        last = outcomes[-1]
         return (
             f"<p>The search found <b>{escape(_counts(last.found))}</b> "
             f'<span class="quiet">({escape(last.author)}, {when(last.created_at)})</span>. Was there more?</p>'
@@ -205,7 +205,7 @@ def to_review(newest: Correction) -> str:
     """A correction that waits for somebody else's word."""
     return (
         f"<p><b>{escape(newest.author)}</b> saved revision {newest.revision}: {escape(changes(newest))}. "
-        "Appearance at it, then accept or reject it.</p>"
+        "Look at it, then accept or reject it.</p>"
     )
 
 

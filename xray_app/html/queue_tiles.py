@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from xray_app.risk import worst
 from xray_app.store.recent import Recent
 
 BLIND = "BLIND"
-_GRAVITY = ("LOW", "MEDIUM", "HIGH")
 
 
 def tiles(section: str, found: Sequence[Recent]) -> list[dict[str, Any]]:
@@ -35,15 +35,15 @@ def _tile(section: str, group: Sequence[Recent]) -> dict[str, Any]:
     newest = {one.analysis.scan.id: one for one in by_age}
     # Of a blind bag not even which view is the worst may be told.
     hidden = any(one.sight.hidden for one in group)
-    worst = by_age[0] if hidden else max(newest.values(), key=lambda one: _GRAVITY.index(one.analysis.risk.level))
-    tested = f" · test: {worst.sight.test.result}" if worst.sight.test else ""
+    shown = by_age[0] if hidden else worst(newest.values(), lambda one: one.analysis.risk)
+    tested = f" · test: {shown.sight.test.result}" if shown.sight.test else ""
     return {
-        "id": worst.analysis.id,
+        "id": shown.analysis.id,
         "ids": [one.analysis.id for one in group],
-        "scan_id": worst.analysis.scan.id,
-        "filename": worst.analysis.scan.filename,
-        "level": BLIND if hidden else worst.analysis.risk.level,
+        "scan_id": shown.analysis.scan.id,
+        "filename": shown.analysis.scan.filename,
+        "level": BLIND if hidden else shown.analysis.risk.level,
         "views": len(newest),
-        "decision": f"{worst.decision}{tested}" if worst.decision else None,
+        "decision": f"{shown.decision}{tested}" if shown.decision else None,
         "section": section,
     }

@@ -61,19 +61,18 @@ def versions(analysis: Analysis, proposed: Correction, earlier: Correction | Non
         ("Prediction", "what the models said, untouched", prediction, None)
     ]
     if earlier is not None:
-        told = f"{earlier.author}, {when(earlier.created_at)}, {earlier.status}"
-        shown.append((f"Revision {earlier.revision}", told, before, prediction))
-    told = f"{proposed.author}, {when(proposed.created_at)}"
-    shown.append((f"Revision {proposed.revision}", told, now, before))
+        by = f"{earlier.author}, {when(earlier.created_at)}, {earlier.status}"
+        shown.append((f"Revision {earlier.revision}", by, before, prediction))
+    by = f"{proposed.author}, {when(proposed.created_at)}"
+    shown.append((f"Revision {proposed.revision}", by, now, before))
     figures = "".join(
-        _figure(analysis, title, told, version, against, proposed=version is now)
-        for title, told, version, against in shown
+        _figure(analysis, title, by, version, against, proposed=version is now) for title, by, version, against in shown
     )
     return f'<div class="versions">{figures}</div>{LEGEND}{_counts([(t, v) for t, _, v, _ in shown])}'
 
 
 def _figure(
-    analysis: Analysis, title: str, told: str, version: Version, against: Version | None, *, proposed: bool
+    analysis: Analysis, title: str, by: str, version: Version, against: Version | None, *, proposed: bool
 ) -> str:
     scan = analysis.scan
     boxes = [(box, "same") for box in version.boxes]
@@ -90,7 +89,7 @@ def _figure(
     address = f"../v1/scans/{escape(scan.id, quote=True)}/image"
     return (
         f'<figure class="version{" proposed" if proposed else ""}"><figcaption><b>{escape(title)}</b>'
-        f"<span>{escape(told)}</span></figcaption>"
+        f"<span>{escape(by)}</span></figcaption>"
         f'<svg viewBox="0 0 {scan.width} {scan.height}" role="img" aria-label="{escape(title)}: '
         f'{escape(_said(boxes))}"><image href="{address}" width="{scan.width}" height="{scan.height}" '
         f'preserveAspectRatio="none"/>{drawn}</svg></figure>'

@@ -68,16 +68,16 @@ class Reported:
     printed_at: datetime
 
 
-def document(told: Reported) -> str:
+def document(reported: Reported) -> str:
     """The page, as HTML."""
-    analysis = told.analysis
-    valid = standing(told.revisions)
+    analysis = reported.analysis
+    valid = standing(reported.revisions)
     items = valid.items if valid else analysis.report.items
     boxes = valid.boxes if valid else analysis.boxes
     source = f"revision {valid.revision} by {_name(valid.author)}, {valid.status}" if valid else "as the models said"
     demo = (
         '<p class="demo">▲ Demonstration model: trained on simulated scans, not validated on any scanner.</p>'
-        if told.demonstration
+        if reported.demonstration
         else ""
     )
     return (
@@ -85,28 +85,28 @@ def document(told: Reported) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Scan report · {escape(analysis.scan.filename[:MOST_NAME])}</title><style>{STYLE}</style></head><body>"
         '<p class="how">Print this page, or save it as a PDF: <b>Ctrl P</b>. It is one sheet of A4.</p>'
-        f"{_head(told)}{demo}{_risk(analysis, told.bag)}"
-        f'<div class="main"><div>{_figure(told, boxes, source)}</div>'
+        f"{_head(reported)}{demo}{_risk(analysis, reported.bag)}"
+        f'<div class="main"><div>{_figure(reported, boxes, source)}</div>'
         f"<div><h2>Items</h2>{_items(items)}<p class='small quiet'>{source}</p></div></div>"
         f"{_agreement(analysis)}"
         f"<h2>The VLM’s words</h2><blockquote>{_cut(analysis.report.text, MOST_WORDS) or '(no answer)'}</blockquote>"
-        f"{_incomplete(analysis)}<h2>What people said</h2>{_events(told)}<h2>Models</h2>{_models(analysis)}"
+        f"{_incomplete(analysis)}<h2>What people said</h2>{_events(reported)}<h2>Models</h2>{_models(analysis)}"
         "<p class='small quiet'>[+n]: so many more characters, on the desk.</p>"
         '<div class="sign"><span>name</span><span>date and time</span><span>signature</span></div>'
         "</body></html>"
     )
 
 
-def _head(told: Reported) -> str:
-    scan = told.analysis.scan
+def _head(reported: Reported) -> str:
+    scan = reported.analysis.scan
     facts = [("bag", scan.bag_id), ("view", scan.view), ("scanner", scan.scanner_id)]
     said = " · ".join(f"{name} {_name(value)}" for name, value in facts if value)
     return (
         f"<header><div><h1>Scan report</h1><p>{_name(scan.filename)}</p>"
         f"<p class='small quiet'>{said}</p></div>"
-        f"<p class='small quiet'>analysed {_when(told.analysis.created_at)} by {_name(told.analyst)}<br>"
-        f"printed {_when(told.printed_at)} by {_name(told.printed_by)}<br>"
-        f"report {escape(told.analysis.id)}</p></header>"
+        f"<p class='small quiet'>analysed {_when(reported.analysis.created_at)} by {_name(reported.analyst)}<br>"
+        f"printed {_when(reported.printed_at)} by {_name(reported.printed_by)}<br>"
+        f"report {escape(reported.analysis.id)}</p></header>"
     )
 
 
@@ -121,8 +121,8 @@ def _risk(analysis: Analysis, bag: Risk) -> str:
     )
 
 
-def _figure(told: Reported, boxes: Iterable[Box], source: str) -> str:
-    width, height = told.analysis.scan.width, told.analysis.scan.height
+def _figure(reported: Reported, boxes: Iterable[Box], source: str) -> str:
+    width, height = reported.analysis.scan.width, reported.analysis.scan.height
     size = max(width, height * 100 / 60) * 0.03  # about three millimetres on paper
     drawn = []
     for box in boxes:
@@ -135,11 +135,11 @@ def _figure(told: Reported, boxes: Iterable[Box], source: str) -> str:
             f'<rect class="halo" {frame}/><rect class="{box.status.value}" {frame}/>'
             f'<text x="{min(x0, width * 0.8):.1f}" y="{at:.1f}" font-size="{size:.1f}">{escape(words)}</text>'
         )
-    data = base64.b64encode(told.picture).decode()
+    data = base64.b64encode(reported.picture).decode()
     return (
         f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="scan with boxes">'
         f'<image width="{width}" height="{height}" preserveAspectRatio="none" '
-        f'href="data:{escape(told.media_type)};base64,{data}"/>{"".join(drawn)}</svg>'
+        f'href="data:{escape(reported.media_type)};base64,{data}"/>{"".join(drawn)}</svg>'
         f"<figcaption>{width} × {height} pixels. Boxes: {source}. Solid: prohibited, dashed: restricted, "
         "dotted: allowed; ✎ drawn or changed by a person.</figcaption></figure>"
     )
@@ -178,18 +178,18 @@ def _incomplete(analysis: Analysis) -> str:
     return "<p class='small'>▲ The answer was cut off or not understood in full.</p>"
 
 
-def _events(told: Reported) -> str:
+def _events(reported: Reported) -> str:
     """Decisions, hand searches and corrections in one table, newest first."""
     dated: list[tuple[datetime, str, str]] = []
-    for decision in told.decisions:
+    for decision in reported.decisions:
         state = ", taken back at once" if decision.withdrawn_at else ", although HIGH" if decision.flagged else ""
         seconds = f" after {decision.seconds:.0f} s" if decision.seconds is not None else ""
         words = f"decision <b>{escape(decision.decision)}</b>{state}{seconds}{_note(decision.note)}"
         dated.append((decision.created_at, decision.author, words))
-    for outcome in told.outcomes:
+    for outcome in reported.outcomes:
         words = f"hand search found <b>{_cut(_counts(outcome.found), MOST_LABELS)}</b>{_note(outcome.note)}"
         dated.append((outcome.created_at, outcome.author, words))
-    for one in told.revisions:
+    for one in reported.revisions:
         words = f"correction, revision {one.revision}, {one.status}: {_cut(panels.changes(one), MOST_LABELS)}"
         dated.append((one.created_at, one.author, words + _note(one.comment)))
     if not dated:

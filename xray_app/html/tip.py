@@ -10,7 +10,7 @@ from xray_app.html import charts
 from xray_app.html.insights import section_of
 from xray_app.settings import Settings
 from xray_app.store.insights.reports import Asked, Table
-from xray_app.store.insights.screeners import EVERYBODY, Vigilance, tables
+from xray_app.store.insights.screeners import EVERYBODY, ScreenerPerformance, tables
 from xray_app.store.tip import Result, Tested
 from xray_app.types import Analysis, Decision
 
@@ -52,7 +52,7 @@ def hidden_banner() -> str:
 
 def result_banner(test: Tested, decisions: Sequence[Decision]) -> str:
     """In the place of the risk, once a test image is answered."""
-    word, kind, told = _WORDS[test.result]
+    word, kind, words = _WORDS[test.result]
     what = f": {test.truth.label}, framed in the picture." if test.truth.label else "."
     decided = f"Decided: <b>{escape(decisions[-1].decision)}</b> by {escape(decisions[-1].author)}" if decisions else ""
     shape = f'<circle cx="50" cy="50" r="46"/>{_TICK if kind == "good" else _CROSS}'
@@ -60,7 +60,7 @@ def result_banner(test: Tested, decisions: Sequence[Decision]) -> str:
         f'<div class="risk test {kind}" role="status" data-result="{test.result}">'
         f'<svg class="risk-icon" viewBox="0 0 100 100" aria-hidden="true">{shape}</svg>'
         f'<div class="risk-word">{word}</div>'
-        f'<div class="risk-text"><strong>{escape(told + what)}</strong><span>{decided}</span></div></div>'
+        f'<div class="risk-text"><strong>{escape(words + what)}</strong><span>{decided}</span></div></div>'
     )
 
 
@@ -83,7 +83,7 @@ def compared(analysis: Analysis, decision: Decision) -> str:
     )
 
 
-def page(found: Vigilance, asked: Asked, settings: Settings) -> str:
+def page(found: ScreenerPerformance, asked: Asked, settings: Settings) -> str:
     """The section of the insights, with its three tables."""
     by_analyst, by_class, blind = tables(found)
     parts = (
@@ -160,8 +160,8 @@ def _blind(table: Table, settings: Settings) -> str:
         name, anew = row["analyst"], (row["rate"], row["low"], row["high"])
         lines.append((f"{name}: decided anew", row["decided anew"], row["blind decisions"], anew))
         if row["searched by hand"]:
-            told = (row["found rate"], row["found from"], row["found to"])
-            lines.append((f"{name}: searched, found", row["something found"], row["searched by hand"], told))
+            interval = (row["found rate"], row["found from"], row["found to"])
+            lines.append((f"{name}: searched, found", row["something found"], row["searched by hand"], interval))
     return charts.intervals(lines, "blind decisions")
 
 

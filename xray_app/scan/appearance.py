@@ -44,7 +44,7 @@ class Appearance:
 
 
 def appearance_of(image: Image.Image) -> Appearance:
-    """The look of an RGB picture, 8 bits, upright; of about ten milliseconds."""
+    """The appearance of an RGB picture, 8 bits, upright; of about ten milliseconds."""
     small = image.copy() if max(image.size) <= SIDE else image.resize(_fitted(image), Image.Resampling.BOX)
     out = io.BytesIO()
     small.save(out, "WEBP", quality=QUALITY, method=2)

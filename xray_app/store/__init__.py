@@ -1,1 +1,1 @@
-"""SQL, and nothing else."""
+"""The database: tables, queries, migrations."""

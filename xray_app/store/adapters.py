@@ -110,13 +110,6 @@ def activate(
         return _active(session, kind, base_sha256)
 
 
-def previous(db: Database, kind: AdapterKind, base_sha256: str) -> str | None:
-    """What a rollback would make active: the id of the adapter before the present one, None for the base."""
-    with db.read() as session:
-        states = _states(session, kind, base_sha256)
-        return states[-2] if len(states) > 1 else None
-
-
 def rollback(db: Database, kind: AdapterKind, base_sha256: str, by: str, reason: str | None = None) -> Adapter | None:
     """Move the pointer back to what was active before; a second time, to what was active before that.
 

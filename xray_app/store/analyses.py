@@ -14,22 +14,9 @@ from xray_app.scan.appearance import Appearance
 from xray_app.store import facts, scans, thumbnails, tip
 from xray_app.store.database import Database
 from xray_app.store.paging import newest_first
-from xray_app.store.tables import AnalysisRow, ScanRow
-from xray_app.types import Analysis, ScanFacts
-
-
-def save(db: Database, analysis: Analysis, created_by: str) -> Analysis:
-    """Keep an analysis whose scan is stored already.
-
-    Raises:
-        NotFound: the scan is not stored.
-        Conflict: an analysis with this id is.
-    """
-    with db.write() as session:
-        if session.get(ScanRow, analysis.scan.id) is None:
-            raise NotFound("The scan of this analysis is not stored.")
-        _add(session, analysis, created_by)
-    return analysis
+from xray_app.store.standing import counted
+from xray_app.store.tables import AnalysisRow
+from xray_app.types import Analysis
 
 
 @dataclass(frozen=True)
@@ -39,13 +26,13 @@ class NewView:
     Attributes:
         analysis: of this scan.
         content, media_type: the scan.
-        look: how the scan looks; made when first asked for if None.
+        appearance: how the scan looks; made when first asked for if None.
     """
 
     analysis: Analysis
     content: bytes
     media_type: str
-    look: Appearance | None = None
+    appearance: Appearance | None = None
 
 
 def save_views(
@@ -72,36 +59,13 @@ def save_views(
     with scans.saving(db, *(scans.NewScan(one.analysis.scan, one.content, one.media_type) for one in views)) as session:
         for one in views:
             _add(session, one.analysis, created_by, blind, truth)
-            if one.look is not None:
-                facts.add_appearance(session, one.analysis.scan.id, one.look)
+            if one.appearance is not None:
+                facts.add_appearance(session, one.analysis.scan.id, one.appearance)
     for one in views:
-        if one.look is not None:
+        if one.appearance is not None:
             with suppress(StorageFailed):  # the analysis is stored; its thumbnail can be made again
-                thumbnails.write(db, one.analysis.scan.id, one.look)
+                thumbnails.write(db, one.analysis.scan.id, one.appearance)
     return [one.analysis for one in views]
-
-
-def save_with_scan(
-    db: Database,
-    scan_facts: ScanFacts,
-    content: bytes,
-    media_type: str,
-    analysis: Analysis,
-    created_by: str,
-    look: Appearance | None = None,
-    *,
-    blind: bool = False,
-    truth: tip.Truth | None = None,
-) -> Analysis:
-    """As `save_views`, of one.
-
-    Raises:
-        BadInput: the analysis is of another scan.
-        StorageFailed, Conflict: as `save_views`.
-    """
-    if analysis.scan != scan_facts:
-        raise BadInput("The analysis is of another scan.")
-    return save_views(db, [NewView(analysis, content, media_type, look)], created_by, blind=blind, truth=truth)[0]
 
 
 def get(db: Database, analysis_id: str) -> Analysis:
@@ -150,7 +114,7 @@ def page(db: Database, limit: int = 50, after: str | None = None) -> tuple[list[
     with db.read() as session:
         rows, following = newest_first(
             session,
-            select(AnalysisRow).where(facts.counted(AnalysisRow.id)),
+            select(AnalysisRow).where(counted(AnalysisRow.id)),
             AnalysisRow.created_at,
             AnalysisRow.id,
             limit,
@@ -178,7 +142,7 @@ def of_scan(db: Database, scan_id: str) -> list[Analysis]:
     """All analyses of a scan that may be shown, in whatever bag, oldest first; test images are none of them."""
     query = (
         select(AnalysisRow)
-        .where(AnalysisRow.scan_id == scan_id, facts.counted(AnalysisRow.id))
+        .where(AnalysisRow.scan_id == scan_id, counted(AnalysisRow.id))
         .order_by(AnalysisRow.created_at, AnalysisRow.id)
     )
     with db.read() as session:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-import builtins
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import Session
 
 from xray_app.correction.labels import Labels
-from xray_app.correction.revision import difference, read_boxes, read_items, read_labelled_classes, split_of, standing
-from xray_app.errors import BadInput, Conflict, Forbidden, NotFound
+from xray_app.correction.revision import (
+    difference,
+    read_boxes,
+    read_items,
+    read_labelled_classes,
+    refuse_own_review,
+    split_of,
+    standing,
+)
+from xray_app.errors import BadInput, Conflict, NotFound
 from xray_app.store import analyses, drafts, facts, queue, tip
 from xray_app.store.database import Database
 from xray_app.store.paging import newest_first
+from xray_app.store.standing import correction_of, counted
 from xray_app.store.tables import AnalysisRow, CorrectionReviewRow, CorrectionRow
-from xray_app.types import Analysis, Correction, CorrectionIn, ReviewStatus
-
-_status = func.coalesce(CorrectionReviewRow.status, CorrectionRow.first_status)
+from xray_app.types import Correction, CorrectionIn, ReviewStatus
 
 
 def add(
@@ -106,6 +112,18 @@ def get(db: Database, correction_id: str) -> Correction:
         return _read(session, correction_id)
 
 
+def history(db: Database, analysis_id: str) -> list[Correction]:
+    """All revisions of an analysis, oldest first.
+
+    Raises:
+        NotFound: no analysis has this id.
+    """
+    with db.read() as session:
+        if session.get(AnalysisRow, analysis_id) is None:
+            raise NotFound("There is no analysis with this id.")
+        return _revisions(session, analysis_id)
+
+
 def review(db: Database, correction_id: str, status: ReviewStatus, comment: str | None, reviewer: str) -> Correction:
     """Accept or reject somebody else's correction, once.
 
@@ -120,8 +138,7 @@ def review(db: Database, correction_id: str, status: ReviewStatus, comment: str 
     try:
         with db.write() as session:
             correction = _read(session, correction_id)
-            if correction.author == reviewer:
-                raise Forbidden("Somebody other than its author reviews a correction.")
+            refuse_own_review(correction, reviewer)
             reviewed = select(CorrectionReviewRow.reviewer).where(CorrectionReviewRow.correction_id == correction_id)
             if (earlier := session.scalar(reviewed)) is not None:
                 raise Conflict(
@@ -140,6 +157,7 @@ def review(db: Database, correction_id: str, status: ReviewStatus, comment: str 
                 )
             )
             session.flush()
+            session.expire_all()  # the correction's row was read with the status it had before
             facts.follow(session, correction.analysis_id)
             if status == "rejected":
                 queue.rejected(session, correction.analysis_id, correction.revision, reviewer, comment)
@@ -148,75 +166,28 @@ def review(db: Database, correction_id: str, status: ReviewStatus, comment: str 
         raise Conflict("Somebody else reviewed this correction at the same moment.") from error
 
 
-def pending(db: Database, limit: int = 50, after: str | None = None) -> tuple[builtins.list[Correction], str | None]:
+def pending(db: Database, limit: int = 50, after: str | None = None) -> tuple[list[Correction], str | None]:
     """Corrections that wait for a review, newest first, and the cursor of the next page.
 
     Raises:
         BadInput: a limit outside 1 to 500, or a cursor that no page gave.
     """
-    query = (
-        select(CorrectionRow)
-        .outerjoin(CorrectionReviewRow, CorrectionReviewRow.correction_id == CorrectionRow.id)
-        .where(_status == "pending", facts.counted(CorrectionRow.analysis_id))
-    )
+    query = select(CorrectionRow).where(CorrectionRow.status == "pending", counted(CorrectionRow.analysis_id))
     with db.read() as session:
         rows, following = newest_first(session, query, CorrectionRow.created_at, CorrectionRow.id, limit, after)
-    return [_value(row, "pending") for row in rows], following
-
-
-def accepted(db: Database) -> builtins.list[tuple[Analysis, Correction]]:
-    """The newest accepted revision of every analysis that has one, of both splits, oldest first.
-
-    This is what may train (`split` "train") or test (`split` "holdout").
-    """
-    later, later_review = aliased(CorrectionRow), aliased(CorrectionReviewRow)
-    newer_accepted = (
-        select(later.id)
-        .outerjoin(later_review, later_review.correction_id == later.id)
-        .where(
-            later.analysis_id == CorrectionRow.analysis_id,
-            later.revision > CorrectionRow.revision,
-            func.coalesce(later_review.status, later.first_status) == "accepted",
-        )
-        .exists()
-    )
-    query = (
-        select(AnalysisRow.document, CorrectionRow)
-        .join(CorrectionRow, CorrectionRow.analysis_id == AnalysisRow.id)
-        .outerjoin(CorrectionReviewRow, CorrectionReviewRow.correction_id == CorrectionRow.id)
-        .where(_status == "accepted", ~newer_accepted, facts.counted(CorrectionRow.analysis_id))
-        .order_by(CorrectionRow.created_at, CorrectionRow.id)
-    )
-    with db.read() as session:
-        return [
-            (Analysis.model_validate_json(document), _value(row, "accepted"))
-            for document, row in session.execute(query)
-        ]
-
-
-def _with_status() -> Select[CorrectionRow, str]:
-    return select(CorrectionRow, _status).outerjoin(
-        CorrectionReviewRow, CorrectionReviewRow.correction_id == CorrectionRow.id
-    )
-
-
-def _value(row: CorrectionRow, status: str) -> Correction:
-    # The document holds the status it was saved with; a review since then is the newer word.
-    return Correction.model_validate_json(row.document).model_copy(update={"status": status})
+    return [correction_of(row) for row in rows], following
 
 
 def _read(session: Session, correction_id: str) -> Correction:
-    found: Row[CorrectionRow, str] | None = session.execute(
-        _with_status().where(CorrectionRow.id == correction_id)
-    ).one_or_none()
-    if found is None:
+    row = session.get(CorrectionRow, correction_id)
+    if row is None:
         raise NotFound("There is no correction with this id.")
-    return _value(*found)
+    return correction_of(row)
 
 
-def _revisions(session: Session, analysis_id: str) -> builtins.list[Correction]:
-    query = _with_status().where(CorrectionRow.analysis_id == analysis_id).order_by(CorrectionRow.revision)
-    return [_value(row, status) for row, status in session.execute(query)]
+def _revisions(session: Session, analysis_id: str) -> list[Correction]:
+    query = select(CorrectionRow).where(CorrectionRow.analysis_id == analysis_id).order_by(CorrectionRow.revision)
+    return [correction_of(row) for row in session.scalars(query)]
 
 
 def _refuse_stale(newest: Correction | None, base_revision: int) -> None:
@@ -228,19 +199,6 @@ def _refuse_stale(newest: Correction | None, base_revision: int) -> None:
             details={"newest": None},
         )
     raise Conflict(
-        f"{newest.author} has saved revision {newest.revision} meanwhile. Appearance at it, then save yours on top.",
+        f"{newest.author} has saved revision {newest.revision} meanwhile. Look at it, then save yours on top.",
         details={"newest": newest.model_dump(mode="json")},
     )
-
-
-# Last, because below it `list` is this function.
-def list(db: Database, analysis_id: str) -> builtins.list[Correction]:
-    """All revisions of an analysis, oldest first.
-
-    Raises:
-        NotFound: no analysis has this id.
-    """
-    with db.read() as session:
-        if session.get(AnalysisRow, analysis_id) is None:
-            raise NotFound("There is no analysis with this id.")
-        return _revisions(session, analysis_id)

@@ -108,10 +108,10 @@ class Database:
         try:
             yield
         except DBAPIError as error:
-            told = _as_told(error, self.engine, self.data_dir)
-            if told is None:
+            shown = _error_for_people(error, self.engine, self.data_dir)
+            if shown is None:
                 raise
-            raise told from error
+            raise shown from error
         except (UnicodeEncodeError, OverflowError) as error:  # half a character, or a number past 64 bits
             raise BadInput("A value is too long or holds a character that cannot be stored.") from error
 
@@ -197,7 +197,7 @@ def _shown(engine: Engine) -> str:
     return engine.url.render_as_string(hide_password=True)
 
 
-def _as_told(error: DBAPIError, engine: Engine, data_dir: Path) -> DeskError | None:
+def _error_for_people(error: DBAPIError, engine: Engine, data_dir: Path) -> DeskError | None:
     """What a person is told of a database error; None where it is a bug of ours."""
     code = getattr(error.orig, "sqlite_errorcode", None)
     primary = code & 0xFF if isinstance(code, int) else None  # the rest of the code only refines it

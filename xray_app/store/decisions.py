@@ -6,7 +6,6 @@ is withdrawn by a mark appended beside it: whoever counts decisions counts those
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -19,6 +18,7 @@ from sqlalchemy.orm import Session, aliased
 
 from xray_app.correction.usefulness import of_decision
 from xray_app.errors import BadInput, Conflict, Forbidden, NotFound
+from xray_app.risk import clears_high
 from xray_app.store import analyses, facts, queue, tip
 from xray_app.store.database import Database
 from xray_app.store.tables import AnalysisRow, DecisionMarkRow, DecisionRow, TrialRow
@@ -67,7 +67,7 @@ def add_for_bag(
     author: str,
     *,
     seen: Sequence[str] | None = None,
-) -> builtins.list[Decision]:
+) -> list[Decision]:
     """Append a decision about a bag: every view by its newest analysis, and what else waits of it; all or none.
 
     Args: as `add`; the seconds are kept with the view that was at hand, which comes first in the answer.
@@ -168,82 +168,7 @@ def has_mark(kind: Mark, decision: type[DecisionRow] = DecisionRow) -> ColumnEle
     return select(mark.id).where(mark.decision_id == decision.id, mark.kind == kind).exists()
 
 
-def standing(db: Database, analysis_id: str) -> builtins.list[Decision]:
-    """The decisions about an analysis that were not withdrawn, oldest first.
-
-    Raises:
-        NotFound: no analysis has this id.
-    """
-    return [one for one in list(db, analysis_id) if one.withdrawn_at is None]
-
-
-def _newest_of_others(session: Session, analysis_id: str, author: str) -> DecisionRow | None:
-    return session.scalars(
-        select(DecisionRow)
-        .where(DecisionRow.analysis_id == analysis_id, DecisionRow.author != author, not_withdrawn())
-        .order_by(DecisionRow.created_at.desc(), DecisionRow.id.desc())
-        .limit(1)
-    ).first()
-
-
-def _append(
-    session: Session,
-    row: AnalysisRow,
-    views: Sequence[AnalysisRow],
-    decision: Action,
-    seconds: float | None,
-    note: str | None,
-    author: str,
-    knew: tip.Knew | None,
-) -> Decision:
-    trial = session.get(TrialRow, row.id) is not None
-    grave = decision == "CLEAR" and "HIGH" in (row.risk_level, *(view.risk_level for view in views))
-    try:
-        value = Decision(
-            id=uuid4().hex,
-            analysis_id=row.id,
-            author=author,
-            created_at=datetime.now(UTC),
-            decision=decision,
-            seconds=seconds,
-            note=note,
-            flagged=grave and not trial,
-            blind=knew == "blind",
-            revised=knew == "revised",
-        )
-    except ValidationError as error:
-        raise BadInput("A decision is CLEAR, REVIEW or SEARCH, its seconds a finite number.") from error
-    if value.seconds is not None and value.seconds < 0:
-        raise BadInput("A decision takes no less than 0 seconds.")
-    session.add(DecisionRow(**value.model_dump(exclude=set(_MARKS))))
-    session.flush()
-    analysis = analyses.read(session, row.id)
-    queue.give_reason(session, row.id, "decision", of_decision(analysis, value.decision, author))
-    if value.flagged:
-        _mark(session, value.id, "flagged", author)
-    if knew:
-        _mark(session, value.id, knew, author)
-    facts.follow(session, row.id)
-    return value
-
-
-def _mark(session: Session, decision_id: str, kind: Mark, author: str) -> None:
-    session.add(
-        DecisionMarkRow(id=uuid4().hex, decision_id=decision_id, kind=kind, author=author, created_at=datetime.now(UTC))
-    )
-
-
-def _views(session: Session, bag_id: str) -> builtins.list[AnalysisRow]:
-    """The newest analysis of each scan of a bag, oldest scan first."""
-    query = select(AnalysisRow).where(AnalysisRow.bag_id == bag_id).order_by(AnalysisRow.created_at, AnalysisRow.id)
-    newest: dict[str, AnalysisRow] = {}
-    for row in session.scalars(query):
-        newest[row.scan_id] = row
-    return builtins.list(newest.values())
-
-
-# Last, because below it `list` is this function.
-def list(db: Database, analysis_id: str) -> builtins.list[Decision]:
+def history(db: Database, analysis_id: str) -> list[Decision]:
     """All decisions about an analysis, oldest first, the withdrawn ones among them.
 
     Raises:
@@ -274,3 +199,77 @@ def list(db: Database, analysis_id: str) -> builtins.list[Decision]:
         )
         for row in rows
     ]
+
+
+def standing(db: Database, analysis_id: str) -> list[Decision]:
+    """The decisions about an analysis that were not withdrawn, oldest first.
+
+    Raises:
+        NotFound: no analysis has this id.
+    """
+    return [one for one in history(db, analysis_id) if one.withdrawn_at is None]
+
+
+def _newest_of_others(session: Session, analysis_id: str, author: str) -> DecisionRow | None:
+    return session.scalars(
+        select(DecisionRow)
+        .where(DecisionRow.analysis_id == analysis_id, DecisionRow.author != author, not_withdrawn())
+        .order_by(DecisionRow.created_at.desc(), DecisionRow.id.desc())
+        .limit(1)
+    ).first()
+
+
+def _append(
+    session: Session,
+    row: AnalysisRow,
+    views: Sequence[AnalysisRow],
+    decision: Action,
+    seconds: float | None,
+    note: str | None,
+    author: str,
+    knew: tip.Knew | None,
+) -> Decision:
+    trial = session.get(TrialRow, row.id) is not None
+    clears = clears_high(decision, (row.risk_level, *(view.risk_level for view in views)))
+    try:
+        value = Decision(
+            id=uuid4().hex,
+            analysis_id=row.id,
+            author=author,
+            created_at=datetime.now(UTC),
+            decision=decision,
+            seconds=seconds,
+            note=note,
+            flagged=clears and not trial,
+            blind=knew == "blind",
+            revised=knew == "revised",
+        )
+    except ValidationError as error:
+        raise BadInput("A decision is CLEAR, REVIEW or SEARCH, its seconds a finite number.") from error
+    if value.seconds is not None and value.seconds < 0:
+        raise BadInput("A decision takes no less than 0 seconds.")
+    session.add(DecisionRow(**value.model_dump(exclude=set(_MARKS))))
+    session.flush()
+    analysis = analyses.read(session, row.id)
+    queue.give_reason(session, row.id, "decision", of_decision(analysis, value.decision, author))
+    if value.flagged:
+        _mark(session, value.id, "flagged", author)
+    if knew:
+        _mark(session, value.id, knew, author)
+    facts.follow(session, row.id)
+    return value
+
+
+def _mark(session: Session, decision_id: str, kind: Mark, author: str) -> None:
+    session.add(
+        DecisionMarkRow(id=uuid4().hex, decision_id=decision_id, kind=kind, author=author, created_at=datetime.now(UTC))
+    )
+
+
+def _views(session: Session, bag_id: str) -> list[AnalysisRow]:
+    """The newest analysis of each scan of a bag, oldest scan first."""
+    query = select(AnalysisRow).where(AnalysisRow.bag_id == bag_id).order_by(AnalysisRow.created_at, AnalysisRow.id)
+    newest: dict[str, AnalysisRow] = {}
+    for row in session.scalars(query):
+        newest[row.scan_id] = row
+    return list(newest.values())

@@ -6,8 +6,8 @@ from itertools import combinations
 
 from sqlalchemy import func, select
 
-from xray_app.store import facts
 from xray_app.store.database import Database
+from xray_app.store.standing import counted
 from xray_app.store.tables import CorrectionRow
 from xray_app.types import Correction
 
@@ -24,7 +24,7 @@ def pairs(db: Database) -> Pairs:
     """
     by_two = (
         select(CorrectionRow.analysis_id)
-        .where(facts.counted(CorrectionRow.analysis_id))
+        .where(counted(CorrectionRow.analysis_id))
         .group_by(CorrectionRow.analysis_id)
         .having(func.count(CorrectionRow.author.distinct()) > 1)
         .order_by(func.max(CorrectionRow.created_at).desc())

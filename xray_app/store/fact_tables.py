@@ -38,7 +38,7 @@ class FactsRow(Base):
     analyst: Mapped[str] = mapped_column(Id)  # who decided; until then who had it analysed
     scan_id: Mapped[str] = mapped_column(Id)
     bag_id: Mapped[str] = mapped_column(Name)
-    scanner_id: Mapped[str] = mapped_column(Name)  # "": not told
+    scanner_id: Mapped[str] = mapped_column(Name)  # "": unknown
     adapter: Mapped[str] = mapped_column(Id)  # "": the base model
     risk_level: Mapped[str] = mapped_column(Word)
     disagree: Mapped[bool]
@@ -66,7 +66,7 @@ class LabelFactRow(Base):
     by_search: Mapped[bool]  # the newest outcome
 
 
-class LookRow(Base):
+class AppearanceRow(Base):
     """How a scan looks, in figures; see `xray_app.scan.appearance`."""
 
     __tablename__ = "scan_looks"
@@ -86,7 +86,7 @@ class DayFiguresRow(Base):
     day: Mapped[date] = mapped_column(primary_key=True)
     scanner_id: Mapped[str] = mapped_column(Name, primary_key=True)
     adapter: Mapped[str] = mapped_column(Id, primary_key=True)
-    document: Mapped[str]  # store.figures.Figures
+    document: Mapped[str]  # insights.daily_sums.Figures
 
 
 class StaleDayRow(Base):

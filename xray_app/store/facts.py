@@ -1,7 +1,7 @@
 """What search and insights ask of an analysis: one narrow row, its labels, and the days to sum up anew.
 
 An analysis without this row is no traffic: a test image never has one, a blind scan has one once its prediction
-may be seen. Every query over analyses that counts, lists, exports or trains asks for `counted`.
+may be seen. Every query over analyses that counts, lists, exports or trains asks for `standing.counted`.
 
 All of it can be made again from the rows it is gathered from. It is written in their transaction, so it is
 never behind them.
@@ -11,27 +11,22 @@ from __future__ import annotations
 
 from datetime import UTC, date
 
-from sqlalchemy import ColumnElement, func, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from xray_app.scan.appearance import Appearance
-from xray_app.store.fact_tables import FactsRow, LabelFactRow, LookRow, StaleDayRow
+from xray_app.store.fact_tables import AppearanceRow, FactsRow, LabelFactRow, StaleDayRow
+from xray_app.store.standing import correction_of, newest_not_rejected
 from xray_app.store.tables import (
     AnalysisRow,
-    CorrectionReviewRow,
     CorrectionRow,
     DecisionMarkRow,
     DecisionRow,
     OutcomeRow,
 )
-from xray_app.types import NOT_ANALYSED, Analysis, Correction, Outcome
+from xray_app.types import NOT_ANALYSED, Analysis, Outcome
 
 MAX_LABEL = 100
-
-
-def counted(analysis_id: InstrumentedAttribute[str]) -> ColumnElement[bool]:
-    """The condition that an analysis is traffic, for a query that names it in this column."""
-    return select(FactsRow.id).where(FactsRow.id == analysis_id).exists()
 
 
 def add(session: Session, analysis: Analysis, created_by: str) -> None:
@@ -94,17 +89,12 @@ def follow(session: Session, analysis_id: str) -> None:
     outcome = Outcome.model_validate_json(outcome_row.document) if outcome_row else None
     facts.outcome = ("found" if outcome.found else "nothing") if outcome else ""
     facts.outcome_at = outcome.created_at if outcome else None
-    correction_status = func.coalesce(CorrectionReviewRow.status, CorrectionRow.first_status)
-    correction_row = session.execute(
-        select(CorrectionRow.document, correction_status)
-        .outerjoin(CorrectionReviewRow, CorrectionReviewRow.correction_id == CorrectionRow.id)
-        .where(CorrectionRow.analysis_id == analysis_id)
-        .order_by(correction_status == "rejected", CorrectionRow.revision.desc())
-        .limit(1)
-    ).first()
-    document, facts.correction = correction_row or ("", "")
+    of_this = CorrectionRow.analysis_id == analysis_id
     # What was rejected is nobody's word: an earlier revision stands, or the prediction.
-    correction = Correction.model_validate_json(document) if facts.correction not in ("", "rejected") else None
+    standing = session.scalar(select(CorrectionRow).where(of_this, newest_not_rejected()))
+    rejected = standing is None and session.scalar(select(CorrectionRow.id).where(of_this).limit(1)) is not None
+    correction = correction_of(standing) if standing else None
+    facts.correction = correction.status if correction else "rejected" if rejected else ""
     person = set(correction.counts) if correction else set()
     search = {item.label for item in outcome.found} if outcome else set()
     known = {row.label: row for row in session.scalars(select(LabelFactRow).filter_by(analysis_id=analysis_id))}
@@ -119,16 +109,16 @@ def follow(session: Session, analysis_id: str) -> None:
     _mark_stale(session, facts.bag_id)
 
 
-def add_appearance(session: Session, scan_id: str, look: Appearance) -> None:
+def add_appearance(session: Session, scan_id: str, appearance: Appearance) -> None:
     """How a stored scan looks, once."""
-    if session.get(LookRow, scan_id) is None:
+    if session.get(AppearanceRow, scan_id) is None:
         session.add(
-            LookRow(
+            AppearanceRow(
                 scan_id=scan_id,
-                organic=look.organic,
-                mixed=look.mixed,
-                metal=look.metal,
-                brightness=look.brightness,
+                organic=appearance.organic,
+                mixed=appearance.mixed,
+                metal=appearance.metal,
+                brightness=appearance.brightness,
             )
         )
         for bag_id in session.scalars(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -10,8 +9,9 @@ from uuid import uuid4
 from sqlalchemy import select
 
 from xray_app.correction.labels import Labels
+from xray_app.correction.revision import read_counts
 from xray_app.correction.usefulness import of_outcome
-from xray_app.errors import BadInput, NotFound
+from xray_app.errors import NotFound
 from xray_app.store import analyses, facts, queue
 from xray_app.store.database import Database
 from xray_app.store.tables import AnalysisRow, OutcomeRow
@@ -33,12 +33,7 @@ def add(
         UnknownLabel: a label that is neither a class nor an alias.
         BadInput: more than 99 of one class.
     """
-    counts: dict[str, int] = {}
-    for item in found:
-        label = taxonomy.item(item.label, 1).label
-        counts[label] = counts.get(label, 0) + item.count
-    if too_many := [label for label, count in counts.items() if count > 99]:
-        raise BadInput(f"A count is 1 to 99 ({too_many[0]}).", details={"label": too_many[0]})
+    counts = read_counts(found, taxonomy)
     value = Outcome(
         id=uuid4().hex,
         analysis_id=analysis_id,
@@ -64,7 +59,7 @@ def add(
     return value
 
 
-def list(db: Database, analysis_id: str) -> builtins.list[Outcome]:
+def history(db: Database, analysis_id: str) -> list[Outcome]:
     """All outcomes of an analysis, oldest first.
 
     Raises:

@@ -33,8 +33,8 @@ class Shift:
     Attributes:
         waiting: nobody decided yet; the oldest first.
         waiting_in_all: how many there are, of which `waiting` may be the first.
-        searching: sent to a hand search whose outcome nobody has told yet; the newest first.
-        done: decided, and nothing left to tell; the newest first.
+        searching: sent to a hand search whose outcome nobody has recorded yet; the newest first.
+        done: decided, and nothing left to record; the newest first.
     """
 
     waiting: list[Recent]
@@ -48,13 +48,13 @@ def of_user(db: Database, username: str, since: datetime, limit: int = 60) -> Sh
     decision = _newest_decision()
     outcome, same_bag = aliased(OutcomeRow), aliased(AnalysisRow)
     # A bag is searched once, whatever the number of its views.
-    told = (
+    recorded = (
         select(outcome.id)
         .join(same_bag, same_bag.id == outcome.analysis_id)
         .where(same_bag.bag_id == AnalysisRow.bag_id)
         .exists()
     )
-    to_tell = (decision == "SEARCH") & ~told & ~is_trial(AnalysisRow.id)
+    to_record = (decision == "SEARCH") & ~recorded & ~is_trial(AnalysisRow.id)
     own = (AnalysisRow.created_by == username, AnalysisRow.created_at >= since)
     waits = (*own, decision.is_(None))
     newest = (AnalysisRow.created_at.desc(), AnalysisRow.id.desc())
@@ -63,8 +63,8 @@ def of_user(db: Database, username: str, since: datetime, limit: int = 60) -> Sh
         first = session.execute(columns.where(*waits).order_by(AnalysisRow.created_at, AnalysisRow.id).limit(limit))
         waiting = _values(first.all())
         in_all = session.scalar(select(func.count()).select_from(AnalysisRow).where(*waits)) or 0
-        searching = session.execute(columns.where(*own, to_tell).order_by(*newest).limit(limit)).all()
-        settled: ColumnElement[bool] = decision.is_not(None) & ~to_tell
+        searching = session.execute(columns.where(*own, to_record).order_by(*newest).limit(limit)).all()
+        settled: ColumnElement[bool] = decision.is_not(None) & ~to_record
         done = session.execute(columns.where(*own, settled).order_by(*newest).limit(limit)).all()
     return Shift(_seen(db, waiting), in_all, _seen(db, _values(searching)), _seen(db, _values(done)))
 

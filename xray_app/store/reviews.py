@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
-from sqlalchemy.orm import aliased
 
-from xray_app.store import facts
 from xray_app.store.database import Database
+from xray_app.store.standing import counted, newest_not_rejected
 from xray_app.store.tables import AnalysisRow, CorrectionReviewRow, CorrectionRow
 from xray_app.types import Analysis, Correction
 
@@ -36,27 +35,14 @@ def waiting(db: Database, reviewer: str, limit: int = 50) -> list[Waiting]:
 
     A revision that a newer one replaced is left out, unless that one was rejected.
     """
-    later, later_review = aliased(CorrectionRow), aliased(CorrectionReviewRow)
-    replaced = (
-        select(later.id)
-        .outerjoin(later_review, later_review.correction_id == later.id)
-        .where(
-            later.analysis_id == CorrectionRow.analysis_id,
-            later.revision > CorrectionRow.revision,
-            func.coalesce(later_review.status, later.first_status) != "rejected",
-        )
-        .exists()
-    )
     query = (
         select(AnalysisRow.document, CorrectionRow.document)
         .join(CorrectionRow, CorrectionRow.analysis_id == AnalysisRow.id)
-        .outerjoin(CorrectionReviewRow, CorrectionReviewRow.correction_id == CorrectionRow.id)
         .where(
-            CorrectionRow.first_status == "pending",
-            CorrectionReviewRow.id.is_(None),
+            CorrectionRow.status == "pending",
             CorrectionRow.author != reviewer,
-            ~replaced,
-            facts.counted(CorrectionRow.analysis_id),
+            newest_not_rejected(),
+            counted(CorrectionRow.analysis_id),
         )
         .order_by(CorrectionRow.created_at, CorrectionRow.id)
         .limit(limit)
@@ -73,12 +59,10 @@ def count_own(db: Database, author: str) -> int:
     query = (
         select(func.count())
         .select_from(CorrectionRow)
-        .outerjoin(CorrectionReviewRow, CorrectionReviewRow.correction_id == CorrectionRow.id)
         .where(
-            CorrectionRow.first_status == "pending",
-            CorrectionReviewRow.id.is_(None),
+            CorrectionRow.status == "pending",
             CorrectionRow.author == author,
-            facts.counted(CorrectionRow.analysis_id),
+            counted(CorrectionRow.analysis_id),
         )
     )
     with db.read() as session:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from xray_app.atomic_write import atomic_write
 from xray_app.errors import BadInput, NotFound, StorageFailed
 from xray_app.store.database import INCOMING, Database
 from xray_app.store.tables import ScanRow
@@ -37,17 +36,6 @@ class NewScan:
     facts: ScanFacts
     content: bytes
     media_type: str
-
-
-def save_scan(db: Database, scan_facts: ScanFacts, content: bytes, media_type: str) -> ScanFacts:
-    """Keep the bytes of a scan; the same bytes a second time change nothing.
-
-    Raises:
-        StorageFailed: disk full or read-only; no file and no row is left behind.
-    """
-    with saving(db, NewScan(scan_facts, content, media_type)):
-        pass
-    return scan_facts
 
 
 @contextmanager
@@ -125,21 +113,9 @@ def _write_file(db: Database, path: Path, content: bytes) -> bool:
         incoming = db.data_dir / INCOMING
         incoming.mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=incoming)
-        try:
-            with os.fdopen(handle, "wb") as part:
-                part.write(content)
-                part.flush()
-                os.fsync(part.fileno())
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # or a power cut may take the new name with it
-        finally:
-            os.close(folder)
+        with atomic_write(path, incoming) as part:
+            part.touch(mode=0o600)  # what is in somebody's bag is for the desk alone
+            part.write_bytes(content)
     except OSError as error:
         raise StorageFailed(
             f"The scan could not be stored in {db.data_dir}: {error.strerror or error}. "

@@ -21,8 +21,10 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    func,
+    select,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
 
 
 class Utc(TypeDecorator[datetime]):
@@ -96,9 +98,20 @@ class AnalysisRow(Base):
     document: Mapped[str]  # Analysis
 
 
+class CorrectionReviewRow(Base):
+    __tablename__ = "correction_reviews"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    correction_id: Mapped[str] = mapped_column(ForeignKey("corrections.id"), unique=True)
+    status: Mapped[str] = mapped_column(Word)
+    comment: Mapped[str | None]
+    reviewer: Mapped[str] = mapped_column(Id)
+    created_at: Mapped[datetime]
+
+
 class CorrectionRow(Base):
     __tablename__ = "corrections"
-    # Of two posts on the same base at once, the second one breaks this and is told so.
+    # Of two posts on the same base at once, the second one breaks this.
     __table_args__ = (UniqueConstraint("analysis_id", "revision"),)
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -111,17 +124,16 @@ class CorrectionRow(Base):
     split: Mapped[str] = mapped_column(Word)
     taxonomy_sha256: Mapped[str] = mapped_column(Id)
     document: Mapped[str]  # Correction
-
-
-class CorrectionReviewRow(Base):
-    __tablename__ = "correction_reviews"
-
-    id: Mapped[str] = mapped_column(Id, primary_key=True)
-    correction_id: Mapped[str] = mapped_column(ForeignKey("corrections.id"), unique=True)
-    status: Mapped[str] = mapped_column(Word)
-    comment: Mapped[str | None]
-    reviewer: Mapped[str] = mapped_column(Id)
-    created_at: Mapped[datetime]
+    # What a review said, or until then what it was saved with. No column: computed wherever it is read.
+    status: Mapped[str] = column_property(
+        func.coalesce(
+            select(CorrectionReviewRow.status)
+            .where(CorrectionReviewRow.correction_id == id)
+            .correlate_except(CorrectionReviewRow)
+            .scalar_subquery(),
+            first_status,
+        )
+    )
 
 
 class DecisionRow(Base):
@@ -137,7 +149,7 @@ class DecisionRow(Base):
 
 
 class DecisionMarkRow(Base):
-    """What became of a decision: withdrawn by its author, flagged as grave, seen by a supervisor.
+    """What became of a decision: withdrawn by its author, flagged where it cleared a HIGH bag, seen by a supervisor.
 
     Or what its author knew: made blind, or revised after the models were shown.
     """
@@ -349,7 +361,7 @@ class TrialRow(Base):
     analysis_id: Mapped[str] = mapped_column(ForeignKey("analyses.id"), primary_key=True)
     created_at: Mapped[datetime]
     label: Mapped[str] = mapped_column(String(100))  # the threat laid into it; "": a clear bag
-    document: Mapped[str]  # store.vigilance.Truth
+    document: Mapped[str]  # store.tip.Truth
 
 
 class BlindRow(Base):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
+from xray_app.atomic_write import atomic_write
 from xray_app.errors import NotFound, StorageFailed
 from xray_app.scan.appearance import Appearance
 from xray_app.store import facts
 from xray_app.store.database import INCOMING, Database
-from xray_app.store.fact_tables import LookRow
+from xray_app.store.fact_tables import AppearanceRow
 from xray_app.store.scans import SHA256
 from xray_app.store.tables import ScanRow
 
@@ -28,22 +27,22 @@ def find(db: Database, scan_id: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def keep(db: Database, scan_id: str, look: Appearance) -> Path:
-    """Keeps a stored scan's look: the thumbnail as a file, the figures for the insights.
+def keep(db: Database, scan_id: str, appearance: Appearance) -> Path:
+    """Keeps a stored scan's appearance: the thumbnail as a file, the figures for the insights.
 
     Raises:
         StorageFailed: disk full or read-only.
     """
-    path = write(db, scan_id, look)
+    path = write(db, scan_id, appearance)
     with db.read() as session:
-        known = session.get(LookRow, scan_id) is not None
+        known = session.get(AppearanceRow, scan_id) is not None
     if not known:
         with db.write() as session:
-            facts.add_appearance(session, scan_id, look)
+            facts.add_appearance(session, scan_id, appearance)
     return path
 
 
-def write(db: Database, scan_id: str, look: Appearance) -> Path:
+def write(db: Database, scan_id: str, appearance: Appearance) -> Path:
     """The file alone. It appears whole or not at all.
 
     Raises:
@@ -54,14 +53,9 @@ def write(db: Database, scan_id: str, look: Appearance) -> Path:
         incoming = db.data_dir / INCOMING
         incoming.mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=incoming)
-        try:
-            with os.fdopen(handle, "wb") as part:
-                part.write(look.thumbnail)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with atomic_write(path, incoming) as part:
+            part.touch(mode=0o600)  # as the scan itself
+            part.write_bytes(appearance.thumbnail)
     except OSError as error:
         raise StorageFailed(
             f"A thumbnail could not be stored in {db.data_dir}: {error.strerror or error}. "

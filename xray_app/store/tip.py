@@ -1,7 +1,7 @@
 """Test images and blind scans: what is true of them, and who may see what of them when.
 
 A test image is a bag of known truth that comes to an analyst between real ones. It never joins the traffic: it has
-no facts and no place in the queue (see `facts.counted`). A blind scan is a real bag (or a test image) whose
+no facts and no place in the queue (see `standing.counted`). A blind scan is a real bag (or a test image) whose
 prediction nobody sees before somebody has decided about it; it joins the traffic then.
 """
 
@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from xray_app.errors import Conflict
 from xray_app.store import facts, queue
 from xray_app.store.database import Database
 from xray_app.store.fact_tables import FactsRow, LabelFactRow
+from xray_app.store.standing import correction_of, newest_not_rejected
 from xray_app.store.tables import (
     AnalysisRow,
     BlindRow,
-    CorrectionReviewRow,
     CorrectionRow,
     DecisionMarkRow,
     DecisionRow,
@@ -293,13 +293,8 @@ def threat_boxes(db: Database, labels: Collection[str]) -> list[tuple[str, str, 
 
 def _newest_corrections(session: Session, analysis_ids: Iterable[str]) -> dict[str, Correction]:
     query = (
-        select(CorrectionRow.analysis_id, CorrectionRow.document)
-        .outerjoin(CorrectionReviewRow, CorrectionReviewRow.correction_id == CorrectionRow.id)
-        .where(
-            CorrectionRow.analysis_id.in_(list(analysis_ids)),
-            func.coalesce(CorrectionReviewRow.status, CorrectionRow.first_status) != "rejected",
-        )
-        .order_by(CorrectionRow.revision)
+        select(CorrectionRow)
+        .where(CorrectionRow.analysis_id.in_(list(analysis_ids)), newest_not_rejected())
+        .order_by(CorrectionRow.analysis_id)
     )
-    newest = dict(session.execute(query).all())
-    return {id: Correction.model_validate_json(document) for id, document in newest.items()}
+    return {row.analysis_id: correction_of(row) for row in session.scalars(query)}

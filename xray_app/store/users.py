@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -63,6 +62,12 @@ def has_admin(db: Database) -> bool:
     """Whether there is an admin, disabled or not."""
     with db.read() as session:
         return session.scalar(select(UserRow.username).where(UserRow.role == Role.ADMIN.value).limit(1)) is not None
+
+
+def all_users(db: Database) -> list[User]:
+    """All users by name, the disabled ones too."""
+    with db.read() as session:
+        return [_value(row) for row in session.scalars(select(UserRow).order_by(UserRow.username))]
 
 
 def get(db: Database, username: str) -> User:
@@ -132,10 +137,3 @@ def _end_sessions(session: Session, username: str) -> None:
 
 def _value(row: UserRow) -> User:
     return User(row.username, Role(row.role), row.disabled_at is not None, row.created_at)
-
-
-# Last, because below it `list` is this function.
-def list(db: Database) -> builtins.list[User]:
-    """All users by name, the disabled ones too."""
-    with db.read() as session:
-        return [_value(row) for row in session.scalars(select(UserRow).order_by(UserRow.username))]

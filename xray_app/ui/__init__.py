@@ -1,1 +1,1 @@
-"""The Gradio tabs."""
+"""The desk in the browser: Gradio tabs, a module each."""

@@ -1,17 +1,15 @@
-"""The Analyse tab: scans in, risk, two opinions. What a person says about them is in `verdict` and `outcome`."""
+"""The Analyse tab: scans in, risk, two opinions. What a person says about them is in `decision` and `outcome`."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, BadScan, DeskError, ScanTooLarge
@@ -21,10 +19,11 @@ from xray_app.html.queue_tiles import tiles
 from xray_app.scan.read import Scan
 from xray_app.store import analyses, corrections, decisions, outcomes, recent, tip
 from xray_app.types import Analysis, Role
+from xray_app.ui.decision import DecisionForm
 from xray_app.ui.guard import Guard
 from xray_app.ui.outcome import OutcomeForm
 from xray_app.ui.tip import Answered, hidden_work, true_work
-from xray_app.ui.verdict import Verdict
+from xray_app.ui.uploads import discard, paths_of, uploaded
 from xray_app.ui.viewer.component import analysis_id_of, items_table, viewer, work_of
 
 FOLDER = Path(__file__).resolve().parent
@@ -36,7 +35,7 @@ SHIFT = timedelta(hours=12)
 
 MAX_NAME = 200
 FAULT = "a fault in the desk, which has been logged"
-TOLD = {"scanner_id": "scanner", "bag_id": "bag", "view": "view"}
+SCAN_FACTS = {"scanner_id": "scanner", "bag_id": "bag", "view": "view"}
 """What the page says of dropped files, by the name of the scan's fact."""
 
 STRIP = '<div class="strip"><ol></ol><p class="strip-empty">Scans you add appear here.</p></div>'
@@ -53,23 +52,23 @@ class AnalyseTab:
         self.services = guard.services
         with gr.Row(elem_id="top", equal_height=True):
             self.banner = gr.HTML(panels.banner(None), elem_id="banner", apply_default_css=False)
-            self.verdict = Verdict(guard.services, self.show, self.queue, lambda *told: self.answered.just(*told))
-        self.verdict.build_confirm()
+            self.decision = DecisionForm(guard.services, self.show, self.queue, lambda *of: self.answered.just(*of))
+        self.decision.build_confirm()
         self.answered = Answered(guard.services, self.show, self.queue)
         with gr.Row(elem_id="desk", equal_height=False):
             self._build_queue()
             with gr.Column(elem_id="picture", min_width=400):
                 self.viewer = viewer()
             with gr.Column(elem_id="side", scale=0, min_width=372):
-                self.outcome = OutcomeForm(guard.services, self.show, self.verdict.said)
+                self.outcome = OutcomeForm(guard.services, self.show, self.decision.said)
                 self.opinions = gr.HTML(panels.NO_OPINIONS, elem_id="opinions", apply_default_css=False)
                 items_table()
-                self.verdict.build_correction()
+                self.decision.build_correction()
                 with gr.Accordion("History", open=False, elem_id="history"):
                     self.history = gr.HTML("", apply_default_css=False)
         everything = self.everything = [
             self.strip, self.viewer, self.banner, self.opinions, self.history,
-            *self.verdict.outputs, *self.outcome.outputs, *self.answered.outputs,
+            *self.decision.outputs, *self.outcome.outputs, *self.answered.outputs,
         ]  # fmt: skip
         added = guard.on(
             self.upload.upload, Role.ANALYST, self.add_scans,
@@ -80,7 +79,7 @@ class AnalyseTab:
         guard.on(self.viewer.select, Role.ANALYST, self.open_view, self.viewer, everything)
         self.outcome.attach(guard, self.viewer, everything)
         self.answered.attach(guard, everything)
-        self.verdict.attach(guard, self.viewer, self.strip, self.banner, everything)
+        self.decision.attach(guard, self.viewer, self.strip, self.banner, everything)
 
     def _build_queue(self) -> None:
         with gr.Column(elem_id="queue", scale=0, min_width=148):
@@ -106,7 +105,7 @@ class AnalyseTab:
                 apply_default_css=False,
                 elem_id="strip",
             )
-        self.upload.preprocess = _paths
+        self.upload.preprocess = paths_of
 
     # --- showing ------------------------------------------------------------------------------------------
 
@@ -123,17 +122,17 @@ class AnalyseTab:
         db, taxonomy = self.services.db, self.services.taxonomy
         analysis = analyses.get_hidden(db, analysis_id)
         sight = tip.sight(db, analysis_id)
-        revisions = corrections.list(db, analysis_id)
-        every = decisions.list(db, analysis_id)
+        revisions = corrections.history(db, analysis_id)
+        every = decisions.history(db, analysis_id)
         standing = [one for one in every if one.withdrawn_at is None]
         views = self._views(analysis)
         page = {
             self.strip: self.queue(who, analysis_id),
             self.viewer: work_of(analysis, revisions, taxonomy, who.username, views, discard_draft=discard_draft),
-            self.banner: self.verdict.banner_of(analysis),
+            self.banner: self.decision.banner_of(analysis),
             self.opinions: panels.opinions(analysis, self.services.rules),
-            self.history: panels.history(analysis, revisions, outcomes.list(db, analysis_id), every),
-            **self.verdict.fresh(who, revisions, standing),
+            self.history: panels.history(analysis, revisions, outcomes.history(db, analysis_id), every),
+            **self.decision.fresh(who, revisions, standing),
             **self.outcome.fresh(analysis, standing if sight.test is None else ()),
             **self.answered.fresh(sight, analysis, standing),
         }
@@ -167,9 +166,9 @@ class AnalyseTab:
         since = datetime.now(UTC) - SHIFT
         shift = recent.of_user(self.services.db, who.username, since)
         left, left_in_all = recent.left_over(self.services.db, who.username, since)
-        grave = recent.flagged(self.services.db, who.username) if who.role.includes(Role.ANNOTATOR) else []
+        flagged = recent.flagged(self.services.db, who.username) if who.role.includes(Role.ANNOTATOR) else []
         sections = (
-            ("flagged", grave), ("waiting", [*shift.waiting, *left]),
+            ("flagged", flagged), ("waiting", [*shift.waiting, *left]),
             ("searching", shift.searching), ("done", shift.done),
         )  # fmt: skip
         return {
@@ -193,7 +192,7 @@ class AnalyseTab:
         page = self.show(who, chosen)
         of_bags = {analyses.get_hidden(self.services.db, id).scan.bag_id for id in (analysis_id_of(work), chosen)}
         if len(of_bags) == 1:  # the note, and the question whether to clear it, are about the bag
-            for part in (self.verdict.note, self.verdict.confirm):
+            for part in (self.decision.note, self.decision.confirm):
                 del page[part]
         return page
 
@@ -209,12 +208,12 @@ class AnalyseTab:
         resent = dropped.get("resent") is True
         refused: list[dict[str, Any]] = []
         first: str | None = None
-        files = [_uploaded(path) for path in paths or []]
+        files = [uploaded(path) for path in paths or []]
         try:
-            told = {field: _name(dropped.get(name)) for field, name in TOLD.items()}
+            facts = {field: _name(dropped.get(name)) for field, name in SCAN_FACTS.items()}
             for index, file in enumerate(files):
                 try:
-                    analysis, scan = self._analyse(who, file, told, resent)
+                    analysis, scan = self._analyse(who, file, facts, resent)
                 except DeskError as error:
                     # Gradio has taken signs out of the name; the page knows the file by its place.
                     refused.append({"index": index, "name": file.name, "reason": error.message})
@@ -230,11 +229,11 @@ class AnalyseTab:
                     yield {self.strip: self.queue(who, None) | offer}
         finally:
             for file in files:
-                _discard(file)
+                discard(file)
         yield {self.upload: None, self.intake: {"token": uuid4().hex, "refused": refused}}
 
     def _analyse(
-        self, who: Identity, file: Path, told: Mapping[str, str | None], resent: bool
+        self, who: Identity, file: Path, facts: Mapping[str, str | None], resent: bool
     ) -> tuple[Analysis, Scan]:
         limits = self.services.limits
         try:
@@ -243,7 +242,7 @@ class AnalyseTab:
             content = file.read_bytes()
         except OSError as error:
             raise BadScan("the upload is gone; add it again.") from error
-        scans = self.services.intake.read(content, file.name, **told)
+        scans = self.services.intake.read(content, file.name, **facts)
         found = self.services.intake.take_in(
             scans, who.username, blind=self.services.test_images.draw_blind, resent=resent
         )
@@ -259,27 +258,3 @@ def _name(text: Any) -> str | None:
     if not isinstance(text, str | None):
         raise BadInput("A scanner, a bag and a view are named by words.")
     return (text or "").strip()[:MAX_NAME] or None
-
-
-def _paths(sent: Any) -> list[str]:
-    """The paths of what was uploaded; Gradio's own way there leaves an empty file beside each for good."""
-    return [file.path for file in sent or ()]
-
-
-def _uploaded(path: str) -> Path:
-    """A path Gradio handed over, which must lie where its uploads do: in a folder of its own in the upload folder.
-
-    Raises:
-        BadInput: it lies elsewhere.
-    """
-    file = Path(path).resolve()
-    if file.parent.parent != Path(get_upload_folder()).resolve():
-        raise BadInput("This file was not uploaded here.")
-    return file
-
-
-def _discard(file: Path) -> None:
-    """Removes an upload and its folder: the scan lives on in the store alone."""
-    with suppress(OSError):
-        file.unlink(missing_ok=True)
-        file.parent.rmdir()

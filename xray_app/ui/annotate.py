@@ -9,7 +9,8 @@ from typing import Any
 import gradio as gr
 
 from xray_app.auth import Identity
-from xray_app.correction.draft import base_of, is_saved, merge_onto, read_draft, refuse_unlisted
+from xray_app.correction.draft import base_of, merge_onto, read_draft, refuse_unlisted
+from xray_app.correction.equality import is_sent_twice
 from xray_app.errors import BadInput, Conflict, DeskError
 from xray_app.html import annotate as bars
 from xray_app.html import panels
@@ -117,10 +118,10 @@ class AnnotateTab:
         if not isinstance(shown, str):
             return self._nothing(who)
         try:
-            told = bars.claim(queue.renew(self.services.db, shown, who.username))
+            shown_claim = bars.claim(queue.renew(self.services.db, shown, who.username))
         except DeskError as error:
-            told = bars.lost(error.message)
-        return {self.list: self._list(who, shown), self.claim: told}
+            shown_claim = bars.lost(error.message)
+        return {self.list: self._list(who, shown), self.claim: shown_claim}
 
     def show(self, who: Identity, claim: queue.Claim, *, discard_edits: bool = False) -> dict[Any, Any]:
         """Everything about a scan this person holds, with their draft where they left one.
@@ -132,7 +133,7 @@ class AnnotateTab:
         """
         db, taxonomy = self.services.db, self.services.taxonomy
         analysis = analyses.get(db, claim.analysis_id)
-        revisions = corrections.list(db, analysis.id)
+        revisions = corrections.history(db, analysis.id)
         newest = revisions[-1] if revisions else None
         work = work_of(analysis, revisions, taxonomy, who.username, discard_draft=discard_edits)
         draft = drafts.get(db, analysis.id, who.username)
@@ -156,7 +157,7 @@ class AnnotateTab:
             self.labelled: list((draft.labelled_classes if draft else None) or ()),
             self.comment: (draft.comment if draft else None) or "",
             self.opinions: panels.opinions(analysis, self.services.rules),
-            self.history: panels.history(analysis, revisions, outcomes.list(db, analysis.id)),
+            self.history: panels.history(analysis, revisions, outcomes.history(db, analysis.id)),
             self.skip_words: "",
         }
 
@@ -222,7 +223,7 @@ class AnnotateTab:
     def keep_draft(self, who: Identity, work: Any, comment: str | None, labelled: Any) -> dict[Any, Any]:
         """Keeps unsaved edits and prolongs the claim; says when the scan is somebody else's by now."""
         db, analysis_id = self.services.db, analysis_id_of(work)
-        revisions = corrections.list(db, analysis_id)
+        revisions = corrections.history(db, analysis_id)
         newest = revisions[-1] if revisions else None
         sent = correction_from(work, comment, labelled)
         if newest is not None and newest.revision > sent.base_revision and newest.author == who.username:
@@ -265,14 +266,14 @@ class AnnotateTab:
         refuse_unlisted(sent)
         try:
             saved = corrections.add(
-                services.db, analysis_id, sent, who.username, services.taxonomy, services.settings.review == "required"
+                services.db, analysis_id, sent, who.username, services.taxonomy, services.settings.review_required
             )
         except Conflict as error:
             newest = (error.details or {}).get("newest")
             if newest is None:
                 raise
             saved = Correction.model_validate(newest)
-            if saved.author == who.username and is_saved(sent, saved):
+            if is_sent_twice(sent, saved, who.username, services.taxonomy):
                 return self.take_next(who)  # a second click on Save: the first one has done it
             drafts.put(services.db, analysis_id, who.username, sent)  # what Merge goes on with
             return {
@@ -286,7 +287,7 @@ class AnnotateTab:
         """After a conflict: this person's changes put on top of the newest revision, to be looked at and saved."""
         db, taxonomy = self.services.db, self.services.taxonomy
         analysis = analyses.get(db, analysis_id_of(work))
-        revisions = corrections.list(db, analysis.id)
+        revisions = corrections.history(db, analysis.id)
         draft = drafts.get(db, analysis.id, who.username)
         if draft is None or not revisions:
             raise BadInput("There is nothing to merge; save again.")

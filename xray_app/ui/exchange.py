@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from xray_app.auth import Identity
-from xray_app.errors import BadInput, Conflict, DeskError, UnknownLabel
-from xray_app.exchange.export import Filter, Stopped, select_scans
+from xray_app.errors import BadInput, Conflict, DeskError, Stopped, UnknownLabel
+from xray_app.exchange.export import Filter, select_scans
 from xray_app.exchange.formats import FORMATS
 from xray_app.exchange.import_dataset import import_dataset
 from xray_app.exchange.jobs import Job
@@ -26,17 +26,13 @@ from xray_app.intake import keep_unanalysed
 from xray_app.scan.read import Scan
 from xray_app.store import label_meanings
 from xray_app.types import Analysis, Level, Role
-from xray_app.ui.analyse import _discard, _uploaded
 from xray_app.ui.guard import Guard
+from xray_app.ui.uploads import discard, uploaded
 
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 SHOWN = 200
-NAMES = {
-    "coco": "COCO (boxes)", "yolo": "YOLO (boxes)", "voc": "Pascal VOC (boxes)", "jsonl": "VLM samples (JSONL)",
-    "sharegpt": "ShareGPT chat", "llava": "LLaVA chat", "csv": "CSV tables, no pictures",
-}  # fmt: skip
 LEVELS = get_args(Level)
 ANY = "any"
 DOWNLOAD = """(url) => { if (url) { const link = document.createElement('a'); link.href = url; link.download = '';
@@ -83,7 +79,10 @@ class ExchangeTab:
         gr.HTML("<h2>Export labelled scans</h2>", apply_default_css=False)
         with gr.Row():
             self.format = gr.Dropdown(
-                [(NAMES[name], name) for name in FORMATS], value="coco", label="Format", elem_id="export-format"
+                [(made.title, name) for name, made in FORMATS.items()],
+                value="coco",
+                label="Format",
+                elem_id="export-format",
             )
             self.label = gr.Dropdown(
                 [ANY, *self.services.taxonomy.names], value=ANY, label="Label", elem_id="export-label"
@@ -190,9 +189,9 @@ class ExchangeTab:
             bool(skip_unknown),
             read_looked_for(_list(looked_for), services.taxonomy),
         )
-        file = _uploaded(path) if path is not None else waiting.pop()
+        file = uploaded(path) if path is not None else waiting.pop()
         while waiting:
-            _discard(waiting.pop())
+            discard(waiting.pop())
         label_meanings.keep(services.db, said, who.username)
         job = services.jobs.start("import", who.username)
         threading.Thread(target=self._import, args=(job, file, labels, bool(labels_only)), daemon=True).start()
@@ -234,7 +233,7 @@ class ExchangeTab:
             progress.failed = "a fault in the desk, which has been logged; what was added stays"
         finally:
             if file not in job.kept:
-                _discard(file)
+                discard(file)
             progress.ended = True
 
     # --- both ---------------------------------------------------------------------------------------------

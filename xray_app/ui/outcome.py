@@ -1,4 +1,4 @@
-"""What the hand search found: asked for at the scan where a search was ordered, until somebody has told it."""
+"""What the hand search found: asked for at the scan where a search was ordered, until somebody has recorded it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from xray_app.html import panels
 from xray_app.services import Services
 from xray_app.store import analyses, outcomes
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import Analysis, Decision, ItemCount, Role, Status
-from xray_app.types import Outcome as Told
+from xray_app.types import MAX_COUNT, Analysis, Decision, ItemCount, Outcome, Role, Status
+from xray_app.ui.decision import line, text_of
 from xray_app.ui.guard import Guard
-from xray_app.ui.verdict import line, text_of
 from xray_app.ui.viewer.component import analysis_id_of, correction_from
 
 _FOUND = re.compile(r"(?:(\d{1,3})\s*[x×]?\s+)?(.+)")
@@ -54,27 +53,27 @@ class OutcomeForm:
         return [self.group, self.question, self.found, self.note]
 
     def fresh(self, analysis: Analysis, decided: Sequence[Decision]) -> dict[Any, Any]:
-        """Asks where the newest decision orders a search; says what was told already, for any view of the bag."""
+        """Asks where the newest decision orders a search; says what was recorded already, for any view of the bag."""
         ordered = bool(decided) and decided[-1].decision == "SEARCH"
-        told = self._told(analysis) if ordered else []
+        recorded = self._recorded(analysis) if ordered else []
         return {
             self.group: gr.update(visible=ordered),
-            self.question: panels.search_ordered(decided[-1], told) if ordered else "",
+            self.question: panels.search_ordered(decided[-1], recorded) if ordered else "",
             self.found: "",
             self.note: "",
         }
 
-    def _told(self, analysis: Analysis) -> list[Told]:
+    def _recorded(self, analysis: Analysis) -> list[Outcome]:
         db = self.services.db
         views = analyses.of_bag(db, analysis.scan.bag_id, with_hidden=True)
-        return sorted((one for view in views for one in outcomes.list(db, view.id)), key=lambda one: one.created_at)
+        return sorted((one for view in views for one in outcomes.history(db, view.id)), key=lambda one: one.created_at)
 
     def attach(self, guard: Guard, viewer: gr.HTML, everything: list[Any]) -> None:
         """Gives the answers their handlers."""
         written = [viewer, self.found, self.note]
         guard.on(self.record.click, Role.ANALYST, self.record_found, written, everything)
-        told = guard.on(self.found.submit, Role.ANALYST, self.record_found, written, everything)
-        told.then(None, self.found, None, js=LEAVE)
+        answered = guard.on(self.found.submit, Role.ANALYST, self.record_found, written, everything)
+        answered.then(None, self.found, None, js=LEAVE)
         guard.on(self.nothing.click, Role.ANALYST, self.record_nothing, [viewer, self.note], everything)
         guard.on(self.listed.click, Role.ANALYST, self.record_listed, [viewer, self.note], everything)
 
@@ -121,7 +120,7 @@ def found_items(text: str, taxonomy: Taxonomy) -> list[ItemCount]:
     for part in parts:
         match = _FOUND.fullmatch(part)
         count = int(match[1]) if match and match[1] else 1
-        if match is None or not 1 <= count <= 99:
-            raise BadInput(f"A count is 1 to 99: “{part[:60]}”.")
+        if match is None or not 1 <= count <= MAX_COUNT:
+            raise BadInput(f"A count is 1 to {MAX_COUNT}: “{part[:60]}”.")
         items.append(ItemCount(label=taxonomy.resolve(match[2]).name, count=count))
     return items

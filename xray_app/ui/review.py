@@ -37,7 +37,7 @@ class ReviewTab:
         self.seen = gr.State(None)  # the correction on the screen: what accept and reject are about
         with gr.Row(elem_id="review-tab", elem_classes="desk-columns", equal_height=False):
             with gr.Column(elem_id="review-left", scale=0, min_width=196):
-                self.refresh = gr.Button("Appearance again", elem_id="review-refresh", size="sm")
+                self.refresh = gr.Button("Look again", elem_id="review-refresh", size="sm")
                 self.list = picklist("review-list")
             with gr.Column(elem_id="review-middle", min_width=400):
                 self.versions = gr.HTML("", elem_id="review-versions", apply_default_css=False)
@@ -95,17 +95,17 @@ class ReviewTab:
             correction_id, analysis_id = _seen(seen)
             if isinstance(listed, Mapping) and listed.get("current") != analysis_id:
                 # What the page shows comes a moment after what the server knows it to show.
-                raise Conflict("Another correction has come up meanwhile. Appearance at it, then judge it.")
+                raise Conflict("Another correction has come up meanwhile. Look at it, then judge it.")
             words = (comment or "").strip()
             if len(words) > MAX_COMMENT:
                 raise BadInput(f"A comment has at most {MAX_COMMENT} characters.")
             if status == "rejected" and not words:
                 raise BadInput("Say in the comment why: its author reads it.")
-            newest = standing(corrections.list(self.services.db, analysis_id))
+            newest = standing(corrections.history(self.services.db, analysis_id))
             if newest is not None and newest.id != correction_id:
                 raise Conflict(
                     f"{newest.author} has saved revision {newest.revision} of this scan meanwhile. "
-                    "Press Appearance again and judge that one."
+                    "Press Look again and judge that one."
                 )
             judged = corrections.review(self.services.db, correction_id, status, words or None, who.username)
             return self._show(who, None) | {self.said: panels.said(f"Revision {judged.revision} {status}")}
@@ -134,7 +134,7 @@ class ReviewTab:
         chosen = next((one for one in waiting if one.correction.analysis_id == analysis_id), None)
         chosen = chosen or (waiting[0] if waiting else None)
         if chosen is None:
-            required = self.services.settings.review == "required"
+            required = self.services.settings.review_required
             return {
                 self.said: "",
                 self.seen: None,
@@ -146,7 +146,7 @@ class ReviewTab:
                 self.history: "",
             }
         analysis, proposed = chosen.analysis, chosen.correction
-        revisions = corrections.list(db, analysis.id)
+        revisions = corrections.history(db, analysis.id)
         earlier = standing([one for one in revisions if one.revision < proposed.revision])
         return {
             self.said: "",
@@ -157,7 +157,7 @@ class ReviewTab:
             self.decide: gr.update(visible=True),
             self.comment: "",
             self.history: parts.reviews(reviews.of_analysis(db, analysis.id))
-            + panels.history(analysis, revisions, outcomes.list(db, analysis.id)),
+            + panels.history(analysis, revisions, outcomes.history(db, analysis.id)),
         }
 
 

@@ -261,7 +261,7 @@ def _cursors(value: Any) -> list[str]:
 
 def _tile(found: Found, taxonomy: Taxonomy) -> dict[str, Any]:
     analysis = found.analysis
-    # The gravest first: a tile has room for two lines.
+    # The worst first: a tile has room for two lines.
     known = {label: taxonomy.find(label) for label, _ in found.labels}
     ranked = sorted(known, key=lambda label: (known[label] is None, taxonomy.rank(label) if known[label] else 0))
     agreement = analysis.agreement

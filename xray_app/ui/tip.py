@@ -49,7 +49,7 @@ class Answered:
         return {self.group: gr.update(visible=bool(words)), self.words: words}
 
     def just(self, sight: Sight, analysis: Analysis, decision: Decision) -> dict[Any, Any]:
-        """What a decision of this moment is told: hit or miss, or what the models say of a scan decided blind."""
+        """What is said of a decision of this moment: hit or miss, or what the models say of a scan decided blind."""
         words = (
             tip.explained(sight.test, sight.blind, analysis.risk.action, [decision])
             if sight.test is not None

@@ -19,7 +19,7 @@ from xray_app.auth import Identity
 from xray_app.errors import BadInput, NotFound
 from xray_app.html import training as panels
 from xray_app.learning import RunIn, base_sha256, promote_adapter, start_run
-from xray_app.store import adapters, corrections, runs
+from xray_app.store import adapters, corrections, runs, standing
 from xray_app.types import Adapter, AdapterKind, Role, Run
 from xray_app.ui.guard import Guard
 
@@ -205,7 +205,7 @@ class TrainTab:
         # A detector learns from boxes alone.
         accepted = [
             correction
-            for _, correction in corrections.accepted(self.services.db)
+            for _, correction in standing.accepted(self.services.db)
             if kind == KIND or correction.boxes or correction.split == "holdout"
         ]
         last = next((run for run in all_runs if run.status == "succeeded" and run.kind == kind), None)

@@ -53,7 +53,7 @@ class UsersTab:
 
     def refresh(self, who: Identity) -> dict[Any, Any]:
         """All users, and those one may choose."""
-        found = users.list(self.services.db)
+        found = users.all_users(self.services.db)
         names = [user.username for user in found if not user.disabled]
         return {self.table: panels.user_table(found), self.chosen: gr.update(choices=names)}
 

@@ -205,8 +205,8 @@ class LocalVlm:
 
 def write_base(folder: Path, vlm: LocalVlm) -> None:
     """Notes beside an adapter which base model it belongs to."""
-    told = {"base": vlm.name, "base_sha256": vlm.weights_sha256}
-    (folder / BASE_FILE).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    facts = {"base": vlm.name, "base_sha256": vlm.weights_sha256}
+    (folder / BASE_FILE).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
 
 
 def check_base(folder: Path, name: str, weights_sha256: str) -> None:
@@ -220,8 +220,8 @@ def check_base(folder: Path, name: str, weights_sha256: str) -> None:
     """
     try:
         if (folder / BASE_FILE).is_file():
-            told = json.loads((folder / BASE_FILE).read_text(encoding="utf-8"))
-            base, foreign = told["base"], told["base_sha256"] != weights_sha256
+            facts = json.loads((folder / BASE_FILE).read_text(encoding="utf-8"))
+            base, foreign = facts["base"], facts["base_sha256"] != weights_sha256
         else:
             base = PeftConfig.from_pretrained(str(folder)).base_model_name_or_path
             hub_ids = all(one and one.count("/") == 1 and not Path(one).exists() for one in (base, name))

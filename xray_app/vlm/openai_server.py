@@ -24,7 +24,7 @@ FIRST_WAIT = 0.5
 """Seconds before the second attempt; twice as long before each further one."""
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses that the same request may not meet again."""
-_LONGEST_TOLD = 200
+_LONGEST_REPLY = 200
 
 
 class CallFailed(ModelUnavailable):
@@ -32,7 +32,7 @@ class CallFailed(ModelUnavailable):
 
     Attributes:
         status: the HTTP status, None where no answer came.
-        told: what the server said of it, whole; never shown without `_shown`.
+        reply: what the server said of it, whole; never shown without `_shown`.
         passing: whether the same call may succeed a little later.
         retry_after: seconds the server asks to wait, None where it does not say.
     """
@@ -42,13 +42,13 @@ class CallFailed(ModelUnavailable):
         message: str,
         *,
         status: int | None = None,
-        told: str = "",
+        reply: str = "",
         passing: bool = False,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message, details=None if retry_after is None else {"retry_after": retry_after})
         self.status = status
-        self.told = told
+        self.reply = reply
         self.passing = passing
         self.retry_after = retry_after
 
@@ -152,8 +152,8 @@ class OpenAiServer:
     def _refusal(self, response: httpx.Response, text: str) -> CallFailed:
         """What a status other than 200 means, and what to do about it."""
         status = response.status_code
-        told = _told(text)
-        shown = f": {self._shown(told)}" if told else ""
+        reply = _reply(text)
+        shown = f": {self._shown(reply)}" if reply else ""
         where = f"The model server at {self.base_url}"
         retry_after = None
         passing = status in PASSING
@@ -167,7 +167,7 @@ class OpenAiServer:
             message = f"{where} forbids this (403){shown}. Check what XRAY_VLM_API_KEY may be used for."
         elif status == 404:
             message = f"{where} knows no such model or address (404){shown}. Check XRAY_VLM; URLs often end in /v1."
-        elif status == 429 and "insufficient_quota" in told:
+        elif status == 429 and "insufficient_quota" in reply:
             passing = False
             message = f"{where} says that the quota of this API key is used up (429). Check its plan and billing."
         elif status == 429:
@@ -180,17 +180,17 @@ class OpenAiServer:
             message = f"{where} failed ({status}){shown}. Try again; if it happens again, look at its log."
         else:
             message = f"{where} refuses the request ({status}){shown}."
-        return CallFailed(message, status=status, told=told, passing=passing, retry_after=retry_after)
+        return CallFailed(message, status=status, reply=reply, passing=passing, retry_after=retry_after)
 
-    def _shown(self, told: str) -> str:
+    def _shown(self, reply: str) -> str:
         """Somebody else's words on one line, short, and without the key."""
         if self._key is not None:
-            told = told.replace(self._key.get_secret_value(), "…")
-        words = "".join(char if char.isprintable() else " " for char in told[: 10 * _LONGEST_TOLD])
-        return " ".join(words.split())[:_LONGEST_TOLD].rstrip(".") or "no reason given"
+            reply = reply.replace(self._key.get_secret_value(), "…")
+        words = "".join(char if char.isprintable() else " " for char in reply[: 10 * _LONGEST_REPLY])
+        return " ".join(words.split())[:_LONGEST_REPLY].rstrip(".") or "no reason given"
 
 
-def _told(text: str) -> str:
+def _reply(text: str) -> str:
     """The message in an error's body: OpenAI's and vLLM's form, FastAPI's, or the text itself."""
     try:
         document = json.loads(text)

@@ -1,4 +1,4 @@
-"""The one place where an instruction and a picture become model input, for train, evaluate and serve."""
+"""The one prompt builder: an instruction and a picture to model input, in training, evaluation and serving."""
 
 from __future__ import annotations
 

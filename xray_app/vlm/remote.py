@@ -134,7 +134,7 @@ class RemoteVlm:
             try:
                 return read_completion(self._server.post("chat/completions", {"model": model, **body, **options}))
             except CallFailed as failed:
-                if failed.status in (400, 403, 422) and (fewer := without_refused(options, failed.told)) is not None:
+                if failed.status in (400, 403, 422) and (fewer := without_refused(options, failed.reply)) is not None:
                     self._options = fewer
                 elif failed.status == 404 and self._adapter is not None and not reloaded:
                     self._load(self._adapter)  # a vLLM server that was restarted has forgotten it
@@ -182,7 +182,7 @@ class RemoteVlm:
         try:
             self._server.post("load_lora_adapter", {"lora_name": name, "lora_path": path})
         except CallFailed as failed:
-            if failed.status == 400 and name in failed.told and "already" in failed.told:
+            if failed.status == 400 and name in failed.reply and "already" in failed.reply:
                 return
             if failed.status is None or failed.passing or failed.status == 401:
                 raise
@@ -219,9 +219,9 @@ def data_url(image: Image) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def without_refused(options: Mapping[str, Any], told: str) -> Mapping[str, Any] | None:
+def without_refused(options: Mapping[str, Any], reply: str) -> Mapping[str, Any] | None:
     """The options without the one that a refusal names, or under its other name; None where it names none."""
-    refused = next((name for name in options if re.search(rf"\b{name}\b", told)), None)
+    refused = next((name for name in options if re.search(rf"\b{name}\b", reply)), None)
     if refused is None:
         return None
     rest = {name: value for name, value in options.items() if name != refused}

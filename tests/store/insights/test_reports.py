@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from tests.conftest import MakeAnalysis, png, scan_facts
+from tests.conftest import MakeAnalysis, png, save_analysis, scan_facts
 from training.evaluation.bag_table import ScanOutcome
 from training.evaluation.confusion import Confusion
 from xray_app.exchange.csv_text import csv_text
 from xray_app.scan.appearance import Appearance
-from xray_app.store import analyses, corrections, decisions, outcomes
+from xray_app.store import corrections, decisions, outcomes
 from xray_app.store.database import Database
 from xray_app.store.fact_tables import StaleDayRow
 from xray_app.store.insights import daily_sums, drift, reports
@@ -111,7 +111,7 @@ def test_kept_sums_equal_sums_made_at_once(db: Database, stored: MakeAnalysis, t
         elif happening == 1:
             found(db, one, taxonomy, *draws.sample(["knife", "axe"], draws.randrange(3)))
         else:
-            newest = corrections.list(db, one.id)
+            newest = corrections.history(db, one.id)
             sent = CorrectionIn(
                 items=(ItemCount(label=draws.choice(("knife", "can")), count=1),), boxes=(), base_revision=len(newest)
             )
@@ -254,7 +254,7 @@ def test_no_bag_no_rate(db: Database) -> None:
 def test_by_scanner_and_adapter(db: Database, make_analysis: MakeAnalysis) -> None:
     for shade, scanner in enumerate(("north", "north", "south", None)):
         facts = scan_facts(png(shade), scanner_id=scanner)
-        analyses.save_with_scan(db, facts, png(shade), "image/png", make_analysis(scan=facts, created_at=NOON), "ana")
+        save_analysis(db, make_analysis(scan=facts, created_at=NOON), png(shade), "ana")
     assert read(db).all.scans == 4
     assert read(db, scanner="north").all.scans == 2
     assert read(db, adapter="base").all.scans == 4
@@ -276,9 +276,7 @@ def with_looks(db: Database, make_analysis: MakeAnalysis, start: int, n: int, wh
         look = Appearance(b"", draws.random() * 0.5, 0.2, min(metal + draws.random() * 0.1, 1), 0.5)
         content = png(number)
         facts = scan_facts(content)
-        analyses.save_with_scan(
-            db, facts, content, "image/png", make_analysis(scan=facts, created_at=when), "ana", look
-        )
+        save_analysis(db, make_analysis(scan=facts, created_at=when), content, "ana", look=look)
 
 
 def test_drift_is_said_in_words_and_chance_is_not(
@@ -288,7 +286,7 @@ def test_drift_is_said_in_words_and_chance_is_not(
     today = DAY + timedelta(days=60)
     with_looks(db, make_analysis, 0, 60, NOON, metal=0.05)
     with_looks(db, make_analysis, 1000, 20, NOON + timedelta(days=60), metal=0.4)
-    few = {one.name: one.verdict for one in drift.read(db, today).features}
+    few = {one.name: one.change for one in drift.read(db, today).features}
     assert few["metal (blue) share"] == "too few scans"
     with_looks(db, make_analysis, 2000, 40, NOON + timedelta(days=60), metal=0.4)
     assert drift.read(db, DAY).recent_scans == 0, "the first scans are not compared with themselves"
@@ -296,7 +294,7 @@ def test_drift_is_said_in_words_and_chance_is_not(
     assert (moved.reference_scans, moved.reference_until, moved.recent_scans) == (60, DAY, 60)
     assert [one.name for one in moved.alarms] == ["metal (blue) share"]
     assert (moved.alarms[0].before, moved.alarms[0].now) == ("half of them 5% to 20%", "half of them 40% to 50%")
-    assert {one.name: one.verdict for one in moved.features}["organic (orange) share"] == "stable"
+    assert {one.name: one.change for one in moved.features}["organic (orange) share"] == "stable"
 
 
 def test_stability_of_the_same_is_small_and_of_another_large() -> None:

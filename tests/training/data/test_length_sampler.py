@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.tiny import PIXELS, picture, taxonomy
 from training.vlm.bundled import build_processor
 from training.data.collate import Collator, Example
-from training.data.length_sampler import ByLength, padded_share, token_counts
+from training.data.length_sampler import LengthGroupedSampler, padded_share, token_counts
 from training.data.samples import Sample
 from xray_app.report import format_report, instruction
 
@@ -21,31 +21,31 @@ def padding(order: list[int], batch: int) -> int:
 
 
 def test_every_sample_is_seen_once_and_little_of_a_batch_is_padding() -> None:
-    order = list(ByLength(LENGTHS, 8, seed=0))
+    order = list(LengthGroupedSampler(LENGTHS, 8, seed=0))
     assert sorted(order) == list(range(len(LENGTHS)))
     assert padding(order, 8) < padding(list(range(len(LENGTHS))), 8) / 3
 
 
 def test_each_epoch_has_its_own_order_and_the_same_one_again() -> None:
-    sampler = ByLength(LENGTHS, 8, seed=0)
+    sampler = LengthGroupedSampler(LENGTHS, 8, seed=0)
     first = list(sampler)
     sampler.set_epoch(1)
     assert list(sampler) != first
     sampler.set_epoch(0)
     assert list(sampler) == first
-    assert list(ByLength(LENGTHS, 8, seed=1)) != first
+    assert list(LengthGroupedSampler(LENGTHS, 8, seed=1)) != first
 
 
 def test_long_and_short_batches_are_mixed() -> None:
-    order = list(ByLength(LENGTHS, 8, seed=0))
+    order = list(LengthGroupedSampler(LENGTHS, 8, seed=0))
     means = [sum(LENGTHS[i] for i in order[at : at + 8]) / 8 for at in range(0, 64, 8)]
     assert means != sorted(means)
     assert means != sorted(means, reverse=True)
 
 
 def test_fewer_samples_than_a_batch_and_none() -> None:
-    assert sorted(ByLength([3, 1, 2], 8, seed=0)) == [0, 1, 2]
-    assert list(ByLength([], 8, seed=0)) == []
+    assert sorted(LengthGroupedSampler([3, 1, 2], 8, seed=0)) == [0, 1, 2]
+    assert list(LengthGroupedSampler([], 8, seed=0)) == []
     assert padded_share([], 8, seed=0) == 0
     assert padded_share([5] * 20, 8, seed=0) == 0
     assert padded_share(LENGTHS, 8, seed=0) > 0.2

@@ -10,10 +10,10 @@ import pytest
 
 from tests.conftest import MakeAnalysis
 from tests.training.conftest import YoloFolder
-from training.data.json_file import note, noted
+from training.data.json_file import read_json, write_json
 from training.recipes.recipe import Recipe
 from training.data.samples import (
-    Sample, from_corrections, make_sample, read_jsonl, split_by_bag, training_samples, unscoped, write_jsonl)
+    Sample, from_corrections, make_sample, read_jsonl, split_by_bag, training_samples, with_full_instruction, write_jsonl)
 from training.data.snapshot import random_scope, replay, samples_sha256, snapshot, with_replay
 from training.data.yolo import prepare, read_yolo
 from xray_app.errors import BadDataset
@@ -54,6 +54,20 @@ def test_views_of_a_bag_stay_together(taxonomy: Taxonomy, tmp_path: Path) -> Non
     train, test = split_by_bag(samples, 0.2, 0)
     assert (len(train), len(test)) == (16, 4)
     assert not {s.bag_id for s in train} & {s.bag_id for s in test}
+
+
+def test_a_split_is_the_same_every_time_and_another_with_another_seed(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    def split_off(count: int, share: float, seed: int = 0) -> list[str]:
+        samples = [make_sample(tmp_path / "a.png", (4, 4), {}, [], None, f"bag {n}", taxonomy) for n in range(count)]
+        rest, chosen = split_by_bag(samples, share, seed)
+        assert len(rest) + len(chosen) == count
+        return [sample.bag_id for sample in chosen]
+
+    assert split_off(10, 0.2) == ["bag 1", "bag 8"]
+    assert split_off(10, 0.2, seed=1) == ["bag 5", "bag 7"]
+    assert len(split_off(10, 0.01)) == 1, "some bag is split off"
+    assert len(split_off(10, 0.99)) == 9, "and some bag is left"
+    assert split_off(1, 0.5) == split_off(10, 0) == []
 
 
 def test_scopes(taxonomy: Taxonomy) -> None:
@@ -229,26 +243,26 @@ def test_what_was_noted_is_written_whole_and_only_where_it_is_new(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "experiment.json"
-    assert noted(file) is None
-    note(file, {"epochs": [12, 40]})
+    assert read_json(file) is None
+    write_json(file, {"epochs": [12, 40]})
 
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
     monkeypatch.setattr(Path, "write_text", full)
-    note(file, {"epochs": [12, 40]})
+    write_json(file, {"epochs": [12, 40]})
     with pytest.raises(OSError, match="No space left"):
-        note(file, {"epochs": [3, 4]})
-    assert noted(file) == {"epochs": [12, 40]}
+        write_json(file, {"epochs": [3, 4]})
+    assert read_json(file) == {"epochs": [12, 40]}
     monkeypatch.undo()
     file.write_text("[]")
     with pytest.raises(BadDataset, match=r"experiment\.json does not hold"):
-        noted(file)
+        read_json(file)
 
 
-def test_unscoped_asks_for_everything_but_is_scored_in_scope(taxonomy: Taxonomy, tmp_path: Path) -> None:
+def test_the_full_instruction_is_still_scored_in_scope(taxonomy: Taxonomy, tmp_path: Path) -> None:
     sample: Sample = make_sample(tmp_path / "a.png", (4, 4), {"knife": 1}, [], ("knife",), "a", taxonomy)
-    (full,) = unscoped([sample])
+    (full,) = with_full_instruction([sample])
     assert full.instruction == INSTRUCTION
     assert full.labelled_classes == ("knife",)

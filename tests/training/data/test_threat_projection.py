@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from PIL import ImageChops
 
-from training.data.dataset import Samples
+from training.data.dataset import SampleDataset
 from training.data.threat_projection import Projector
 from training.recipes.recipe import Recipe
 from training.data.samples import Sample, SampleBox, make_sample
@@ -92,7 +92,7 @@ def test_the_share_of_a_recipe_says_how_many(scans: list[Sample], projector: Pro
     clear = [one for one in scans if not holds_threat(one, taxonomy)] * 2
 
     def laid(share: float, epoch: int) -> list[bool]:
-        shown = Samples(clear, Recipe(name="x", base="x", threat_projection=share), projector)
+        shown = SampleDataset(clear, Recipe(name="x", base="x", threat_projection=share), projector)
         shown.set_epoch(epoch)
         return [shown[i].response != clear[i].response for i in range(len(clear))]
 

@@ -21,7 +21,7 @@ from training.detector import finetune as finetuning
 from training.detector.finetune import DetectorRecipe, finetune_detector, train_detector
 from training.detector.frames import Frames
 from training.detector.network import DetectorNetwork, _without_unlabelled
-from training.evaluation.mean_average_precision import map50, placed, scored
+from training.evaluation.mean_average_precision import ignore_unboxed_classes, in_labelled_classes, map50
 from xray_app.detector.base import Detection
 from xray_app.detector.onnx import OnnxDetector
 from xray_app.errors import BadDataset, BadModel, StorageFailed, UnknownLabel
@@ -194,7 +194,7 @@ def test_a_detectors_training_that_patience_ended_does_not_go_on_after_a_kill(
         return train_detector(samples[:8], samples[8:], tmp_path, taxonomy, recipe=recipe, resume=True)
 
     with monkeypatch.context() as killed:
-        killed.setattr(finetuning.TrainingFacts, "write", lambda *_: 1 / 0)
+        killed.setattr(finetuning.TrainingRecord, "write", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train()
     best = (tmp_path / "detector.onnx").read_bytes()
@@ -268,17 +268,17 @@ def knives(taxonomy: Taxonomy, count: int, scope: tuple[str, ...] | None = None)
 
 
 def test_an_item_without_its_box_is_not_scored_and_not_taught_as_absent(taxonomy: Taxonomy) -> None:
-    (two,) = placed([knives(taxonomy, 2)], taxonomy)
+    (two,) = ignore_unboxed_classes([knives(taxonomy, 2)], taxonomy)
     assert two.labelled_classes is not None
     assert not {"knife", "laptop"} & set(two.labelled_classes), "neither has all its boxes"
     assert "gun" in two.labelled_classes, "that no gun is there was seen"
     assert [box.label for box in two.boxes] == ["knife"], "what is drawn is still taught"
-    (scoped,) = placed([knives(taxonomy, 1, ("knife", "gun"))], taxonomy)
+    (scoped,) = ignore_unboxed_classes([knives(taxonomy, 1, ("knife", "gun"))], taxonomy)
     assert scoped.labelled_classes == ("knife", "gun")
 
     said = [[Detection("laptop", 0.9, (1, 1, 9, 9)), Detection("knife", 0.9, (50, 1, 59, 9))]]
-    assert scored([two], said) == ([[]], [[]])
-    found, truths = scored([scoped], said)
+    assert in_labelled_classes([two], said) == ([[]], [[]])
+    found, truths = in_labelled_classes([scoped], said)
     assert ([box.label for box in found[0]], [box.label for box in truths[0]]) == (["knife"], ["knife"])
     assert map50(found, truths) == (0.0, 0.0)
 

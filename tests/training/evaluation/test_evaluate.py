@@ -13,17 +13,17 @@ from PIL import Image
 from tests.tiny import save_tiny_vlm
 from tests.training.conftest import MakeTable, ScriptedVlm, report_of
 from training.data.samples import Sample, SampleBox, make_sample
-from training.data.training_record import TrainingFacts
+from training.data.training_record import TrainingRecord
 from training.evaluation.bag_table import BagTable, ScanOutcome
 from training.evaluation.bootstrap import bootstrap_difference
-from training.evaluation.compare import Prices, Row, as_json, comparison, detector_map, table
+from training.evaluation.compare import ComparedModel, Prices, as_json, comparison, detector_map, table
 from training.evaluation.evaluate import (
     DetectorEvaluated,
     Evaluated,
     as_items,
     evaluate_detector,
     evaluate_vlm,
-    fused,
+    fuse,
     report,
 )
 from training.evaluation.map_interval import map_rates
@@ -70,7 +70,7 @@ def test_what_nobody_looked_for_is_neither_right_nor_wrong(taxonomy: Taxonomy) -
 def test_a_bag_in_which_nobody_looked_for_threats_is_not_a_clear_one(taxonomy: Taxonomy) -> None:
     unsought = [outcome({"laptop": 1}, {"knife": 1}, bag=f"{n}", looked_for=("laptop",)) for n in range(9)]
     alarm = outcome({}, {"knife": 1}, bag="alarm", looked_for=("knife", "laptop"))
-    for outcomes in ([*unsought, alarm], fused([*unsought, alarm], [*unsought, alarm])):
+    for outcomes in ([*unsought, alarm], fuse([*unsought, alarm], [*unsought, alarm])):
         found = of(taxonomy, *outcomes)
         assert found.clear.sum() == 1
         assert found.false_alarm_rate().value == 1
@@ -191,11 +191,13 @@ def test_a_confident_box_is_an_item_and_an_unsure_one_only_a_suspicion(
         Detection("knife", 0.6, (2, 2, 12, 12)),
         Detection("knife", 0.4, (20, 2, 28, 12)),
         Detection("gun", 0.1, (0, 0, 5, 5)),
+        Detection("scissors", 0.25, (0, 0, 5, 5)),
+        Detection("axe", 0.249, (0, 0, 5, 5)),
     )
     result = evaluate_detector(detector, samples[:1], taxonomy)
-    assert dict(result.outcomes[0].said) == {"knife": 2}
+    assert dict(result.outcomes[0].said) == {"knife": 2, "scissors": 1}
     assert result.outcomes[0].confidence["gun"] == 0.1
-    assert len(result.detections[0]) == 3
+    assert len(result.detections[0]) == 5
 
 
 def test_report_json_has_the_contracts_keys(samples: list[Sample], taxonomy: Taxonomy) -> None:
@@ -233,14 +235,14 @@ def test_one_model_alone_gives_a_report_without_the_other(samples: list[Sample],
 
 
 def test_fusion_takes_the_larger_count_and_confidence() -> None:
-    (both,) = fused([outcome({"knife": 2}, {"knife": 1}, 0.3)], [outcome({"knife": 2}, {"knife": 2, "gun": 1}, 0.6)])
+    (both,) = fuse([outcome({"knife": 2}, {"knife": 1}, 0.3)], [outcome({"knife": 2}, {"knife": 2, "gun": 1}, 0.6)])
     assert dict(both.said) == {"knife": 2, "gun": 1}
     assert dict(both.confidence) == {"knife": 0.6, "gun": 0.6}
 
 
 def test_fusion_keeps_an_alarm_of_the_detector_that_is_no_item_yet(taxonomy: Taxonomy) -> None:
     seen = as_items_at(0.8, [Detection("knife", 0.7, (2, 2, 12, 12))], taxonomy)
-    both = of(taxonomy, *fused([outcome({"knife": 1}, {})], seen))
+    both = of(taxonomy, *fuse([outcome({"knife": 1}, {})], seen))
     assert both.threat_bag_recall().value == 1
     assert both.said.sum() == 0
 
@@ -270,7 +272,9 @@ def test_a_right_box_of_an_item_listed_without_one_does_not_cost_the_detector(
 
 
 def test_the_comparison_is_a_table_with_a_row_a_model(make_table: MakeTable) -> None:
-    text = table([Row("one", make_table(found=75, clear=0), 0.5), Row("other", make_table(clear=0), 0.25)])
+    text = table(
+        [ComparedModel("one", make_table(found=75, clear=0), 0.5), ComparedModel("other", make_table(clear=0), 0.25)]
+    )
     header, _, first, second, *_ = text.splitlines()
     assert header.startswith("| model | top-1 | item F1")
     assert first.startswith("| one | 0.500 (")
@@ -278,11 +282,13 @@ def test_the_comparison_is_a_table_with_a_row_a_model(make_table: MakeTable) -> 
 
 
 def test_the_comparison_sets_each_row_against_the_first_with_paired_intervals(make_table: MakeTable) -> None:
-    took = TrainingFacts(method="lora", samples=100, epochs=3, seconds=720)
+    took = TrainingRecord(method="lora", samples=100, epochs=3, seconds=720)
     rows = [
-        Row("untuned", make_table(found=90, alarms=15), 0.5),
-        Row("tuned", make_table(found=120, alarms=15), 0.5, (took,)),
-        Row("elsewhere", make_table(found=150), 2.0, (took.model_copy(update={"resumed": True}),), remote=True),
+        ComparedModel("untuned", make_table(found=90, alarms=15), 0.5),
+        ComparedModel("tuned", make_table(found=120, alarms=15), 0.5, (took,)),
+        ComparedModel(
+            "elsewhere", make_table(found=150), 2.0, (took.model_copy(update={"resumed": True}),), remote=True
+        ),
     ]
     text = table(rows, Prices(machine_hour=2.0, remote_scan=0.01))
     assert "| 0.500 | 12.0 | 0.40 | 0.28 |" in text
@@ -296,15 +302,15 @@ def test_the_comparison_sets_each_row_against_the_first_with_paired_intervals(ma
     assert high - low < unpaired[1] - unpaired[0]  # what pairing is for
     assert found[0]["training_dollars"] is None
     with pytest.raises(ValueError, match="same bags"):
-        as_json([rows[0], Row("other bags", make_table(clear=10), 1.0)], Prices())
+        as_json([rows[0], ComparedModel("other bags", make_table(clear=10), 1.0)], Prices())
 
 
 def test_every_kind_of_model_gets_a_row_and_those_before_a_failure_are_kept(
     samples: list[Sample], taxonomy: Taxonomy, tmp_path: Path
 ) -> None:
     tiny = save_tiny_vlm(tmp_path / "tuned")
-    TrainingFacts(method="full", samples=5, epochs=1, seconds=60).write(tiny)
-    given: list[Row] = []
+    TrainingRecord(method="full", samples=5, epochs=1, seconds=60).write(tiny)
+    given: list[ComparedModel] = []
     with pytest.raises(BadModel, match="nowhere"):
         given.extend(comparison(samples, taxonomy, [str(tiny)], [], ["bundled", str(tmp_path / "nowhere.onnx")]))
     assert [row.model for row in given] == [str(tiny), "yolox-tiny-simulated (detector)"]

@@ -13,13 +13,13 @@ import yaml
 
 from tests.tiny import picture, save_tiny_vlm, taxonomy
 from training.data.samples import write_jsonl
-from training.data.training_record import TrainingFacts, training_facts
+from training.data.training_record import TrainingRecord, read_training_record
 from training.detector.finetune import DetectorRecipe, train_detector
 from training.evaluation.bag_table import ScanOutcome
 from training.evaluation.bootstrap import Rate
-from training.experiment.cells import MOST_EPOCHS, SEEDS, Cell, cells, first
+from training.experiment.cells import MOST_EPOCHS, SEEDS, Cell, cells, nested_subset
 from training.experiment.run import experiment, read_scans
-from training.experiment.table import curve, rows, written
+from training.experiment.table import curve, markdown_table, rows
 from training.experiment.trial import Result, Scans
 from training.recipes.recipe import Recipe, load_recipe
 from training.vlm import finetune as finetuning
@@ -84,9 +84,9 @@ def test_every_cell_stays_within_the_epochs_and_the_contenders_have_their_seeds(
 
 def test_a_smaller_pick_of_scans_lies_within_a_larger_one(data: Path) -> None:
     train = read_scans(data, None, taxonomy()).train
-    few, more = first(train, 4), first(train, 9)
+    few, more = nested_subset(train, 4), nested_subset(train, 9)
     assert more[:4] == few
-    assert first(train[::-1], 4) == few
+    assert nested_subset(train[::-1], 4) == few
 
 
 def test_the_experiment_trains_measures_and_goes_on_where_it_was_stopped(
@@ -114,8 +114,8 @@ def test_the_experiment_trains_measures_and_goes_on_where_it_was_stopped(
     assert (out / "curve.svg").read_text().startswith("<svg")
     kept = Result.read(out / "lora-seed0")
     assert kept is not None
-    assert kept.facts is not None
-    assert kept.facts.method == "lora"
+    assert kept.training is not None
+    assert kept.training.method == "lora"
     assert len(kept.val) == 6
     names = {sample.bag_id for sample in (*scans.val, *scans.clear)}
     kept_text = (out / "lora-seed0" / "result.json").read_text()
@@ -170,7 +170,7 @@ def result(name: str, method: str, right: Sequence[bool], map50: float | None = 
     cell["scope"] = "language" if method == "lora" else None
     said = [{"knife": 1} if one else {} for one in right]
     val = tuple(ScanOutcome(f"b{i}", {"knife": 1}, one, dict.fromkeys(one, 0.9)) for i, one in enumerate(said))
-    facts = None if method == "untuned" else TrainingFacts(method=method, samples=10, epochs=3, seconds=60)
+    facts = None if method == "untuned" else TrainingRecord(method=method, samples=10, epochs=3, seconds=60)
     clear = (ScanOutcome("c", {}, {}, {}),)
     return Result(Cell.model_validate(cell), val, clear, 0.1, facts, Rate(map50, None))
 
@@ -185,7 +185,7 @@ def test_the_table_pools_seeds_and_says_what_differs_with_an_interval() -> None:
     pooled = next(row for row in rows(results, ["knife"]) if row.title == "VLM, LoRA (language)")
     hits, total = pooled.parts(taxonomy())["item_f1"]
     assert hits.sum() / total.sum() == pytest.approx(2 * 30 / (30 + 40))
-    text = written(results, [*results, "full"], ["knife"], taxonomy())
+    text = markdown_table(results, [*results, "full"], ["knife"], taxonomy())
     assert "LoRA (language) minus VLM, untuned, same bags: item F1 +0.857" in text
     assert "Not run yet: full." in text
     assert 'always "1 knife" | 1 | 1.00 (1.00–1.00)' in text
@@ -196,7 +196,7 @@ def test_the_table_pools_seeds_and_says_what_differs_with_an_interval() -> None:
 
 def test_a_failed_cell_is_named_with_its_reason_and_left_out_of_the_table() -> None:
     failed = Result(Cell(name="full", kind="vlm", method="full", images=5, epochs=1), failed="not enough memory: 80 GB")
-    text = written({"full": failed}, ["full"], ["knife"], taxonomy())
+    text = markdown_table({"full": failed}, ["full"], ["knife"], taxonomy())
     assert "full failed: not enough memory: 80 GB" in text
     assert "| VLM, full" not in text
 
@@ -241,7 +241,7 @@ def test_a_training_ends_when_its_score_no_longer_rises_and_keeps_the_best(
         on_progress=watch,
     )
     assert seen == [0.2, 0.5, 0.4, 0.3]
-    facts = training_facts(folder)
+    facts = read_training_record(folder)
     assert facts is not None
     assert facts.epochs == 4
     kept = sorted((tmp_path / "out" / "checkpoints").glob("checkpoint-*"), key=lambda one: int(one.name[11:]))

@@ -11,7 +11,14 @@ from tests.training.conftest import MakeTable
 from training.data.samples import SampleBox
 from training.evaluation.bag_table import BagTable, ScanOutcome
 from training.evaluation.map_interval import MapDraws
-from training.promotion.gate import HoldoutResult, paired_lower_bound, run_gate, sign_test, threats_needed
+from training.promotion.gate import (
+    CLASS_SUPPORT,
+    HoldoutResult,
+    paired_lower_bound,
+    run_gate,
+    sign_test,
+    threats_needed,
+)
 from xray_app.detector.base import Detection
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Gate
@@ -55,6 +62,16 @@ def test_a_worse_candidate_is_refused_with_the_figures(taxonomy: Taxonomy, make_
     assert "more than -0.05 is needed" in text
 
 
+def test_three_threat_bags_of_150_may_be_lost_and_four_may_not(taxonomy: Taxonomy, make_table: MakeTable) -> None:
+    active = make_table(found=145)
+    assert paired_lower_bound(0, 3, 150) == pytest.approx(-0.049, abs=5e-4)
+    assert gate_of(taxonomy, active, make_table(found=142)).passed
+    assert paired_lower_bound(0, 4, 150) == pytest.approx(-0.058, abs=5e-4)
+    refused = gate_of(taxonomy, active, make_table(found=141))
+    assert failed(refused) == ["simulated: threat recall"]
+    assert "The difference is at least -0.058" in detail(refused, "simulated: threat recall")
+
+
 def test_five_points_worse_rarely_passes_and_an_equal_one_mostly_does(
     taxonomy: Taxonomy, make_table: MakeTable
 ) -> None:
@@ -83,6 +100,13 @@ def test_false_alarms_over_budget_are_refused(taxonomy: Taxonomy, make_table: Ma
     assert "12 of 150 clear bags flagged, 3 by the active model: +0.060" in detail(gate, failed(gate)[0])
 
 
+def test_false_alarms_may_rise_by_the_whole_budget_and_no_further(taxonomy: Taxonomy, make_table: MakeTable) -> None:
+    assert taxonomy.policy().false_alarm_budget == 0.05
+    active = make_table(clear=100, alarms=3)
+    assert gate_of(taxonomy, active, make_table(clear=100, alarms=8)).passed
+    assert failed(gate_of(taxonomy, active, make_table(clear=100, alarms=9))) == ["simulated: false alarms"]
+
+
 def test_an_adapter_that_changes_nothing_or_does_not_load_is_refused(taxonomy: Taxonomy, make_table: MakeTable) -> None:
     same = make_table()
     assert failed(gate_of(taxonomy, same, same, differ=False)) == ["answers differ"]
@@ -97,6 +121,31 @@ def test_the_site_decides_too_once_it_has_fifty_bags(taxonomy: Taxonomy, make_ta
     lost = make_table(threats=60, clear=10, found=40)
     assert gate_of(taxonomy, good, good, (site, site)).passed
     assert "site: threat recall" in failed(gate_of(taxonomy, good, good, (site, lost)))
+
+
+@pytest.mark.parametrize(("clear", "decides"), [(29, False), (30, True)])
+def test_forty_nine_bags_of_the_site_decide_nothing_and_fifty_do(
+    taxonomy: Taxonomy, make_table: MakeTable, clear: int, decides: bool
+) -> None:
+    good = make_table()
+    before, after = make_table(threats=20, clear=clear), make_table(threats=20, clear=clear, found=0)
+    gate = gate_of(taxonomy, good, good, (before, after))
+    assert ("site: threat recall" in failed(gate)) == decides
+    assert gate.passed != decides
+
+
+@pytest.mark.parametrize(("lost", "passes"), [(4, True), (5, False)])
+def test_of_few_threat_bags_four_may_be_lost_and_five_are_a_plain_loss(
+    taxonomy: Taxonomy, make_table: MakeTable, lost: int, passes: bool
+) -> None:
+    assert sign_test(4, 0) == pytest.approx(0.0625)
+    assert sign_test(5, 0) == pytest.approx(0.03125)
+    good = make_table()
+    site = make_table(threats=20, clear=40), make_table(threats=20, clear=40, found=20 - lost)
+    gate = gate_of(taxonomy, good, good, site)
+    assert ("site: threat recall" not in failed(gate)) == passes
+    said = "no loss is evident" if passes else "but the loss is plain (sign test p=0.031)"
+    assert said in detail(gate, "site: threat recall")
 
 
 def test_bags_in_which_nobody_looked_for_threats_are_no_evidence_of_them(taxonomy: Taxonomy) -> None:
@@ -139,6 +188,62 @@ def test_a_forgotten_class_is_refused_though_the_pooled_figures_hide_it(taxonomy
     text = detail(gate, "simulated: classes")
     assert "tin (0 of 40 found, 40 before)" in text
     assert "Insufficient: saw." in text
+
+
+def listing(taxonomy: Taxonomy, support: int, missed: range, labels: tuple[str, ...] = ("tin",)) -> BagTable:
+    """200 bags; each label is in the first `support` of them, and named there but in those `missed`."""
+    outcomes = []
+    for number in range(200):
+        true = dict.fromkeys(labels, 1) if number < support else {}
+        said = {} if number in missed else true
+        outcomes.append(ScanOutcome.scoped(f"{number:03d}", None, true, said, dict.fromkeys(said, 0.9)))
+    return BagTable.of(outcomes, taxonomy.rules())
+
+
+@pytest.mark.parametrize(("support", "refused"), [(29, False), (30, True)])
+def test_nothing_is_said_of_a_class_of_29_items_and_of_one_of_30_it_is(
+    taxonomy: Taxonomy, support: int, refused: bool
+) -> None:
+    assert CLASS_SUPPORT == 30
+    every, forgotten = listing(taxonomy, support, range(0)), listing(taxonomy, support, range(support))
+    gate = gate_of(taxonomy, every, forgotten)
+    assert ("simulated: classes" in failed(gate)) == refused
+    assert ("Insufficient: tin." in detail(gate, "simulated: classes")) != refused
+
+
+def test_a_loss_that_is_plain_of_one_class_alone_may_be_chance_where_two_are_tested(taxonomy: Taxonomy) -> None:
+    def gate(*labels: str) -> Gate:
+        # The candidate misses twelve that the active model named, and names four that it missed.
+        active, candidate = (listing(taxonomy, 200, missed, labels) for missed in (range(4), range(4, 16)))
+        return gate_of(taxonomy, active, candidate)
+
+    assert sign_test(12, 4) == pytest.approx(0.038, abs=5e-4)
+    assert failed(gate("tin")) == ["simulated: classes"]
+    assert gate("tin", "laptop").passed
+
+
+def test_an_item_list_may_lose_two_margins_and_no_more(taxonomy: Taxonomy) -> None:
+    def gate(invented: int) -> Gate:
+        outcomes = [
+            [
+                ScanOutcome.scoped(f"{number:03d}", None, {"laptop": 1}, said, dict.fromkeys(said, 0.9))
+                for number in range(300)
+                for said in [{"laptop": 1} | ({"phone": 1} if number < count else {})]
+            ]
+            for count in (0, invented)
+        ]
+        active, candidate = (BagTable.of(of_one, taxonomy.rules()) for of_one in outcomes)
+        return gate_of(taxonomy, active, candidate)
+
+    def bound(gate: Gate) -> float:
+        return float(detail(gate, "simulated: item list").split("at least ")[1].split()[0])
+
+    within, beyond = gate(54), gate(57)
+    assert within.passed
+    assert -0.1 < bound(within) < -0.095
+    assert failed(beyond) == ["simulated: item list"]
+    assert -0.105 < bound(beyond) < -0.1
+    assert "more than -0.10 is needed" in detail(beyond, "simulated: item list")
 
 
 def test_a_ruined_item_list_is_refused(taxonomy: Taxonomy, make_table: MakeTable) -> None:
@@ -209,9 +314,10 @@ def test_a_detector_that_draws_worse_is_refused_though_its_lists_are_as_good(
     text = detail(worse, "simulated: mAP50")
     assert "over 300 boxes" in text
     assert "more than -0.05 is needed" in text
-    few = gate(boxes(20, 20), boxes(20, 1))
+    few = gate(boxes(49, 49), boxes(49, 1))
     assert few.passed
-    assert detail(few, "simulated: mAP50") == "Insufficient: 20 of the 50 boxes needed are held out."
+    assert detail(few, "simulated: mAP50") == "Insufficient: 49 of the 50 boxes needed are held out."
+    assert failed(gate(boxes(50, 50), boxes(50, 1))) == ["simulated: mAP50"]
 
 
 def test_a_detectors_figures_hold_its_map(taxonomy: Taxonomy, make_table: MakeTable) -> None:

@@ -105,7 +105,7 @@ def test_the_command_line_means_the_served_base_model_and_says_so(
         add(db, trained, f"of-{name}", base=sha256)
         registry.promote(db, f"of-{name}", "root")
     monkeypatch.setenv("XRAY_VLM", "served")
-    monkeypatch.setattr("training.commands.registering.open_database", lambda _: db)
+    monkeypatch.setattr("training.commands.promote.open_database", lambda _: db)
     monkeypatch.setattr("xray_app.vlm.load.base_sha256", bases.__getitem__)
     done = CliRunner().invoke(app, ["rollback", *more])
     assert (done.stdout, done.stderr) == ("null\n", f"base model: {meant}\n")

@@ -13,7 +13,7 @@ from tests.benchmarks import recipes
 from tests.tiny import save_tiny_vlm
 from training.data.samples import Sample, make_sample
 from training.recipes.recipe import VISION, available, load_recipe, recipe_of_base
-from training.vlm.finetune import wrap
+from training.vlm.finetune import add_lora
 from xray_app.errors import BadRecipe
 from xray_app.taxonomy import Taxonomy
 
@@ -71,7 +71,7 @@ def test_the_recipe_of_the_served_base_is_found() -> None:
 def test_lora_wraps_exactly_what_the_recipe_says(tmp_path: Path, scope: str, language: int, vision: int) -> None:
     model = AutoModelForImageTextToText.from_pretrained(save_tiny_vlm(tmp_path))
     recipe = load_recipe("bundled").model_copy(update={"lora_scope": scope})
-    wrapped = wrap(model, recipe, "lora")
+    wrapped = add_lora(model, recipe, "lora")
     matrices = [key for key in get_peft_model_state_dict(wrapped) if key.endswith("lora_A.weight")]
     assert sum("language_model" in key for key in matrices) == language
     assert sum("visual" in key for key in matrices) == vision

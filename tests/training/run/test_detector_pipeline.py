@@ -10,19 +10,20 @@ import pytest
 
 pytest.importorskip("cv2", reason="LibreYOLO needs OpenCV, which needs libGL", exc_type=ImportError)
 
-from tests.conftest import MakeAnalysis, scan_facts
+from tests.conftest import MakeAnalysis, save_analysis, scan_facts
 from training.data.samples import read_jsonl
 from training.detector.finetune import DetectorRecipe
+from training.promotion import examination
 from training.promotion import holdout as held
+from training.promotion.examination import OnShare, examine_detector
 from training.promotion.registry import promote, read_manifest, rollback
 from training.run import detector_pipeline, pipeline
-from training.run.detector_pipeline import examine_detector
 from xray_app.analysis import ActiveAdapter, Analyser
 from xray_app.detector.onnx import OnnxDetector
 from xray_app.scan.read import Limits, read_scan
 from xray_app.settings import BUNDLED_DETECTOR, Settings
 from xray_app.simulate import simulate_scan
-from xray_app.store import adapters, analyses, corrections, runs
+from xray_app.store import adapters, corrections, runs
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import CorrectionIn, Run
@@ -41,10 +42,10 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(db: Database, bags: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A desk with a hold-out of six bags, four replayed scans and training at 96 pixels."""
     simulated = held.simulated_holdout
-    monkeypatch.setattr(detector_pipeline, "simulated_holdout", lambda _, taxonomy: simulated(bags, taxonomy, 6))
+    monkeypatch.setattr(examination, "simulated_holdout", lambda _, taxonomy: simulated(bags, taxonomy, 6))
     monkeypatch.setattr(detector_pipeline, "REPLAYED_AT_LEAST", 4)
-    quickly = detector_pipeline.run_on_detector
-    monkeypatch.setattr(pipeline, "run_on_detector", lambda *given: quickly(*given, recipe=QUICK))
+    quickly = detector_pipeline.run_detector
+    monkeypatch.setattr(pipeline, "run_detector", lambda *given: quickly(*given, recipe=QUICK))
     return Settings(data_dir=db.data_dir, database_url=str(db.engine.url), _env_file=None)  # type: ignore[call-arg]
 
 
@@ -58,7 +59,7 @@ def correct(db: Database, make_analysis: MakeAnalysis, taxonomy: Taxonomy) -> Ca
         scan.image.save(file, "PNG")
         content = file.getvalue()
         facts = scan_facts(content, width=scan.image.width, height=scan.image.height, bag_id=f"bag {number}")
-        stored = analyses.save_with_scan(db, facts, content, "image/png", make_analysis(scan=facts, boxes=()), "anna")
+        stored = save_analysis(db, make_analysis(scan=facts, boxes=()), content, "anna")
         labels = [label for label, _ in scan.boxes]
         told = {
             "items": [{"label": label, "count": labels.count(label)} for label in sorted(set(labels))],
@@ -163,8 +164,8 @@ def test_a_detector_run_is_cancelled_between_steps(
 
     writing = pipeline._writing_progress
 
-    def counting(folder: Path, told: pipeline.Told):  # type: ignore[no-untyped-def]
-        on_progress = writing(folder, told)
+    def counting(folder: Path, on_share: OnShare):  # type: ignore[no-untyped-def]
+        on_progress = writing(folder, on_share)
 
         def step(done: float, figures: dict[str, float]) -> bool:
             steps.append(done)
@@ -195,7 +196,7 @@ def test_a_file_that_is_no_detector_is_refused_by_the_gate(
 ) -> None:
     told: list[float] = []
     (tmp_path / "detector.onnx").write_bytes(b"no model")
-    manifest = examine_detector(db, settings, tmp_path, "one", [], taxonomy, told.append)
+    manifest = examine_detector(db, settings, tmp_path, "one", [], taxonomy.rules(settings.policy), told.append)
     (check,) = manifest.gate.checks
     assert (check.name, check.passed) == ("loads", False)
     assert "not an ONNX model" in check.detail
@@ -214,6 +215,6 @@ def test_the_base_itself_as_candidate_changes_nothing_and_is_measured_once(
 
     monkeypatch.setattr(held, "evaluate_detector", counting)
     (tmp_path / "detector.onnx").write_bytes(BUNDLED_DETECTOR.read_bytes())
-    manifest = examine_detector(db, settings, tmp_path, "one", [], taxonomy, lambda done: None)
+    manifest = examine_detector(db, settings, tmp_path, "one", [], taxonomy.rules(settings.policy), lambda done: None)
     assert [check.name for check in manifest.gate.checks if not check.passed] == ["answers differ"]
     assert [count for count in measured if count] == [6], "what is kept for this very file is not measured again"

@@ -18,14 +18,16 @@ from tests.conftest import MakeAnalysis
 from tests.tiny import save_tiny_vlm
 from tests.training.data.test_samples import correct
 from training.__main__ import app
-from training.commands import registering
+from training.commands import train
+from training.promotion import examination
 from training.promotion import holdout as held
 from training.promotion.registry import promote, read_manifest
 from training.recipes.recipe import load_recipe
 from training.run import pipeline
 from training.run import supervisor as life
-from training.vlm.finetune import Stopped, wrap
+from training.vlm.finetune import add_lora
 from xray_app import settings as settings_module
+from xray_app.errors import Stopped
 from xray_app.settings import ROOT, Settings
 from xray_app.store import adapters, holdout_figures, runs
 from xray_app.store.database import Database
@@ -50,7 +52,7 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def untrained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An adapter fresh from the recipe: it loads, and answers exactly like its base."""
     folder = tmp_path_factory.mktemp("untrained")
-    wrap(LocalVlm.load(str(tiny)).model, load_recipe("bundled"), "lora").save_pretrained(folder)
+    add_lora(LocalVlm.load(str(tiny)).model, load_recipe("bundled"), "lora").save_pretrained(folder)
     return folder
 
 
@@ -58,7 +60,7 @@ def untrained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(db: Database, tiny: Path, bags: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A desk whose bundled model is the tiny one, with four simulated bags and short answers."""
     simulated = held.simulated_holdout
-    monkeypatch.setattr(pipeline, "simulated_holdout", lambda _, taxonomy: simulated(bags, taxonomy, 4))
+    monkeypatch.setattr(examination, "simulated_holdout", lambda _, taxonomy: simulated(bags, taxonomy, 4))
     monkeypatch.setattr(settings_module, "BUNDLED_VLM", tiny)
     monkeypatch.setattr(vlm_load, "BUNDLED_VLM", tiny)
     load = LocalVlm.load.__func__  # type: ignore[attr-defined]
@@ -274,9 +276,9 @@ def test_only_one_run_works_at_a_time(db: Database, settings: Settings, monkeypa
     run = queue(db)
     checkpoint = life.run_folder(settings, run.id) / "checkpoints" / "checkpoint-3"
     checkpoint.mkdir(parents=True)
-    monkeypatch.setattr(pipeline, "be_modest", lambda: None)
-    monkeypatch.setattr(registering, "Settings", lambda: settings)
-    with life.only_run(settings):
+    monkeypatch.setattr(pipeline, "lower_priority", lambda: None)
+    monkeypatch.setattr(train, "Settings", lambda: settings)
+    with life.run_lock(settings):
         assert CliRunner().invoke(app, ["run-pipeline", run.id]).exit_code == life.WAITS
     assert runs.get(db, run.id).status == "queued"
     assert checkpoint.exists(), "a run that waits may be the very one at work"

@@ -130,9 +130,9 @@ def test_a_starting_server_launches_what_is_queued_unless_a_run_is_at_work(
     db: Database, settings: Settings, launched: list[str]
 ) -> None:
     first, _second = queue(db), queue(db)
-    with life.only_run(settings) as free:
+    with life.run_lock(settings) as free:
         assert free
-        with life.only_run(settings) as also:
+        with life.run_lock(settings) as also:
             assert not also
         life.reconcile(db, settings)
         assert launched == []
@@ -142,18 +142,18 @@ def test_a_starting_server_launches_what_is_queued_unless_a_run_is_at_work(
 
 def test_the_lock_is_free_again_after_sigkill(db: Database, settings: Settings) -> None:
     code = (
-        "import sys, time; from training.run.supervisor import only_run; from xray_app.settings import Settings\n"
-        f"with only_run(Settings(data_dir={str(settings.data_dir)!r})) as free:\n"
+        "import sys, time; from training.run.supervisor import run_lock; from xray_app.settings import Settings\n"
+        f"with run_lock(Settings(data_dir={str(settings.data_dir)!r})) as free:\n"
         "    print(free, flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     assert holder.stdout.readline() == "True\n"
-    with life.only_run(settings) as free:
+    with life.run_lock(settings) as free:
         assert not free
     holder.kill()
     holder.wait()
-    with life.only_run(settings) as free:
+    with life.run_lock(settings) as free:
         assert free
 
 
@@ -210,7 +210,7 @@ def test_the_watch_notices_a_run_that_outlived_its_server_and_dies_later(
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     claim_as(db, run, child.pid, started(child.pid))
     stop = threading.Event()
-    with life.only_run(settings):
+    with life.run_lock(settings):
         thread = life.keep_watch(db, settings, every=0.05, stop=stop)
         time.sleep(0.2)
         assert runs.get(db, run.id).status == "running"

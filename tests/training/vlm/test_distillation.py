@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from training.vlm.distillation import DetectorTeacher
-from training.vlm.pretrain_data import Boxed
+from training.vlm.pretrain_data import BoxedScan
 from xray_app.settings import BUNDLED_DETECTOR
 
 pytest.importorskip("cv2", reason="LibreYOLO needs OpenCV, which needs libGL", exc_type=ImportError)
@@ -12,7 +12,7 @@ pytest.importorskip("cv2", reason="LibreYOLO needs OpenCV, which needs libGL", e
 
 def test_each_row_is_what_the_detector_sees_at_that_patch_and_sizes_may_mix() -> None:
     torch.manual_seed(0)
-    wide, high = (Boxed(torch.randint(0, 255, (3, *size), dtype=torch.uint8), torch.zeros(0, 5)) for size in SIZES)
+    wide, high = (BoxedScan(torch.randint(0, 255, (3, *size), dtype=torch.uint8), torch.zeros(0, 5)) for size in SIZES)
     teacher = DetectorTeacher(BUNDLED_DETECTOR, [wide, high])
     features = teacher.features([wide, high])
     assert features.shape == (4 * 8 + 6 * 4, teacher.width)

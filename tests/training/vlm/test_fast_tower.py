@@ -12,12 +12,12 @@ from transformers.models.qwen2_5_vl.configuration_qwen2_5_vl import Qwen2_5_VLVi
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 
 from tests.tiny import PIXELS, picture, taxonomy
-from training.data.collate import Collator, Example, answers_alone
+from training.data.collate import Collator, Example, keep_answer_logits
 from training.recipes.recipe import load_recipe
 from training.vlm.bundled import build_model, build_processor
-from training.vlm.fast_lora import linear, quicken_lora
-from training.vlm.fast_tower import BatchedTower, attends_to_all, batch_tower
-from training.vlm.finetune import wrap
+from training.vlm.fast_lora import linear, patch_lora_forward
+from training.vlm.fast_tower import BatchedTower, attends_to_all, patch_tower_forward
+from training.vlm.finetune import add_lora
 from xray_app.report import format_report, instruction
 
 
@@ -34,7 +34,7 @@ def model(**changes: Any) -> Any:
     built: Qwen2_5_VLForConditionalGeneration = build_model(build_processor(taxonomy(), PIXELS))
     recipe = load_recipe("bundled").model_copy(update={"lora_dropout": 0.0, "lora_rank": 4, **changes})
     torch.manual_seed(0)
-    wrapped = wrap(built, recipe, "lora")
+    wrapped = add_lora(built, recipe, "lora")
     for name, weight in wrapped.named_parameters():
         if "lora_B" in name:  # they begin at zero, and a LoRA that does nothing would prove nothing
             torch.nn.init.normal_(weight, std=0.02)
@@ -51,7 +51,7 @@ def test_loss_and_gradients_with_lora_on_the_tower_are_the_librarys(inputs: dict
     wrapped = model()
     theirs, their_gradients = learned(wrapped, inputs)
     wrapped.zero_grad()
-    batch_tower(wrapped.get_base_model().model.visual)
+    patch_tower_forward(wrapped.get_base_model().model.visual)
     ours, our_gradients = learned(wrapped, inputs)
     assert ours == pytest.approx(theirs, rel=1e-5)
     assert our_gradients.keys() == their_gradients.keys()
@@ -71,7 +71,7 @@ def test_lora_computed_here_is_pefts(inputs: dict[str, Any], bf16: bool, near: f
                 return adapted, wrapped(**inputs).logits
 
     theirs, their_base = seen()
-    quicken_lora(wrapped)
+    patch_lora_forward(wrapped)
     ours, base = seen()
     torch.testing.assert_close(ours, theirs, atol=near, rtol=near)
     assert torch.equal(base, their_base)
@@ -104,7 +104,7 @@ def test_a_switched_off_adapter_is_respected(inputs: dict[str, Any]) -> None:
         adapted = visual(pixels, grids).pooler_output
         with wrapped.disable_adapter():
             base = visual(pixels, grids).pooler_output
-        batch_tower(visual)
+        patch_tower_forward(visual)
         torch.testing.assert_close(visual(pixels, grids).pooler_output, adapted, atol=1e-5, rtol=1e-4)
         with wrapped.disable_adapter():
             torch.testing.assert_close(visual(pixels, grids).pooler_output, base, atol=1e-5, rtol=1e-4)
@@ -124,7 +124,7 @@ def test_a_tower_that_attends_in_windows_is_left_alone() -> None:
 
 def test_logits_of_the_answers_alone_give_the_same_loss(inputs: dict[str, Any]) -> None:
     wrapped = model()
-    kept = answers_alone(inputs)
+    kept = keep_answer_logits(inputs)
     assert kept["labels"].shape[1] < inputs["labels"].shape[1]
     whole, part = wrapped(**inputs), wrapped(**kept)
     assert part.logits.shape[1] == kept["labels"].shape[1]

@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 from tests.tiny import picture, save_tiny_vlm, taxonomy
 from training.__main__ import app
 from training.data.samples import Sample, read_jsonl, write_jsonl
-from training.data.training_record import training_facts
+from training.data.training_record import read_training_record
 from training.recipes.recipe import Recipe, load_recipe
 from training.vlm import finetune as finetuning
-from training.vlm.finetune import STOPPING_LEAST, Stopped, finetune, split_for_stopping
-from xray_app.errors import BadDataset, BadRecipe
+from training.vlm.finetune import STOPPING_LEAST, finetune, split_for_stopping
+from xray_app.errors import BadDataset, BadRecipe, Stopped
 from xray_app.report import format_report, instruction
 from xray_app.settings import ROOT
 from xray_app.types import Method
@@ -168,7 +168,7 @@ def test_a_training_that_patience_ended_does_not_go_on_after_a_kill(
 def test_qlora_trains_on_a_cpu(data: Path, base: Path, recipe: Recipe, tmp_path: Path) -> None:
     folder = finetune(data, recipe, "qlora", tmp_path / "out", base=str(base), epochs=0.5)
     assert json.loads((folder / "adapter_config.json").read_text())["r"] == 4
-    took = training_facts(folder)
+    took = read_training_record(folder)
     assert took is not None
     # Half an epoch of three steps is two whole steps.
     assert (took.method, took.epochs, took.resumed) == ("qlora", pytest.approx(2 / 3), False)
@@ -221,7 +221,7 @@ def test_the_best_checkpoint_by_the_stopping_samples_is_kept_and_not_the_last(
     write_jsonl(samples, data / "train.jsonl")
     monkeypatch.setattr(finetuning, "STOPPING_LEAST", 1)
     of_epoch = iter((0.9, 0.5, 0.7))
-    monkeypatch.setattr(finetuning.FullTrainer, "evaluate", lambda *_, **__: {"eval_loss": next(of_epoch)})
+    monkeypatch.setattr(finetuning.ResumableTrainer, "evaluate", lambda *_, **__: {"eval_loss": next(of_epoch)})
     out = tmp_path / "out"
     finetune(data, recipe, "lora", out, base=str(base))
     second, third = sorted(out.glob("checkpoints/checkpoint-*"), key=lambda one: int(one.name[11:]))

@@ -14,7 +14,7 @@ from training.vlm.bundled import build_model, build_processor
 from training.vlm.fast_tower import BatchedTower
 from training.vlm.optimizer import MuonAdamW
 from training.vlm.pretrain import HEADS, PretrainCollator, PretrainConfig, pretrain, prompt_ids
-from training.vlm.pretrain_data import Boxed, SimulatedScans, dense_target, flip
+from training.vlm.pretrain_data import BoxedScan, SimulatedScanDataset, dense_target, flip
 from xray_app.errors import BadRecipe
 from xray_app.report import instruction, parse_entries
 from xray_app.simulate import write_dataset
@@ -41,7 +41,7 @@ def test_a_box_at_the_edge_still_marks_a_token() -> None:
 def test_flips_keep_each_box_on_its_pixels() -> None:
     pixels = torch.zeros(3, 20, 40, dtype=torch.uint8)
     pixels[:, 2:6, 30:36] = 255
-    scan = Boxed(pixels, torch.tensor([[0, 30 / 40, 2 / 20, 36 / 40, 6 / 20]]))
+    scan = BoxedScan(pixels, torch.tensor([[0, 30 / 40, 2 / 20, 36 / 40, 6 / 20]]))
     for turns in [(a, b, c) for a in (False, True) for b in (False, True) for c in (False, True)]:
         out = flip(scan, *turns)
         rows, columns = out.pixels[0].nonzero(as_tuple=True)
@@ -51,17 +51,17 @@ def test_flips_keep_each_box_on_its_pixels() -> None:
 
 
 @pytest.fixture(scope="module")
-def encoded(scans: Path) -> tuple[Any, SimulatedScans, dict[str, Any]]:
+def encoded(scans: Path) -> tuple[Any, SimulatedScanDataset, dict[str, Any]]:
     random.seed(0)
     processor = build_processor(taxonomy(), PIXELS)
-    data = SimulatedScans([scans], processor, taxonomy())
+    data = SimulatedScanDataset([scans], processor, taxonomy())
     return processor, data, PretrainCollator(processor, data.names, taxonomy())(data.scans)
 
 
 def test_every_scan_gets_the_full_question_and_a_scoped_one_whose_answer_keeps_to_its_scope(scans: Path) -> None:
     random.seed(0)
     processor = build_processor(taxonomy(), PIXELS)
-    data = SimulatedScans([scans], processor, taxonomy())
+    data = SimulatedScanDataset([scans], processor, taxonomy())
     collate = PretrainCollator(processor, data.names, taxonomy())
     for scan in data.scans * 10:
         asked, answer = collate._question(scan, scoped=False)
@@ -73,7 +73,7 @@ def test_every_scan_gets_the_full_question_and_a_scoped_one_whose_answer_keeps_t
 
 
 def test_pretraining_asks_with_the_very_tokens_and_pixels_of_serving(
-    encoded: tuple[Any, SimulatedScans, dict[str, Any]],
+    encoded: tuple[Any, SimulatedScanDataset, dict[str, Any]],
 ) -> None:
     processor, _, inputs = encoded
     images = [Image.fromarray(scan.pixels.permute(1, 2, 0).contiguous().numpy()) for scan in inputs["scans"]]
@@ -89,7 +89,9 @@ def test_pretraining_asks_with_the_very_tokens_and_pixels_of_serving(
         assert row[: len(ids)] == ids
 
 
-def test_the_batched_tower_computes_what_the_library_does(encoded: tuple[Any, SimulatedScans, dict[str, Any]]) -> None:
+def test_the_batched_tower_computes_what_the_library_does(
+    encoded: tuple[Any, SimulatedScanDataset, dict[str, Any]],
+) -> None:
     processor, _, inputs = encoded
     visual = build_model(processor).model.visual.eval()
     tower = BatchedTower(visual, PIXELS // 14**2, torch.float32, compiled=False)

@@ -17,8 +17,9 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import Session
 
 from xray_app.store.database import Database
-from xray_app.store.fact_tables import DayFiguresRow, FactsRow, LabelFactRow, LookRow, StaleDayRow
-from xray_app.store.tables import AnalysisRow, CorrectionReviewRow, CorrectionRow, ScanRow
+from xray_app.store.fact_tables import AppearanceRow, DayFiguresRow, FactsRow, LabelFactRow, StaleDayRow
+from xray_app.store.standing import correction_of, newest_accepted
+from xray_app.store.tables import AnalysisRow, CorrectionRow, ScanRow
 from xray_app.types import NOT_ANALYSED, Analysis, Correction, Value
 
 NOTHING = "nothing"
@@ -171,9 +172,9 @@ def of_day(session: Session, day: date) -> dict[Cell, Figures]:
     counts: dict[Cell, Sums] = defaultdict(lambda: defaultdict(lambda: defaultdict(float)))
     scans: Counter[Cell] = Counter()
     query = (
-        select(FactsRow, ScanRow.width, ScanRow.height, LookRow)
+        select(FactsRow, ScanRow.width, ScanRow.height, AppearanceRow)
         .join(ScanRow, ScanRow.id == FactsRow.scan_id)
-        .outerjoin(LookRow, LookRow.scan_id == FactsRow.scan_id)
+        .outerjoin(AppearanceRow, AppearanceRow.scan_id == FactsRow.scan_id)
         # What no model analysed says nothing of the models; its cell is in no sums.
         .where(FactsRow.day == day, FactsRow.adapter != NOT_ANALYSED)
     )
@@ -212,7 +213,7 @@ def of_day(session: Session, day: date) -> dict[Cell, Figures]:
     }  # fmt: skip
 
 
-def _bins(width: int, height: int, opaque: float, look: LookRow | None) -> list[str]:
+def _bins(width: int, height: int, opaque: float, look: AppearanceRow | None) -> list[str]:
     values = {"opaque": opaque, "side": float(max(width, height)), "shape": width / height}
     if look is not None:
         values |= {name: getattr(look, name) for name in ("organic", "mixed", "metal", "brightness")}
@@ -233,22 +234,14 @@ def _labels(session: Session, day: date) -> Iterable[tuple[Cell, str, int]]:
 def _corrections(session: Session, day: date) -> Iterable[tuple[Cell, Analysis, Correction]]:
     """The newest accepted revision of every analysis of the day that has one."""
     query = (
-        select(FactsRow.scanner_id, FactsRow.adapter, AnalysisRow.document, CorrectionRow.document)
+        select(FactsRow.scanner_id, FactsRow.adapter, AnalysisRow.document, CorrectionRow)
         .join(AnalysisRow, AnalysisRow.id == FactsRow.id)
         .join(CorrectionRow, CorrectionRow.analysis_id == FactsRow.id)
-        .outerjoin(CorrectionReviewRow, CorrectionReviewRow.correction_id == CorrectionRow.id)
-        .where(
-            FactsRow.day == day,
-            FactsRow.correction != "",
-            func.coalesce(CorrectionReviewRow.status, CorrectionRow.first_status) == "accepted",
-        )
-        .order_by(CorrectionRow.revision)
+        .where(FactsRow.day == day, FactsRow.correction != "", newest_accepted())
+        .order_by(FactsRow.id)
     )
-    newest: dict[str, tuple[Cell, Analysis, Correction]] = {}
     for scanner, adapter, predicted, corrected in session.execute(query):
-        analysis = Analysis.model_validate_json(predicted)
-        newest[analysis.id] = (scanner, adapter), analysis, Correction.model_validate_json(corrected)
-    return newest.values()
+        yield (scanner, adapter), Analysis.model_validate_json(predicted), correction_of(corrected)
 
 
 def _add_correction(sums: Sums, analysis: Analysis, correction: Correction) -> bool:

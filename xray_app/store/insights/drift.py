@@ -28,7 +28,7 @@ ALARM = 0.25
 FLOOR = 0.5
 """Added to every bin, so that an empty one has a logarithm."""
 
-Verdict = Literal["stable", "shifting", "changed", "too few scans"]
+Change = Literal["stable", "shifting", "changed", "too few scans"]
 
 NAMES = {
     "organic": "organic (orange) share",
@@ -49,7 +49,7 @@ class Feature:
 
     name: str
     psi: float | None
-    verdict: Verdict
+    change: Change
     before: str
     now: str
 
@@ -67,12 +67,12 @@ class Drift:
     @property
     def alarms(self) -> tuple[Feature, ...]:
         """What changed plainly, the furthest first."""
-        changed = [feature for feature in self.features if feature.verdict == "changed"]
+        changed = [feature for feature in self.features if feature.change == "changed"]
         return tuple(sorted(changed, key=lambda one: -(one.psi or 0)))
 
     def table(self) -> Table:
         """One row a feature."""
-        rows = tuple((one.name, one.psi, one.verdict, one.before, one.now) for one in self.features)
+        rows = tuple((one.name, one.psi, one.change, one.before, one.now) for one in self.features)
         return Table("drift", ("feature", "stability index", "verdict", "at the beginning", "now"), rows)
 
 
@@ -116,8 +116,8 @@ def _compare(name: str, before: daily_sums.Counts, now: daily_sums.Counts, n: in
     if min(n, m) < LEAST_SCANS:
         return Feature(NAMES[name], None, "too few scans", *shown)
     psi = stability(before, now)
-    verdict: Verdict = "changed" if psi > ALARM else "shifting" if psi > NOTICE else "stable"
-    return Feature(NAMES[name], round(psi, 3), verdict, *shown)
+    change: Change = "changed" if psi > ALARM else "shifting" if psi > NOTICE else "stable"
+    return Feature(NAMES[name], round(psi, 3), change, *shown)
 
 
 def _typical(name: str, counts: daily_sums.Counts) -> str:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
-from math import sqrt
 from typing import TypeVar
 
 from pydantic import model_validator
@@ -21,9 +20,8 @@ from xray_app.store.insights.daily_sums import Bag, Figures
 from xray_app.store.search import BASE
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Value
+from xray_app.wilson import wilson_interval
 
-Z = 1.959964
-"""Two-sided 95 % of the normal distribution."""
 LEVELS = ("HIGH", "MEDIUM", "LOW")
 DECISIONS = ("CLEAR", "REVIEW", "SEARCH")
 MOST_DAYS = 731
@@ -102,13 +100,8 @@ def read(db: Database, asked: Asked) -> Insights:
 
 
 def rate(hits: float, n: float) -> tuple[TableCell, ...]:
-    """Rate and Wilson's 95 % interval (low, high) of `hits` in `n`; None each where n is 0. (Wilson 1927.)"""
-    if n <= 0:
-        return (None, None, None)
-    share, z2 = hits / n, Z**2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z * sqrt(share * (1 - share) / n + z2 / (4 * n**2)) / (1 + z2 / n)
-    return (share, max(middle - half, 0.0), min(middle + half, 1.0))
+    """Rate and its 95 % interval (low, high) of `hits` in `n`, both whole numbers; None each where n is 0."""
+    return (hits / n, *wilson_interval(int(hits), int(n))) if n > 0 else (None, None, None)
 
 
 def traffic(insights: Insights) -> Table:

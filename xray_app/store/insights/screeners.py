@@ -22,7 +22,7 @@ from sqlalchemy.orm import aliased
 from xray_app.store.database import Database
 from xray_app.store.decisions import has_mark
 from xray_app.store.fact_tables import FactsRow
-from xray_app.store.insights.reports import Asked, Table, TableCell, Z, rate
+from xray_app.store.insights.reports import Asked, Table, TableCell, rate
 from xray_app.store.search import BASE
 from xray_app.store.tables import AnalysisRow, DecisionRow, TrialRow
 from xray_app.store.tip import is_trial, result_of
@@ -30,6 +30,8 @@ from xray_app.store.tip import is_trial, result_of
 EVERYBODY = "everybody"
 SEEN = {None: "all", False: "models shown", True: "blind"}
 _NORMAL = NormalDist()
+_Z = _NORMAL.inv_cdf(0.975)
+"""Two-sided 95 % of the normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +70,14 @@ class BlindCount:
 
 
 @dataclass(frozen=True)
-class Vigilance:
+class ScreenerPerformance:
     """What was answered in the days asked for."""
 
     answers: tuple[Answer, ...]
     blind: tuple[BlindCount, ...]
 
 
-def read(db: Database, asked: Asked, analyst: str | None = None) -> Vigilance:
+def read(db: Database, asked: Asked, analyst: str | None = None) -> ScreenerPerformance:
     """Everybody's answers, or one person's.
 
     Args:
@@ -108,13 +110,13 @@ def read(db: Database, asked: Asked, analyst: str | None = None) -> Vigilance:
         .order_by(DecisionRow.author)
     )
     with db.read() as session:
-        return Vigilance(
+        return ScreenerPerformance(
             tuple(Answer(*row) for row in session.execute(answers)),
             tuple(BlindCount(str(row[0]), *(int(n) for n in row[1:])) for row in session.execute(blind).all()),
         )
 
 
-def tables(found: Vigilance) -> list[Table]:
+def tables(found: ScreenerPerformance) -> list[Table]:
     """All tables, by name: vigilance, vigilance-classes, vigilance-blind."""
     return [by_analyst(found), by_class(found), blind(found)]
 
@@ -124,7 +126,7 @@ ALARMS = ("false-alarm rate", "false-alarm rate from", "false-alarm rate to")
 D_PRIME = ("d′", "d′ from", "d′ to")
 
 
-def by_analyst(found: Vigilance) -> Table:
+def by_analyst(found: ScreenerPerformance) -> Table:
     """Of each person and of everybody: hits, false alarms and d′; in all, with the models shown, and blind."""
     columns = (
         "analyst", "seen", "threat bags", "hits", *RATES, "clear bags", "false alarms", *ALARMS, *D_PRIME, "bias c",
@@ -146,7 +148,7 @@ def by_analyst(found: Vigilance) -> Table:
     return Table("vigilance", columns, tuple(rows))
 
 
-def by_class(found: Vigilance) -> Table:
+def by_class(found: ScreenerPerformance) -> Table:
     """Of each person and class of threat: hits, and d′ against the false alarms of all of that person's clear bags."""
     rows: list[tuple[TableCell, ...]] = []
     for analyst, answers in _by_person(found):
@@ -159,7 +161,7 @@ def by_class(found: Vigilance) -> Table:
     return Table("vigilance-classes", ("analyst", "class", "threat bags", "hits", *RATES, *D_PRIME), tuple(rows))
 
 
-def blind(found: Vigilance) -> Table:
+def blind(found: ScreenerPerformance) -> Table:
     """Decisions about real bags made before the models were shown: the share made anew after that, and how often a
     hand search bore out the eye alone."""
     rows = tuple(
@@ -185,7 +187,7 @@ def d_prime(hits: int, threats: int, alarms: int, clear: int) -> tuple[TableCell
         share = (x + 0.5) / (n + 1)
         z.append(_NORMAL.inv_cdf(share))
         variance += share * (1 - share) / (n * _NORMAL.pdf(z[-1]) ** 2)
-    value, half = z[0] - z[1], Z * sqrt(variance)
+    value, half = z[0] - z[1], _Z * sqrt(variance)
     return (round(value, 3), round(value - half, 3), round(value + half, 3))
 
 
@@ -201,7 +203,7 @@ def _alarms(answers: Sequence[Answer], among: Callable[[Answer], bool]) -> tuple
     return sum(one.alarm for one in some), len(some)
 
 
-def _by_person(found: Vigilance) -> list[tuple[str, list[Answer]]]:
+def _by_person(found: ScreenerPerformance) -> list[tuple[str, list[Answer]]]:
     """Everybody first where there are several, then each by name."""
     people = sorted({one.analyst for one in found.answers})
     groups = [(name, [one for one in found.answers if one.analyst == name]) for name in people]

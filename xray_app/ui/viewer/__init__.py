@@ -1,1 +1,1 @@
-"""The picture with its boxes, and the table of items."""
+"""The viewer: a scan with its boxes, and the table of items."""

@@ -1,4 +1,4 @@
-"""Commands that measure models, or say beforehand what a training takes."""
+"""Commands that measure: evaluate, compare, experiment; and plan, which estimates what a training takes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Annotated
 import typer
 
 from training.commands.common import Data, Out, method_named, site_taxonomy
+from training.data.json_file import write_json
 from xray_app.settings import Settings
 
-# The heavy rooms (torch, transformers) are imported inside the commands: --help answers at once.
+# Heavy modules (torch, transformers) are imported inside the commands: --help answers at once.
 
 app = typer.Typer()
 
@@ -35,17 +36,17 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure models on labelled scans, with intervals: report.json, and report.md with pictures beside it."""
-    from training.data.samples import read_jsonl, unscoped
+    from training.data.samples import read_jsonl, with_full_instruction
     from training.evaluation.compare import evaluate_models
     from training.evaluation.report_page import headline, write_report
 
     samples = read_jsonl(_labelled(data))
     kept = read_jsonl(_labelled(calibration)) if calibration else None
     if full_instruction:
-        samples, kept = unscoped(samples), unscoped(kept) if kept else None
+        samples, kept = with_full_instruction(samples), with_full_instruction(kept) if kept else None
     result = evaluate_models(samples, _settings(vlm, detector), site_taxonomy(), adapter, kept, recall)
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(out, result)
     write_report(result, out)
     print(json.dumps(headline(result)))
 
@@ -73,13 +74,13 @@ def compare(
     out: Annotated[Path | None, typer.Option("--out", help="The same as JSON.")] = None,
 ) -> None:
     """One table, a row a model: which one names the items of these scans best, and what does it take?"""
-    from training.data.samples import read_jsonl, unscoped
-    from training.evaluation.compare import Prices, Row, as_json, comparison, table
+    from training.data.samples import read_jsonl, with_full_instruction
+    from training.evaluation.compare import ComparedModel, Prices, as_json, comparison, table
 
     samples = read_jsonl(_labelled(data))
-    samples = unscoped(samples) if full_instruction else samples
+    samples = with_full_instruction(samples) if full_instruction else samples
     prices = Prices(dollars_an_hour, dollars_a_remote_scan)
-    rows: list[Row] = []
+    rows: list[ComparedModel] = []
     try:
         for row in comparison(
             samples, site_taxonomy(), vlm or ["bundled"], adapter or [], detector or ["bundled"], together
@@ -91,8 +92,7 @@ def compare(
             print(table(rows, prices))
             if out is not None:
                 out.parent.mkdir(parents=True, exist_ok=True)
-                found = {"n": len(samples), "rows": as_json(rows, prices)}
-                out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+                write_json(out, {"n": len(samples), "rows": as_json(rows, prices)})
 
 
 @app.command()
@@ -111,12 +111,12 @@ def experiment(
     only: Annotated[list[str] | None, typer.Option(help="Cells to run now, as lora-*; may be repeated.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad scans out, and list them.")] = False,
 ) -> None:
-    """Ask whether LoRA beats a detector trained on the same scans; goes on where it was stopped."""
+    """Ask whether LoRA beats a detector trained on the same scans; resumes where it was stopped."""
     from training.experiment.run import experiment as run
     from training.experiment.run import read_scans
     from training.recipes.recipe import load_recipe
 
-    def told(name: str, done: float, figures: dict[str, float]) -> None:
+    def show(name: str, done: float, figures: dict[str, float]) -> None:
         if not figures.keys() <= {"step", "seconds", "loss"}:
             print(f"{name} {done:6.1%} {json.dumps(figures)}", file=sys.stderr)
 
@@ -132,7 +132,7 @@ def experiment(
         detector_epochs=detector_epochs,
         patience=patience,
         only=only or (),
-        told=told,
+        on_progress=show,
     )
     print(table.read_text(), end="")
 

@@ -11,9 +11,11 @@ import gradio as gr
 
 from xray_app.auth import Identity
 from xray_app.correction.draft import refuse_unlisted
+from xray_app.correction.equality import is_sent_twice
+from xray_app.correction.revision import may_review
 from xray_app.errors import BadInput, Conflict, NotFound
 from xray_app.html import panels
-from xray_app.risk import worst_view
+from xray_app.risk import clears_high, worst_view
 from xray_app.services import Services
 from xray_app.store import analyses, corrections, decisions, recent, tip
 from xray_app.types import Action, Analysis, Correction, CorrectionIn, Decision, Risk, Role
@@ -31,7 +33,7 @@ AFTER_DECISION = (
 DOUBLE_CLICK = timedelta(seconds=2)
 
 
-class Verdict:
+class DecisionForm:
     """Buttons and fields around the picture, and their handlers.
 
     Args:
@@ -104,14 +106,9 @@ class Verdict:
         ]  # fmt: skip
 
     def fresh(self, who: Identity, revisions: Sequence[Correction], decided: Sequence[Decision]) -> dict[Any, Any]:
-        """Empty fields, and for whoever may do it, the review of the newest correction and of a grave decision."""
+        """Empty fields, and for whoever may do it, the review of the newest correction and of a cleared HIGH bag."""
         newest = revisions[-1] if revisions else None
-        may_review = (
-            newest is not None
-            and newest.status == "pending"
-            and newest.author != who.username
-            and who.role.includes(Role.ANNOTATOR)
-        )
+        reviewing = newest is not None and may_review(newest, who.username) and who.role.includes(Role.ANNOTATOR)
         flags = [one for one in decided if one.flagged and one.author != who.username]
         may_see = bool(flags) and who.role.includes(Role.ANNOTATOR) and self._waits_for_a_look(who, flags[-1])
         return {
@@ -124,21 +121,21 @@ class Verdict:
             self.note: "",
             self.comment: "",
             self.labelled: [],
-            self.review_group: gr.update(visible=may_review),
-            self.pending: panels.to_review(newest) if newest and may_review else "",
+            self.review_group: gr.update(visible=reviewing),
+            self.pending: panels.to_review(newest) if newest and reviewing else "",
         }
 
     def attach(self, guard: Guard, viewer: gr.HTML, strip: gr.HTML, banner: gr.HTML, everything: list[Any]) -> None:
         """Gives every button its handler."""
         self.viewer, self.strip, self.banner = viewer, strip, banner
-        noted, corrected = [viewer, self.note], [viewer, self.comment, self.labelled]
+        decided, corrected = [viewer, self.note], [viewer, self.comment, self.labelled]
         buttons: list[tuple[gr.Button, Action]] = [
             (self.clear, "CLEAR"), (self.review, "REVIEW"), (self.search, "SEARCH"),
         ]  # fmt: skip
         for button, word in buttons:
-            asked = guard.on(button.click, Role.ANALYST, self.deciding(word), noted, everything, js=WITH_CLOCK)
+            asked = guard.on(button.click, Role.ANALYST, self.deciding(word), decided, everything, js=WITH_CLOCK)
             asked.then(None, js=AFTER_DECISION)
-        cleared = guard.on(self.clear_anyway.click, Role.ANALYST, self.clear_high, noted, everything, js=WITH_CLOCK)
+        cleared = guard.on(self.clear_anyway.click, Role.ANALYST, self.clear_high, decided, everything, js=WITH_CLOCK)
         cleared.then(None, js=AFTER_DECISION)
         guard.on(self.undo.click, Role.ANALYST, self.undo_decision, self.made, everything)
         guard.on(self.seen.click, Role.ANNOTATOR, self.see_flagged, viewer, everything)
@@ -157,7 +154,7 @@ class Verdict:
         def decide(who: Identity, work: Any, note: str | None) -> dict[Any, Any]:
             db = self.services.db
             analysis = analyses.get_hidden(db, analysis_id_of(work))
-            if word == "CLEAR" and "HIGH" in (analysis.risk.level, self._bag(analysis).level):
+            if clears_high(word, (analysis.risk.level, self._bag(analysis).level)):
                 sight = tip.sight(db, analysis.id)
                 if not sight.hidden and sight.test is None:  # the question would tell what a blind scan is rated
                     return {self.confirm: gr.update(visible=True)}
@@ -200,10 +197,10 @@ class Verdict:
             shown = self._show(who, analysis.id, discard_draft=sight.test is not None)
             return shown | self._answered(sight, analysis, made[0]) | {self.said: "", self.made: []}
         views = ", for all views of the bag" if len(made) > 1 else ""
-        told = {self.made: [one.id for one in made]}
+        undoable = {self.made: [one.id for one in made]}
         if work.get("dirty"):
             words = f"{word} recorded{views}. Your edits of this scan are not saved yet."
-            return told | {
+            return undoable | {
                 self.said: panels.decided(words),
                 self.strip: self._queue(who, analysis.id),
                 self.banner: self.banner_of(analysis),
@@ -212,11 +209,11 @@ class Verdict:
             }
         waiting = [item["id"] for item in self._queue(who, None)["items"] if item["section"] == "waiting"]
         shown = self._show(who, waiting[0] if waiting else analysis.id)
-        return shown | told | {self.said: panels.decided(f"{word} recorded for {analysis.scan.filename}{views}")}
+        return shown | undoable | {self.said: panels.decided(f"{word} recorded for {analysis.scan.filename}{views}")}
 
     def _decided_meanwhile(self, who: Identity, analysis: Analysis, theirs: Any, error: Conflict) -> dict[Any, Any]:
         """Nothing is recorded: what somebody else has decided is shown first; what was typed stays."""
-        found = next((one for one in decisions.list(self.services.db, analysis.id) if one.id == theirs), None)
+        found = next((one for one in decisions.history(self.services.db, analysis.id) if one.id == theirs), None)
         if found is None:
             raise error
         at = found.created_at.astimezone().strftime("%H:%M")
@@ -264,13 +261,14 @@ class Verdict:
             return self._show(who, analysis_id)
         try:
             saved = corrections.add(
-                services.db, analysis_id, sent, who.username, services.taxonomy, services.settings.review == "required"
+                services.db, analysis_id, sent, who.username, services.taxonomy, services.settings.review_required
             )
         except Conflict as error:
             newest = (error.details or {}).get("newest")
             if newest is None:
                 raise
-            if _says_the_same(Correction.model_validate(newest), sent, who):  # a double click
+            # A double click:
+            if is_sent_twice(sent, Correction.model_validate(newest), who.username, services.taxonomy):
                 return self._show(who, analysis_id, discard_draft=True)
             return {
                 self.conflict: panels.conflict(newest),
@@ -282,20 +280,19 @@ class Verdict:
 
     def _just_saved(self, who: Identity, analysis_id: str, sent: CorrectionIn) -> bool:
         """Whether this is the second click of a double click that came after the answer to the first."""
-        newest = next(reversed(corrections.list(self.services.db, analysis_id)), None)
-        return (
-            newest is not None
-            and newest.revision == sent.base_revision
-            and datetime.now(UTC) - newest.created_at < DOUBLE_CLICK
-            and sent.comment in (None, newest.comment)  # the answer has emptied both fields
-            and sent.labelled_classes in (None, newest.labelled_classes)
-            and _says_the_same(newest, sent, who)
-        )
+        newest = next(reversed(corrections.history(self.services.db, analysis_id)), None)
+        if newest is None or newest.revision != sent.base_revision:
+            return False
+        if datetime.now(UTC) - newest.created_at >= DOUBLE_CLICK or sent.comment not in (None, newest.comment):
+            return False
+        if sent.labelled_classes is None:  # the answer to the first click has emptied this field, as the comment's
+            sent = sent.model_copy(update={"labelled_classes": newest.labelled_classes})
+        return is_sent_twice(sent, newest, who.username, self.services.taxonomy)
 
     def save_on_top(self, who: Identity, work: Any, comment: str | None, labelled: Any, seen: Any) -> dict[Any, Any]:
         """After a conflict: the person's edits as a revision on top of the one the conflict named."""
         analysis = analyses.get_hidden(self.services.db, analysis_id_of(work))
-        base = next((one for one in corrections.list(self.services.db, analysis.id) if one.revision == seen), None)
+        base = next((one for one in corrections.history(self.services.db, analysis.id) if one.revision == seen), None)
         if base is None:
             raise NotFound("There is no conflict to settle; save again.")
         sent = correction_from(work, comment, labelled)
@@ -314,7 +311,7 @@ class Verdict:
         """The handler that accepts or rejects the newest correction of the scan shown."""
 
         def judge(who: Identity, work: Any, comment: str | None) -> dict[Any, Any]:
-            revisions = corrections.list(self.services.db, analysis_id_of(work))
+            revisions = corrections.history(self.services.db, analysis_id_of(work))
             if not revisions:
                 raise NotFound("There is no correction to review.")
             newest = revisions[-1]
@@ -326,17 +323,6 @@ class Verdict:
 
         judge.__name__ = judge.__qualname__ = f"review_{status}"
         return judge
-
-
-def _says_the_same(saved: Correction, sent: CorrectionIn, who: Identity) -> bool:
-    """Whether a person's own newest revision holds what they have just sent again."""
-    items = [(item.label, item.count) for item in saved.items]
-    boxes = sorted((box.label, box.xyxy) for box in saved.boxes)
-    return (
-        saved.author == who.username
-        and items == [(item.label, item.count) for item in sent.items]
-        and boxes == sorted((box.label, box.xyxy) for box in sent.boxes)
-    )
 
 
 def line(placeholder: str, elem_id: str, **more: Any) -> gr.Textbox:

@@ -1,4 +1,4 @@
-"""Commands for what the desk may serve: registered, promoted, rolled back."""
+"""Commands that decide what the desk serves: register, promote, rollback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xray_app.settings import Settings
 from xray_app.taxonomy import load_taxonomy
 from xray_app.types import AdapterKind
 
-# The heavy rooms (torch, transformers) are imported inside the commands: --help answers at once.
+# Heavy modules (torch, transformers) are imported inside the commands: --help answers at once.
 
 app = typer.Typer()
 
@@ -34,8 +34,7 @@ def register(
 
     from training.data.samples import from_corrections
     from training.promotion import registry
-    from training.run.detector_pipeline import examine_detector
-    from training.run.pipeline import examine
+    from training.promotion.examination import examine_adapter, examine_detector
     from xray_app.vlm.load import load_local
 
     settings, chosen = Settings(), _kind(kind)
@@ -46,15 +45,14 @@ def register(
     db = open_database(settings)
     site = from_corrections(db, taxonomy)["holdout"]
 
-    def told(done: float) -> None:
+    def ignore(done: float) -> None:
         pass
 
     if chosen == "detector":
-        manifest = examine_detector(db, settings, adapter, adapter_id, site, taxonomy, told)
+        manifest = examine_detector(db, settings, adapter, adapter_id, site, rules, ignore)
     else:
-        manifest = examine(
-            db, settings, load_local(base, settings.vlm_dtype), adapter, adapter_id, site, rules, told
-        ).manifest
+        model = load_local(base, settings.vlm_dtype)
+        manifest = examine_adapter(db, settings, model, adapter, adapter_id, site, rules, ignore)
     print(registry.register(db, adapter, manifest).model_dump_json())
 
 
@@ -65,7 +63,7 @@ def _kind(name: str) -> AdapterKind:
 
 
 def _base(settings: Settings, kind: AdapterKind, vlm: str | None) -> str:
-    """The base model that is meant, which is said: each has its own adapters, and its own active one."""
+    """The base model, named on stderr: each has its own adapters, and its own active one."""
     base = settings.detector if kind == "detector" else vlm or settings.served_base
     print(f"base model: {base}", file=sys.stderr)
     return base
@@ -105,14 +103,3 @@ def rollback(
     sha256 = file_sha256(detector_file(settings)) if chosen == "detector" else base_sha256(base)
     adapter = registry.rollback(open_database(settings), chosen, sha256, by)
     print("null" if adapter is None else adapter.model_dump_json())
-
-
-@app.command(hidden=True)
-def run_pipeline(run_id: str) -> None:
-    """Work on a queued run: what the desk starts as a process of its own."""
-    from training.run.pipeline import be_modest
-    from training.run.pipeline import run_pipeline as work
-
-    settings = Settings()
-    be_modest()
-    raise typer.Exit(work(open_database(settings), settings, run_id))

@@ -1,0 +1,1 @@
+"""Faults put into the code one at a time: a test that does not notice one is blind. `python -m tests.mutants`."""

@@ -1,0 +1,310 @@
+"""Faults of the desk: risk, report, correction, store, roles, intake."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant, of_file
+
+RISK = of_file(
+    "xray_app/risk.py",
+    ("tests/test_risk.py",),
+    [
+        ("risk: a threat at the threshold is not certain",
+         "one.confidence >= policy.prohibited_threshold", "one.confidence > policy.prohibited_threshold"),
+        ("risk: a threat at the lower threshold is not possible",
+         "for one in prohibited if one.confidence >= policy.lower_threshold",
+         "for one in prohibited if one.confidence > policy.lower_threshold"),
+        ("risk: a restricted box at the lower threshold does not count",
+         "one.vlm is not None or one.confidence >= policy.lower_threshold",
+         "one.vlm is not None or one.confidence > policy.lower_threshold"),
+        ("risk: an opaque area at the hard limit is searched", "> policy.opaque_hard", ">= policy.opaque_hard"),
+        ("risk: an opaque area at the soft limit is reviewed", "> policy.opaque_soft", ">= policy.opaque_soft"),
+        ("risk: a confidence at the low limit is doubted", "one.vlm < policy.low_confidence",
+         "one.vlm <= policy.low_confidence"),
+        ("risk: a threat the language model hardly believes in is dropped",
+         "or one.status is Status.PROHIBITED)", "or one.status is Status.RESTRICTED)"),
+        ("risk: no confidence counts as none", "return 1.0 if confidence is None", "return 0.0 if confidence is None"),
+        ("risk: the unsurest box of a label counts",
+         "max(map(_certain, confidences))", "min(map(_certain, confidences))"),
+        ("risk: both models have to be sure", "max(self.vlm or 0.0, self.detector or 0.0)",
+         "min(self.vlm or 0.0, self.detector or 0.0)"),
+        ("risk: a model that is not validated clears", "if not validated:", "if not validated and seen:"),
+        ("risk: an incomplete answer is trusted", "if not report.complete:", "if not report.complete and seen:"),
+        ("risk: a box below the lower threshold agrees", "if _certain(box.confidence) >= policy.lower_threshold",
+         "if _certain(box.confidence) >= 0"),
+        ("risk: the oldest analysis of a view counts", "sorted(of_one_bag, key=lambda one: one.created_at)",
+         "sorted(of_one_bag, key=lambda one: one.created_at, reverse=True)"),
+        ("risk: medium is worse than high", '("LOW", "MEDIUM", "HIGH").index', '("LOW", "HIGH", "MEDIUM").index'),
+    ],
+)  # fmt: skip
+
+PARSER = of_file(
+    "xray_app/report.py",
+    ("tests/test_report.py",),
+    [
+        ("parser: a hundred items are countable", "MAX_COUNT = 99", "MAX_COUNT = 100"),
+        ("parser: none of an item is an item", "not 1 <= counted <= MAX_COUNT", "not 0 <= counted <= MAX_COUNT"),
+        ("parser: an answer without a risk sentence is complete", " and risk_sections == 1", ""),
+        ("parser: two lists are one complete answer", "items_sections == 1", "items_sections >= 1"),
+        ("parser: a risk above the items listed is trusted", "if _LEVELS.index(level) > highest:", "if False:"),
+        ("parser: a risk as high as the items listed is not trusted",
+         "_LEVELS.index(level) > highest", "_LEVELS.index(level) >= highest"),
+        ("parser: a threat of the risk sentence need not be listed", "if label not in listed:", "if False:"),
+        ("parser: a threat said twice has its lower confidence", "safer = max if", "safer = min if"),
+        ("parser: an answer that was cut off is complete", "complete=parsed.complete and finished",
+         "complete=parsed.complete"),
+        ("parser: none beside an item is understood", "if self._none_at is not None and self.entries:", "if False:"),
+        ("parser: a plural without a number is one item", "== normalise(found.plural) != normalise(found.name)",
+         "== normalise(found.plural) == normalise(found.name)"),
+        ("parser: repeated labels do not add up", "counts.get(entry.label, 0) + entry.count", "entry.count"),
+        ("parser: a restricted item makes the risk high", 'Status.RESTRICTED: "MEDIUM"', 'Status.RESTRICTED: "HIGH"'),
+    ],
+)  # fmt: skip
+
+REVISION = of_file(
+    "xray_app/correction/revision.py",
+    ("tests/correction/test_revision.py", "tests/store/test_corrections.py"),
+    [
+        ("split: one bag in four is held out", "HOLDOUT_ONE_IN = 5", "HOLDOUT_ONE_IN = 4"),
+        ("split: another fifth is held out", "% HOLDOUT_ONE_IN == 0", "% HOLDOUT_ONE_IN == 1"),
+        ("split: another hash picks the side", "hashlib.sha256(bag_id", "hashlib.sha512(bag_id"),
+        ("revision: a pending revision does not stand", 'one.status != "rejected"', 'one.status == "accepted"'),
+        ("revision: the oldest revision stands", "in reversed(revisions)", "in revisions"),
+        ("revision: a hundred of a class are taken", "if count > 99", "if count > 100"),
+        ("revision: 99 of a class are refused", "if count > 99", "if count >= 99"),
+        ("revision: a box moved by a hundredth of a pixel is the model's", "UNMOVED = 1e-3", "UNMOVED = 1e-2"),
+        ("revision: a relabelled box is the model's", "before.label == after.label and moved < UNMOVED",
+         "moved < UNMOVED"),
+        ("revision: a box past the picture is taken", "0 <= x0 < x1 <= width", "0 <= x0 < x1 <= width + 1"),
+        ("revision: a box at the edge is refused", "0 <= y0 < y1 <= height", "0 <= y0 < y1 < height"),
+        ("revision: a box is sent twice", "if given.id in seen:", "if False:"),
+        ("revision: an untouched box becomes human", "labels.box(given.id, before.source,",
+         'labels.box(given.id, "human",'),
+        ("revision: what nobody looked for was removed",
+         "if id not in boxes_after and looked_for(box.label)", "if id not in boxes_after"),
+    ],
+)  # fmt: skip
+
+MERGE = [
+    *of_file(
+        "xray_app/correction/merging.py",
+        ("tests/correction/test_merging.py",),
+        [
+            ("merge: boxes that share half are two", ">= SAME_OBJECT", "> SAME_OBJECT"),
+            ("merge: boxes of two labels are one", "other.label == box.label and", ""),
+            ("merge: the lower count is kept", "count = max(my, their)", "count = min(my, their)"),
+            ("merge: a count grows past 99", "counts[label] = min(count, 99)", "counts[label] = count"),
+            ("merge: of a clash their box is kept", "found.append(my or their or old)",
+             "found.append(their or my or old)"),
+            ("merge: what was not looked for was deleted", " and box.label not in version.looked_for}", " and False}"),
+            ("merge: a clash is not said", "clashes.append(_clash(old, my, their))", "_clash(old, my, their)"),
+            ("merge: counts that followed the boxes do so no more", "if my == my_boxes and their == their_boxes:",
+             "if False:"),
+        ],
+    ),
+    *of_file(
+        "xray_app/correction/draft.py",
+        ("tests/correction/test_draft.py",),
+        [
+            ("merge: everything is looked for only where both did", "if mine is None or theirs is None:",
+             "if mine is None and theirs is None:"),
+            ("merge: a draft stays on its old revision", "base_revision=revisions[-1].revision",
+             "base_revision=draft.base_revision"),
+            ("merge: a box keeps an id that is gone", "id=box.id if box.id in known else None", "id=box.id"),
+        ],
+    ),
+]  # fmt: skip
+
+ROLES = [
+    *of_file(
+        "xray_app/types.py",
+        ("tests/test_auth.py",),
+        [
+            ("roles: a lower role includes a higher one", "order.index(self) >= order.index(other)",
+             "order.index(self) <= order.index(other)"),
+            ("roles: no role includes itself", "order.index(self) >= order.index(other)",
+             "order.index(self) > order.index(other)"),
+        ],
+    ),
+    *of_file(
+        "xray_app/auth.py",
+        ("tests/test_auth.py",),
+        [
+            ("roles: any role will do", "if not identity.role.includes(role):", "if False:"),
+            ("roles: a session lasts thirteen hours", "SESSION = timedelta(hours=12)", "SESSION = timedelta(hours=13)"),
+            ("roles: six passwords may be tried", "MAX_FAILURES = 5", "MAX_FAILURES = 6"),
+            ("roles: four passwords may be tried", "MAX_FAILURES = 5", "MAX_FAILURES = 4"),
+            ("roles: tries are forgotten early", "FAILURE_WINDOW = timedelta(minutes=5)",
+             "FAILURE_WINDOW = timedelta(minutes=4)"),
+            ("roles: seven characters are a password", "MIN_PASSWORD = 8", "MIN_PASSWORD = 7"),
+        ],
+    ),
+    *of_file(
+        "xray_app/api/deps.py",
+        ("tests/api/test_roles.py",),
+        [("roles: routes ask for no role", "auth.require(identity, role)", "auth.require(identity, Role.ANALYST)")],
+    ),
+    *of_file(
+        "xray_app/store/sessions.py",
+        ("tests/test_auth.py",),
+        [("roles: a session never ends", "SessionRow.expires_at > datetime.now(UTC),", "")],
+    ),
+]  # fmt: skip
+
+IDEMPOTENCY = [
+    *of_file(
+        "xray_app/store/idempotency.py",
+        ("tests/store/test_idempotency.py",),
+        [
+            ("idempotency: an answer is forgotten early", "KEPT = timedelta(hours=24)", "KEPT = timedelta(hours=23)"),
+            ("idempotency: an answer is kept for longer", "KEPT = timedelta(hours=24)", "KEPT = timedelta(hours=25)"),
+            ("idempotency: a request is given up early", "ABANDONED = timedelta(minutes=2)",
+             "ABANDONED = timedelta(minutes=1)"),
+            ("idempotency: a dead request holds its key for longer", "ABANDONED = timedelta(minutes=2)",
+             "ABANDONED = timedelta(minutes=3)"),
+            ("idempotency: an answered request is given up too", "row.status is None and row.created_at <",
+             "row.created_at <"),
+            ("idempotency: a key answers another request", "if row.request_sha256 != request_sha256:", "if False:"),
+            ("idempotency: an answer is forgotten as if it had failed", "if row is not None and row.status is None:",
+             "if row is not None:"),
+            ("idempotency: a key of 201 characters is taken", "MAX_KEY = 200", "MAX_KEY = 201"),
+        ],
+    ),
+    *of_file(
+        "xray_app/api/idempotency.py",
+        ("tests/api/test_idempotency.py",),
+        [
+            ("idempotency: a fault is remembered", "status < 400 or", "status < 600 or"),
+            ("idempotency: a refusal is not remembered", "or status in LASTING", ""),
+            ("idempotency: a key is the same on every path", "f\"POST {scope['path']}\"", '"POST"'),
+            ("idempotency: a body that was cut off is remembered", 'and not scope["state"].get("cut_off")', ""),
+        ],
+    ),
+]  # fmt: skip
+
+APPEND_ONLY = [
+    *of_file(
+        "xray_app/store/migrations/versions/0001_first_tables.py",
+        ("tests/store/test_database.py",),
+        [
+            ("append-only: history may be deleted", 'for event in ("UPDATE", "DELETE"):', 'for event in ("UPDATE",):'),
+            ("append-only: history may be rewritten",
+             'for event in ("UPDATE", "DELETE"):', 'for event in ("DELETE",):'),
+        ],
+    ),
+    *of_file(
+        "xray_app/store/corrections.py",
+        ("tests/store/test_corrections.py",),
+        [
+            ("append-only: one's own correction is accepted", "if correction.author == reviewer:", "if False:"),
+            ("append-only: a correction on an old base is taken",
+             "if base_revision == (newest.revision if newest else 0):", "if True:"),
+            ("append-only: a correction waits for no review", '"pending" if review_required else "accepted"',
+             '"accepted"'),
+        ],
+    ),
+    *of_file(
+        "xray_app/store/decisions.py",
+        ("tests/store/test_decisions.py",),
+        [
+            ("append-only: another's decision is taken back", "if row.author != author:", "if False:"),
+            ("append-only: a decision is taken back late", "UNDO_FOR = timedelta(seconds=5)",
+             "UNDO_FOR = timedelta(seconds=6)"),
+            ("append-only: a decision is hardly taken back", "UNDO_FOR = timedelta(seconds=5)",
+             "UNDO_FOR = timedelta(seconds=4)"),
+            ("append-only: a bag is cleared in one low view", "(row.risk_level, *(view.risk_level for view in views))",
+             "(row.risk_level,)"),
+        ],
+    ),
+    *of_file(
+        "xray_app/store/adapters.py",
+        ("tests/store/test_adapters.py", "tests/training/promotion/test_registry.py"),
+        [
+            ("append-only: a second rollback brings back what was taken away",
+             "while len(states) > 1 and states[-1] != adapter_id:", "while False:"),
+            ("append-only: an adapter answers over another base model",
+             "if (row.kind, row.base_sha256) != (kind, base_sha256):", "if row.kind != kind:"),
+        ],
+    ),
+]  # fmt: skip
+
+INTAKE = [
+    *of_file(
+        "xray_app/intake.py",
+        ("tests/test_intake.py",),
+        [
+            ("intake: a file is known again for an hour", "RESENT_WITHIN = timedelta(minutes=30)",
+             "RESENT_WITHIN = timedelta(minutes=60)"),
+            ("intake: a file is known again for minutes", "RESENT_WITHIN = timedelta(minutes=30)",
+             "RESENT_WITHIN = timedelta(minutes=3)"),
+            ("intake: a file sent again is stored again", "if before is None:", "if True:"),
+            ("intake: a first sending that ended meanwhile is not seen",
+             "before = before or (self._came_before(scan, username) if resent else None)", "pass"),
+            ("intake: another view is taken for the one sent before",
+             "(facts.sha256, facts.bag_id, facts.view, facts.scanner_id) == sent",
+             "(facts.sha256, facts.bag_id, sent[2], facts.scanner_id) == sent"),
+            ("intake: a blind scan is shown", "blind=blind()", "blind=False"),
+        ],
+    ),
+    *of_file(
+        "xray_app/scan/read.py",
+        ("tests/scan/test_read.py",),
+        [
+            ("intake: a side of 16 pixels is too narrow", "MIN_SIDE = 16", "MIN_SIDE = 17"),
+            ("intake: a side of 15 pixels is wide enough", "MIN_SIDE = 16", "MIN_SIDE = 15"),
+            ("intake: fifty to one is too long", "MAX_ASPECT = 50", "MAX_ASPECT = 49"),
+            ("intake: a picture of the limit is too large", "width * height > limits.max_pixels",
+             "width * height >= limits.max_pixels"),
+            ("intake: a file of the limit is too large", "len(content) > limits.max_bytes",
+             "len(content) >= limits.max_bytes"),
+            ("intake: what is seen through is opaque", "OPAQUE_BELOW = 40", "OPAQUE_BELOW = 41"),
+            ("intake: of an animation the first picture is read",
+             'if picture_format != "MPO" and getattr(opened, "is_animated", False):', "if False:"),
+        ],
+    ),
+    *of_file(
+        "xray_app/analysis.py",
+        ("tests/test_analysis.py",),
+        [
+            ("intake: an adapter that did not load is believed to answer", "self._adapter = _UNKNOWN", "pass"),
+            ("intake: one more scan waits than the queue holds", "BoundedSemaphore(max_queue + 1)",
+             "BoundedSemaphore(max_queue + 2)"),
+            ("intake: a failure keeps its place in the queue", "finally:\n            self._slots.release()",
+             "finally:\n            pass"),
+        ],
+    ),
+    *of_file(
+        "xray_app/detector/boxes.py",
+        ("tests/test_detector.py",),
+        [
+            ("intake: boxes that share half are two items", "OVERLAP = 0.5", "OVERLAP = 0.55"),
+            ("intake: boxes that share less than half are one item", "OVERLAP = 0.5", "OVERLAP = 0.45"),
+            ("intake: boxes of two labels suppress each other", "same & (overlaps(", "(same | True) & (overlaps("),
+            ("intake: a box at the threshold is left out", "best >= threshold", "best > threshold"),
+        ],
+    ),
+]  # fmt: skip
+
+USEFULNESS = of_file(
+    "xray_app/correction/usefulness.py",
+    ("tests/correction/test_usefulness.py",),
+    [
+        ("usefulness: one in 25 is a control", "CONTROL_ONE_IN = 20", "CONTROL_ONE_IN = 25"),
+        ("usefulness: nineteen corrected scans are enough", "RARE_BELOW = 20", "RARE_BELOW = 19"),
+        ("usefulness: hardly a doubt is a reason", "if doubt >= 0.3:", "if doubt >= 0.29:"),
+        ("usefulness: a doubt is no reason", "if doubt >= 0.3:", "if doubt >= 0.31:"),
+        ("usefulness: an allowed item that was missed is a miss",
+         "item.status is not Status.ALLOWED and item.label not in seen", "item.label not in seen"),
+    ],
+)  # fmt: skip
+
+DESK: tuple[Mutant, ...] = (
+    *RISK,
+    *PARSER,
+    *REVISION,
+    *MERGE,
+    *ROLES,
+    *IDEMPOTENCY,
+    *APPEND_ONLY,
+    *INTAKE,
+    *USEFULNESS,
+)

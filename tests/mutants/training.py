@@ -1,0 +1,162 @@
+"""Faults of the training: gate, evaluation, hold-out, split, masking."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant, of_file
+
+GATE = of_file(
+    "training/promotion/gate.py",
+    ("tests/training/promotion/test_gate.py",),
+    [
+        ("gate: a check that fails refuses nothing", "passed=all(check.passed", "passed=any(check.passed"),
+        ("gate: lost and gained change places", "bound = paired_lower_bound(gained, lost, count)",
+         "bound = paired_lower_bound(lost, gained, count)"),
+        ("gate: ninety per cent are sure enough", "Z95 = 1.6448536269514722", "Z95 = 1.2815515655446004"),
+        ("gate: 49 bags of the site decide", "SITE_BAGS_NEEDED = 50", "SITE_BAGS_NEEDED = 49"),
+        ("gate: 50 bags of the site decide nothing", "bags < SITE_BAGS_NEEDED", "bags <= SITE_BAGS_NEEDED"),
+        ("gate: bags in which nobody looked count", "int(candidate.site.sought.sum())", "len(candidate.site.bags)"),
+        ("gate: few threat bags can only pass", "passed = chance >= 0.05", "passed = True"),
+        ("gate: five lost of few are chance", "passed = chance >= 0.05", "passed = chance >= 0.03"),
+        ("gate: four lost of few are plain", "passed = chance >= 0.05", "passed = chance >= 0.07"),
+        ("gate: false alarms on budget are refused", "rise <= policy.false_alarm_budget + 1e-12",
+         "rise < policy.false_alarm_budget"),
+        ("gate: false alarms over budget pass", "rise <= policy.false_alarm_budget + 1e-12",
+         "rise <= policy.false_alarm_budget + 0.01"),
+        ("gate: an item list may lose one margin", "allowed = 2 * policy.margin", "allowed = policy.margin"),
+        ("gate: an item list may lose three margins", "allowed = 2 * policy.margin", "allowed = 3 * policy.margin"),
+        ("gate: a class of 29 items is tested", "CLASS_SUPPORT = 30", "CLASS_SUPPORT = 29"),
+        ("gate: a class of 30 items is not tested",
+         "support[place] >= CLASS_SUPPORT", "support[place] > CLASS_SUPPORT"),
+        ("gate: two classes are tested as one", "COLLAPSE_LEVEL / len(tested)", "COLLAPSE_LEVEL"),
+        ("gate: one in a hundred classes is forgotten", "COLLAPSE_LEVEL = 0.05", "COLLAPSE_LEVEL = 0.01"),
+        ("gate: a tie is a loss of the sign test", "for k in range(lost, discordant + 1)",
+         "for k in range(lost + 1, discordant + 1)"),
+        ("gate: a better detector is refused", "active.gain_of(candidate)", "candidate.gain_of(active)"),
+        ("gate: 49 boxes decide", "BOXES_NEEDED = 50", "BOXES_NEEDED = 49"),
+        ("gate: 50 boxes decide nothing", "candidate.boxes < BOXES_NEEDED", "candidate.boxes <= BOXES_NEEDED"),
+        ("gate: tables of different bags are compared", "if active.bags != candidate.bags:", "if False:"),
+        ("gate: a training without effect passes", "passed=answers_differ,", "passed=True,"),
+        ("gate: an adapter that left keys over passes", "passed=load_problem is None,", "passed=True,"),
+    ],
+)  # fmt: skip
+
+EVALUATION = [
+    *of_file(
+        "training/evaluation/bag_table.py",
+        ("tests/training/evaluation/test_evaluate.py",),
+        [
+            ("evaluation: a threat at the threshold flags no bag", "confidence >= rules.policy.prohibited_threshold",
+             "confidence > rules.policy.prohibited_threshold"),
+            ("evaluation: items said too often are hits", "+= min(number, there)", "+= max(number, there)"),
+            ("evaluation: a wrong count is calibrated", "(1, confidence, number == there)",
+             "(1, confidence, there > 0)"),
+            ("evaluation: a bag in which nobody looked is clear", "return self.sought & ~self.threat",
+             "return ~self.threat"),
+            ("evaluation: the unsurest label is the first", "surest = max(view.said", "surest = min(view.said"),
+            ("evaluation: F1 counts hits once", '"item_f1": (2 * self.hit.sum(1)', '"item_f1": (self.hit.sum(1)'),
+            ("evaluation: a list is right with the right labels", "dict(view.true) == dict(view.said)",
+             "set(view.true) == set(view.said)"),
+            ("evaluation: the last view alone flags a bag",
+             "table.flagged[row] |= label", "table.flagged[row] = label"),
+        ],
+    ),
+    *of_file(
+        "training/evaluation/evaluate.py",
+        ("tests/training/evaluation/test_evaluate.py",),
+        [
+            ("evaluation: an unsure box is an item",
+             "DETECTOR_ITEM_CONFIDENCE = 0.25", "DETECTOR_ITEM_CONFIDENCE = 0.24"),
+            ("evaluation: a box at the confidence is no item", "if box.confidence >= item_confidence:",
+             "if box.confidence > item_confidence:"),
+            ("evaluation: together the models say what the lesser said",
+             "max(seen[label] for seen", "min(seen[label] for seen"),
+        ],
+    ),
+    *of_file(
+        "training/evaluation/bootstrap.py",
+        ("tests/training/evaluation/test_evaluate.py",),
+        [
+            ("evaluation: the bound is the upper one", "100 * (1 - level)", "100 * level"),
+            ("evaluation: the models are compared on other bags", "draws_of(len(values)) @ values",
+             "np.random.default_rng().permutation(draws_of(len(values))) @ values"),
+        ],
+    ),
+    *of_file(
+        "training/evaluation/mean_average_precision.py",
+        ("tests/training/evaluation/test_mean_average_precision.py",),
+        [
+            ("evaluation: one item is found twice", "free[fits.argmax()] = False", "free[fits.argmax()] = True"),
+            ("evaluation: overlap begins at 0.55", "np.linspace(0.5, 0.95, 10)", "np.linspace(0.55, 0.95, 10)"),
+            ("evaluation: recall has a hundred points", "np.linspace(0, 1, 101)", "np.linspace(0, 1, 100)"),
+        ],
+    ),
+]  # fmt: skip
+
+HOLDOUT = [
+    *of_file(
+        "training/promotion/holdout.py",
+        ("tests/training/promotion/test_holdout.py",),
+        [
+            ("hold-out: a learnt probability is rounding", "SAME_PROBABILITY = 1e-4", "SAME_PROBABILITY = 1.2e-4"),
+            ("hold-out: rounding is a learnt probability", "SAME_PROBABILITY = 1e-4", "SAME_PROBABILITY = 0.8e-4"),
+            ("hold-out: a moved box is the same", "SAME_PIXELS = 0.1", "SAME_PIXELS = 0.12"),
+            ("hold-out: 31 scans are asked", "PROBE = 32", "PROBE = 31"),
+            ("hold-out: 33 scans are asked", "PROBE = 32", "PROBE = 33"),
+            ("hold-out: another text is the same answer", "if one.text != other.text or", "if"),
+            ("hold-out: figures of another policy are taken",
+             "rules.policy.name, str(MEASURED_AS)", "str(MEASURED_AS)"),
+            ("hold-out: figures of another taxonomy are taken", "rules.taxonomy.sha256, rules.policy", "rules.policy"),
+        ],
+    ),
+    *of_file(
+        "xray_app/store/held_out.py",
+        ("tests/training/data/test_samples.py",),
+        [
+            ("hold-out: no picture is held out", 'CorrectionRow.split == "holdout"', 'CorrectionRow.split == "test"'),
+            ("hold-out: a refused correction holds its picture out", '== "accepted"', '!= "accepted"'),
+        ],
+    ),
+    *of_file(
+        "training/data/samples.py",
+        ("tests/training/data/test_samples.py",),
+        [
+            ("hold-out: a held-out picture trains in another bag", "or analysis.scan.id not in held_out", "or True"),
+            ("hold-out: what is held out trains", 'if correction.split == "train":', "if True:"),
+            ("hold-out: the earlier of two corrections counts",
+             "latest[key][1].created_at <= correction.created_at", "latest[key][1].created_at > correction.created_at"),
+            ("split: every seed splits alike", 'f"{seed}:{bag}"', 'f"{bag}"'),
+            ("split: nothing is split off", "min(max(wanted, 1), len(bags) - 1)", "min(wanted, len(bags) - 1)"),
+            ("split: nothing is left", "min(max(wanted, 1), len(bags) - 1)", "max(wanted, 1)"),
+            ("masking: what nobody looked for is taught as absent", "if label in looked_for})", "})"),
+            ("masking: the model's word stands on what was looked for", "and found.name not in looked_for:", ":"),
+        ],
+    ),
+]  # fmt: skip
+
+MASKING = [
+    *of_file(
+        "training/data/collate.py",
+        ("tests/training/data/test_collate.py",),
+        [
+            ("masking: the end of the turn is not taught", '["input_ids"], self._end]', '["input_ids"]]'),
+            ("masking: a sample of the limit is refused", "> self.max_tokens:", ">= self.max_tokens:"),
+            ("masking: a sample past the limit is taken", "> self.max_tokens:", "> self.max_tokens + 1:"),
+            ("masking: the first token of the answer is not taught", "max(first - 1, 0)", "max(first, 0)"),
+        ],
+    ),
+    *of_file(
+        "xray_app/vlm/prompt.py",
+        ("tests/vlm/test_prompt.py",),
+        [
+            ("masking: the question is taught", "[IGNORED] * len(p) + tail", "p + tail"),
+            ("masking: the padding is taught", "rectangle(labels, IGNORED)", "rectangle(labels, pad_id)"),
+            ("masking: the padding is attended to", "[[1] * len(row) for row in rows], 0)",
+             "[[1] * len(row) for row in rows], 1)"),
+            ("masking: serving begins with another prompt",
+             "add_generation_prompt=True", "add_generation_prompt=False"),
+            ("masking: serving pads on the right", 'if side == "left" else', 'if side == "right" else'),
+        ],
+    ),
+]  # fmt: skip
+
+TRAINING: tuple[Mutant, ...] = (*GATE, *EVALUATION, *HOLDOUT, *MASKING)

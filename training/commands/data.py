@@ -1,0 +1,63 @@
+"""Commands that make training data: simulate scans, prepare a labelled data set."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.commands.common import Out, print_json, site_taxonomy
+from xray_app.errors import BadDataset, BadInput
+
+# Heavy modules are imported inside the commands: --help answers at once.
+
+app = typer.Typer()
+
+
+@app.command()
+def simulate(
+    out: Out,
+    count: Annotated[int, typer.Option(min=1)],
+    seed: Annotated[int, typer.Option(min=0)],
+    threat_rate: Annotated[float, typer.Option(min=0, max=1)] = 0.5,
+    items: Annotated[str, typer.Option(help="Fewest and most items in a bag, as 0:8.")] = "0:8",
+) -> None:
+    """Write simulated scans with exact boxes as a YOLO data set."""
+    from xray_app.simulate.dataset import write_dataset
+
+    low, _, high = items.partition(":")
+    if not (low.isdecimal() and high.isdecimal() and int(low) <= int(high)):
+        raise BadInput(f"--items is a range such as 0:8, not {items!r}.")
+    write_dataset(out, count, seed, site_taxonomy(), threat_rate, (int(low), int(high)))
+    print_json(scans=count, out=str(out))
+
+
+@app.command()
+def prepare(
+    yolo: Annotated[Path, typer.Option(help="Holds data.yaml.")],
+    out: Out,
+    val: Annotated[float, typer.Option(help="Share of bags to keep for testing.")] = 0.2,
+    seed: int = 0,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad scans out, and list them.")] = False,
+    skip_unknown: Annotated[
+        bool, typer.Option("--skip-unknown", help="Leave out boxes of labels the taxonomy does not know.")
+    ] = False,
+) -> None:
+    """Turn a YOLO data set into train.jsonl and val.jsonl."""
+    from training.data.yolo import prepare as write
+
+    try:
+        done = write(yolo, out, site_taxonomy(), val, seed, skip_bad, skip_unknown)
+    except BadDataset as error:
+        # Here every one is listed, so that all can be put right in one go.
+        for problem in (problems := (error.details or {}).get("problems", [])):
+            print(problem, file=sys.stderr)
+        print(error.message.splitlines()[-1] if problems else error.message, file=sys.stderr)
+        raise typer.Exit(1) from error
+    for problem in done.left_out:
+        print(f"left out: {problem}", file=sys.stderr)
+    if done.summary:
+        print(f"left out for {done.summary}", file=sys.stderr)
+    print_json(train=done.train, val=done.val, left_out=len(done.left_out), labelled_classes=done.labelled_classes)
