@@ -38,7 +38,7 @@ from xray_app.store import adapters
 from xray_app.store.database import Database
 from xray_app.taxonomy import load_taxonomy
 from xray_app.types import AdapterKind
-from xray_app.ui import desk
+from xray_app.ui import browser_code, desk
 from xray_app.ui.first_paint import FirstPaint
 from xray_app.vlm.load import load_vlm
 
@@ -82,6 +82,7 @@ def wire(settings: Settings) -> Services:
 def with_desk(services: Services) -> FastAPI:
     """The API, and the desk mounted after it: mounted first, it would swallow the API's routes."""
     app = create_app(services)
+    app.include_router(browser_code.router)
 
     @app.get("/desk", include_in_schema=False)
     def to_desk() -> RedirectResponse:
@@ -109,11 +110,10 @@ def with_desk(services: Services) -> FastAPI:
         show_error=True,
         theme=desk.THEME,
         css=desk.CSS,
-        head=desk.HEAD,
     )
     for route in served.routes:
         if isinstance(route, Mount) and route.path == "/desk":
-            route.app = FirstPaint(route.app)
+            route.app = FirstPaint(route.app, desk.HEAD)
     return served
 
 

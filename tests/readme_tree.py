@@ -20,7 +20,7 @@ FILES = (
 )
 """Shown besides every package and the modules right under `xray_app`."""
 WITHOUT_DOCSTRING = {
-    "assets/": "Bundled models with their cards, sample scans, and `taxonomy.yaml`: this site's classes and policies.",
+    "assets/": "Bundled models with their cards, sample scans, `taxonomy.yaml` with classes and policies.",
     "training/LOG.md": "What was tried and what came of it, failures included.",
     "xray_app/ui/browser/": "The desk's code in the browser: ES modules.",
     "xray_app/ui/browser/keys.js": "The keys of every tab.",

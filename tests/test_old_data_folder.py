@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from xray_app.store.held_out import held_out_scans
 
 from app import wire
 from training.data.samples import from_corrections
@@ -22,6 +21,7 @@ from xray_app.correction.revision import split_of
 from xray_app.services import Services
 from xray_app.settings import Settings
 from xray_app.store import adapters, analyses, drafts, queue, search
+from xray_app.store.standing import held_out_scans
 
 FOLDER = Path(__file__).with_name("fixtures") / "before_rooms.tar.gz"
 PASSWORDS = {"admin": "an admin's password", "ana": "an analyst's password", "nora": "an annotator's password"}

@@ -160,7 +160,7 @@ def test_other_wordings_of_the_same_answer(text: str) -> None:
         ("", {}, ()),
         ("The bag is fine.", {}, ("The bag is fine",)),
         ("a knife and two guns", {"knife": 1, "gun": 2}, ()),
-        ("Items detected: 1 knife (thr", {}, ("1 knife (thr",)),
+        ("Items detected: 1 knife (thr", {"knife": 1}, ("1 knife (thr",)),
         ("Items detected: 1 knife (threat), ", {"knife": 1}, ()),
         ("Items detected: 1 knife. Security risk: HIGH - kni", {"knife": 1}, ("HIGH - kni",)),
         ("Items detected: . Security risk: LOW - no threats detected.", {}, ()),
@@ -285,3 +285,38 @@ def test_the_instruction() -> None:
         instruction(["teapot"], TAXONOMY)
     with pytest.raises(BadInput):
         instruction([])
+
+
+def test_a_threat_named_beside_the_list_is_mentioned_and_not_listed() -> None:
+    report = parse_report("Items detected: 1 laptop. Security risk: HIGH - knife detected.", TAXONOMY)
+    assert [item.label for item in report.items] == ["laptop"]
+    assert (report.mentioned, report.claimed) == (("knife",), "HIGH")
+    risk = assess(report, (), 0.0, True, TAXONOMY.policy())
+    assert (risk.level, risk.action) == ("MEDIUM", "REVIEW")
+    assert "knife mentioned (VLM)" in risk.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "claimed"),
+    [
+        ("Risk level: HIGH.", "HIGH"),
+        ("Items detected: none. Security risk: LOW - no threats detected.", "LOW"),
+        ("This is a high-risk bag.", "HIGH"),
+        ("I see no high risk here.", None),
+        ("The overall threat level is moderate.", "MEDIUM"),
+        ("The bag is on a high shelf.", None),
+    ],
+)
+def test_the_level_an_answer_claims(text: str, claimed: str | None) -> None:
+    assert parse_report(text, TAXONOMY).claimed == claimed
+
+
+def test_an_answer_that_rates_the_bag_high_without_saying_why_is_reviewed_for_that() -> None:
+    risk = assess(parse_report("Security risk: HIGH", TAXONOMY), (), 0.0, True, TAXONOMY.policy())
+    assert risk.level == "MEDIUM"
+    assert "VLM rates the bag HIGH" in risk.reason
+
+
+def test_a_thought_that_never_ends_is_no_answer() -> None:
+    report = parse_report("<think>1 knife, 1 gun", TAXONOMY)
+    assert (report.items, report.mentioned, report.complete) == ((), (), False)

@@ -232,7 +232,7 @@ def test_of_equally_bad_ones_the_first() -> None:
     assert worst([("a", WORSE_AND_WORSE[1]), ("b", WORSE_AND_WORSE[1])], lambda one: one[1])[0] == "a"
 
 
-def test_a_bag_is_as_bad_as_its_worst_view_by_the_newest_analysis_of_each(make_analysis: MakeAnalysis) -> None:
+def test_an_older_answer_about_the_same_view_no_longer_counts(make_analysis: MakeAnalysis) -> None:
     def analysed(scan: str, of: Risk, minute: int) -> Analysis:
         one = make_analysis()
         return one.model_copy(

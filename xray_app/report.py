@@ -7,74 +7,28 @@ The grammar is the public contract's:
     entry  = count " " name [ " (threat)" | " (restricted)" ]
     risk   = "HIGH - " names " detected" | "MEDIUM - " names " detected" | "LOW - no threats detected"
 
-Writing is strict. Reading is total: any string gives a result, and whatever was not understood is kept.
+Writing is strict. Reading is total: any string gives a result, and whatever was not understood is kept. Of answers in
+other forms (lists, prose, JSON) the classes named are read too: see `free_text` and `json_answer`.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import get_args
 
 from xray_app.errors import BadInput
-from xray_app.taxonomy import ItemClass, Taxonomy, normalise
-from xray_app.types import MAX_COUNT, Item, Level, Report, Status
+from xray_app.free_text import Mention, claimed_level, mentions
+from xray_app.json_answer import JsonAnswer, read_json
+from xray_app.report_form import LEVEL_OF, LEVELS, LONGEST_PART, MAX_UNRECOGNISED, Entry, FormReader
+from xray_app.taxonomy import ItemClass, Taxonomy
+from xray_app.types import MAX_COUNT, XYXY, Item, Level, Report, Status
 
 INSTRUCTION = "Analyze this X-ray baggage scan. List all items detected and identify any potential security threats."
 
-# A looping model can answer with a megabyte of nonsense. The text is kept whole; of the parts, this many.
-MAX_UNRECOGNISED = 100
-_LONGEST_PART = 200
-
-# Every pattern below takes linear time on hostile text: literals, and runs that only one part can match.
-_HEADER = re.compile(
-    r"\b(?:(?P<items>items\s+detected|detected\s+items|items)|(?:security\s+)?risk(?:\s+level)?)\s*:", re.I
-)
-_SEPARATOR = re.compile(r"[,;\n]|\.(?=\s|$)")
-_AND = re.compile(r"\band\b|&", re.I)
-_BULLET = re.compile(r"(?:[-*•–]+|\d{1,3}\))\s+")
-_COUNT = re.compile(r"(?P<number>[+-]?\d+)\s*(?:[x×]\s+|\s)|(?P<word>[a-z]+)\s", re.I)
-_MARKER = re.compile(r"\((threat|prohibited|restricted|allowed)\)$", re.I)
-_LEVEL = re.compile(r"(HIGH|MEDIUM|LOW)\b\s*[-–—:]?", re.I)
-_DETECTED = re.compile(r"\bdetected\b", re.I)
-_TRIM = " \t\r\n\f\v*_`\"'"
-
-_NUMBER_WORDS = {
-    **{"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7},
-    **{"eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12},
-}
-_LEVEL_OF: dict[Status, Level] = {
-    Status.PROHIBITED: "HIGH",
-    Status.RESTRICTED: "MEDIUM",
-    Status.ALLOWED: "LOW",
-}
-_LEVELS: tuple[Level, ...] = get_args(Level)
-_MARKER_LEVEL: dict[str, Level] = {
-    "threat": "HIGH",
-    "prohibited": "HIGH",
-    "restricted": "MEDIUM",
-    "allowed": "LOW",
-}
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry of an answer.
-
-    Attributes:
-        label: canonical name.
-        count: 1 to 99.
-        start: offset of the name's first character in the text; `text[start:end]` is the name as
-            written, without count and marker, so that its tokens' probabilities are the label's.
-        end: offset after the name's last character.
-    """
-
-    label: str
-    count: int
-    start: int
-    end: int
+# Only what stands after a thought is an answer.
+_THOUGHT = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>", re.I)
 
 
 @dataclass(frozen=True)
@@ -86,11 +40,17 @@ class Parsed:
         complete: True where list and risk sentence were both there, understood, and the risk sentence
             claims nothing that the list does not hold.
         unrecognised: the parts that were not understood, as written.
+        mentioned: canonical names that the answer says are there, outside of its list.
+        claimed: the gravest risk level it states, None where it states none.
+        boxes: label and place of what it placed, in the model's own coordinates.
     """
 
     entries: tuple[Entry, ...]
     complete: bool
     unrecognised: tuple[str, ...]
+    mentioned: tuple[str, ...] = ()
+    claimed: Level | None = None
+    boxes: tuple[tuple[str, XYXY], ...] = ()
 
 
 def instruction(labelled_classes: Iterable[str] | None = None, taxonomy: Taxonomy | None = None) -> str:
@@ -149,7 +109,7 @@ def _risk_text(ordered: list[str], classes: Mapping[str, ItemClass]) -> str:
     for status in (Status.PROHIBITED, Status.RESTRICTED):
         names = [name for name in ordered if classes[name].status is status]
         if names:
-            return f"{_LEVEL_OF[status]} - {', '.join(names)} detected"
+            return f"{LEVEL_OF[status]} - {', '.join(names)} detected"
     return "LOW - no threats detected"
 
 
@@ -162,26 +122,111 @@ def parse_entries(text: str, taxonomy: Taxonomy) -> Parsed:
     more than the items listed amount to: `none` with `HIGH - knife detected` is not to be trusted.
     Claiming less is harmless, since the risk shown on the desk is computed from the items.
     """
-    reader = _Reader(text, taxonomy)
-    headers = list(_HEADER.finditer(text))
-    items_sections = risk_sections = 0
-    preamble_end = headers[0].start() if headers else len(text)
-    if any(header["items"] for header in headers):
-        reader.keep(0, preamble_end)
-    else:
-        reader.read_list(0, preamble_end)
-    ends = [header.start() for header in headers[1:]] + [len(text)]
-    for header, end in zip(headers, ends, strict=False):
-        start = header.end()
-        if header["items"]:
-            items_sections += 1
-            reader.read_list(start, end)
+    thinking = _without_thinking(text)
+    reader = FormReader(thinking, taxonomy)
+    complete = reader.read_form()
+    if complete:
+        return Parsed(tuple(reader.entries), True, (), claimed=reader.claimed)
+    found = read_json(thinking)
+    if found is not None:
+        return _of_json(found, thinking, taxonomy)
+    return _in_own_words(reader, thinking, taxonomy)
+
+
+def _without_thinking(text: str) -> str:
+    """The answer with what a model thought beforehand blanked out, so that offsets stay true.
+
+    A template may have written the opening mark itself; then the answer begins within the thought. A thought that
+    never ends is all there is: nothing of it is an answer.
+    """
+    marks = list(_THOUGHT.finditer(text))
+    if not marks:
+        return text
+    kept, place, inside = [], 0, bool(marks[0][1])
+    for mark in marks:
+        part = text[place : mark.start()]
+        kept.append(" " * len(part) if inside else part)
+        kept.append(" " * len(mark[0]))
+        place, inside = mark.end(), not mark[1]
+    kept.append(" " * (len(text) - place) if inside else text[place:])
+    return "".join(kept)
+
+
+def _in_own_words(reader: FormReader, text: str, taxonomy: Taxonomy) -> Parsed:
+    """What a form was not made of: names anywhere, each in the greatest number said of it in one place.
+
+    Where a list of the report's form was read, a name outside of it is mentioned, not listed.
+    """
+    listed = reader.has_list and (bool(reader.entries) or reader.says_none)
+    # Without the form's own heading, what the list reader made of it is a guess, unless it made sense of all.
+    kept = reader.entries if listed or not reader.unrecognised() else []
+    known = {entry.label for entry in kept}
+    mentioned: dict[str, None] = {}
+    heads: dict[str, list[Mention]] = {}
+    others: dict[str, Mention] = {}
+    for one in mentions(text, taxonomy):
+        if one.denied or one.label in known:
+            continue
+        if listed or not one.possible:
+            mentioned[one.label] = None
+        elif one.head:
+            heads.setdefault(one.label, []).append(one)
+        elif one.label not in others or (one.count or 1) > (others[one.label].count or 1):
+            others[one.label] = one
+    entries = list(kept)
+    for label, lines in heads.items():
+        entries += [Entry(label, line.count or 1, line.start, line.end) for line in lines]
+    for label, one in others.items():
+        if label in heads:
+            continue
+        # Beside a list in the answer's own form, other words describe: `- comb, long like a knife`.
+        if heads:
+            mentioned[label] = None
         else:
-            risk_sections += 1
-            reader.read_risk(start, end)
-    reader.check_claims()
-    complete = reader.understood and items_sections == 1 and risk_sections == 1
-    return Parsed(tuple(reader.entries), complete, reader.unrecognised())
+            entries.append(Entry(label, one.count or 1, one.start, one.end))
+    entries.sort(key=lambda entry: entry.start)
+    return Parsed(tuple(entries), False, reader.unrecognised(), tuple(mentioned), claimed_level(text) or reader.claimed)
+
+
+def _of_json(found: JsonAnswer, text: str, taxonomy: Taxonomy) -> Parsed:
+    """Things of one list add up; the same thing in two lists is one."""
+    counts: dict[str, int] = {}
+    written: dict[str, str] = {}
+    boxes: list[tuple[str, XYXY]] = []
+    unknown: dict[str, None] = {}
+    for things in found.lists:
+        here: dict[str, int] = {}
+        for thing in things:
+            name, count = thing.name, thing.count
+            item = taxonomy.find(name)
+            if item is None:
+                said = [one for one in mentions(name, taxonomy) if one.possible]
+                denied = any(one.denied for one in mentions(name, taxonomy))
+                if len(said) != 1:
+                    if not denied and name.strip().casefold() not in ("none", "no threats detected"):
+                        unknown[name[:LONGEST_PART]] = None
+                    continue
+                item, count = taxonomy.find(said[0].label), count or said[0].count
+                name = name[said[0].start : said[0].end]
+            if item is None:
+                continue
+            here[item.name] = min(here.get(item.name, 0) + (count or 1), MAX_COUNT)
+            written.setdefault(item.name, name)
+            if thing.xyxy is not None:
+                boxes.append((item.name, thing.xyxy))
+        for label, count in here.items():
+            counts[label] = max(counts.get(label, 0), count)
+    entries, place = [], 0
+    for label, count in counts.items():
+        at = max(text.find(written[label], place), text.find(written[label]))
+        # A name written with escapes is nowhere in the text; its item then has no probability.
+        entries.append(Entry(label, max(count, 1), max(at, 0), at + len(written[label]) if at >= 0 else 0))
+        place = max(at, place)
+    listed = bool(counts) or found.empty
+    highest = max((LEVEL_OF[taxonomy.resolve(label).status] for label in counts), key=LEVELS.index, default="LOW")
+    believed = found.level is not None and LEVELS.index(found.level) <= LEVELS.index(highest)
+    complete = listed and believed and not unknown
+    return Parsed(tuple(entries), complete, tuple(unknown)[:MAX_UNRECOGNISED], (), found.level, tuple(boxes))
 
 
 def parse_report(
@@ -219,158 +264,15 @@ def parse_report(
         text=text,
         complete=parsed.complete and finished,
         unrecognised=parsed.unrecognised,
+        mentioned=tuple(
+            label
+            for label in parsed.mentioned
+            if label not in counts and taxonomy.resolve(label).status is not Status.ALLOWED
+        ),
+        claimed=parsed.claimed,
     )
 
 
 def _storable(text: str) -> str:
     """The text with NUL and lone surrogates replaced one for one, so that offsets stay true."""
     return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
-
-
-class _Reader:
-    """Reads the sections of one answer and gathers what they said."""
-
-    def __init__(self, text: str, taxonomy: Taxonomy) -> None:
-        self.text = text
-        self.taxonomy = taxonomy
-        self.entries: list[Entry] = []
-        self.understood = True
-        self._unrecognised: list[str] = []
-        self._dropped = 0
-        self._none_at: tuple[int, int] | None = None
-        self._claims: list[tuple[Level, int, int]] = []
-        self._risk_labels: list[tuple[str, int, int]] = []
-
-    def unrecognised(self) -> tuple[str, ...]:
-        more = (f"… and {self._dropped} more",) if self._dropped else ()
-        return (*self._unrecognised, *more)
-
-    def keep(self, start: int, end: int) -> None:
-        """Keep a part that was not understood; blank ones are nothing to keep."""
-        start, end = self._trim(start, end)
-        if start == end:
-            return
-        self.understood = False
-        if len(self._unrecognised) == MAX_UNRECOGNISED:
-            self._dropped += 1
-            return
-        part = self.text[start : min(end, start + _LONGEST_PART)]
-        self._unrecognised.append(part + ("…" if end - start > _LONGEST_PART else ""))
-
-    def read_list(self, start: int, end: int) -> None:
-        """Read entries separated by commas, semicolons, line ends, full stops or `and`."""
-        start, end = self._trim(start, end)
-        if end > start and self.text[end - 1] == ".":
-            end -= 1
-        if start == end:
-            self.understood = False
-            return
-        for part_start, part_end in _split(self.text, start, end, _SEPARATOR):
-            if self._read_entry(part_start, part_end):
-                continue
-            pieces = list(_split(self.text, part_start, part_end, _AND))
-            if len(pieces) == 1:
-                self.keep(part_start, part_end)
-                continue
-            for piece_start, piece_end in pieces:
-                if not self._read_entry(piece_start, piece_end):
-                    self.keep(piece_start, piece_end)
-
-    def _read_entry(self, start: int, end: int) -> bool:
-        """Read one entry; False where it is not one. Blank parts (`1 knife,`) leave the answer incomplete."""
-        text = self.text
-        start, end = self._trim(start, end)
-        if bullet := _BULLET.match(text, start, end):
-            start, end = self._trim(bullet.end(), end)
-        if start == end:
-            self.understood = False
-            return True
-        if end - start > _LONGEST_PART:
-            return False
-        if text[start:end].casefold() == "none":
-            if self._none_at is not None:
-                return False
-            self._none_at = (start, end)
-            return True
-        marker = _MARKER.search(text, start, end)
-        name_end = marker.start() if marker else end
-        name_start, name_end = self._trim(start, name_end)
-        found = self.taxonomy.find(text[name_start:name_end])
-        # A bare name counts as one; a bare plural says that there are several but not how many.
-        count = 1
-        if found is not None:
-            if normalise(text[name_start:name_end]) == normalise(found.plural) != normalise(found.name):
-                self.keep(start, end)
-        elif given := _COUNT.match(text, name_start, name_end):
-            number = given["number"]
-            counted = int(number) if number else _NUMBER_WORDS.get(given["word"].casefold())
-            name_start, name_end = self._trim(given.end(), name_end)
-            found = self.taxonomy.find(text[name_start:name_end])
-            if counted is None or not 1 <= counted <= MAX_COUNT:
-                return False
-            count = counted
-        if found is None:
-            return False
-        self.entries.append(Entry(found.name, count, name_start, name_end))
-        if marker:
-            self._claims.append((_MARKER_LEVEL[marker[1].casefold()], start, end))
-        return True
-
-    def read_risk(self, start: int, end: int) -> None:
-        """Read a risk sentence: level, names, `detected`; without the last it broke off."""
-        text = self.text
-        start, end = self._trim(start, end)
-        level = _LEVEL.match(text, start, end)
-        closing = _DETECTED.search(text, level.end(), end) if level else None
-        if level is None or closing is None:
-            self.understood = False
-            self.keep(start, end)
-            return
-        claimed: Level = next(one for one in _LEVELS if one == level[1].upper())
-        self._claims.append((claimed, start, closing.end()))
-        names_start, names_end = self._trim(level.end(), closing.start())
-        if normalise(text[names_start : min(names_end, names_start + _LONGEST_PART)]) != "nothreats":
-            for part in _split(text, names_start, names_end, _SEPARATOR):
-                self._read_risk_name(*self._trim(*part))
-        rest_start, rest_end = self._trim(closing.end(), end)
-        if rest_start < rest_end and text[rest_start] == ".":
-            rest_start += 1
-        self.keep(rest_start, rest_end)
-
-    def _read_risk_name(self, start: int, end: int) -> None:
-        found = self.taxonomy.find(self.text[start:end]) if end - start <= _LONGEST_PART else None
-        if found is None:
-            self.understood = False
-            self.keep(start, end)
-        else:
-            self._risk_labels.append((found.name, start, end))
-
-    def check_claims(self) -> None:
-        """Keep whatever claims more than the items listed amount to."""
-        if self._none_at is not None and self.entries:
-            self.keep(*self._none_at)
-        listed = {entry.label for entry in self.entries}
-        for label, start, end in self._risk_labels:
-            if label not in listed:
-                self.keep(start, end)
-        levels = [_LEVELS.index(_LEVEL_OF[self.taxonomy.resolve(label).status]) for label in listed]
-        highest = max(levels, default=0)
-        for level, start, end in self._claims:
-            if _LEVELS.index(level) > highest:
-                self.keep(start, end)
-
-    def _trim(self, start: int, end: int) -> tuple[int, int]:
-        """The span without the spaces, quotes and Markdown marks around it."""
-        while start < end and self.text[start] in _TRIM:
-            start += 1
-        while end > start and self.text[end - 1] in _TRIM:
-            end -= 1
-        return start, end
-
-
-def _split(text: str, start: int, end: int, separator: re.Pattern[str]) -> Iterator[tuple[int, int]]:
-    """Spans between the separators of `text[start:end]`."""
-    for found in separator.finditer(text, start, end):
-        yield start, found.start()
-        start = found.end()
-    yield start, end

@@ -6,7 +6,8 @@ First line that fits:
 2. an opaque area past `opaque_hard`                                               HIGH    SEARCH
 3. a prohibited item by either model at or above `lower_threshold`                 MEDIUM  REVIEW
 4. a restricted item; an opaque area past `opaque_soft`; an incomplete answer;
-   low confidence                                                                  MEDIUM  REVIEW
+   low confidence; a prohibited item that the VLM's answer mentions without listing
+   it; an answer that rates the bag HIGH by itself                                 MEDIUM  REVIEW
 5. none of these, but a model not validated on this scanner                        LOW     REVIEW
 6. none of these                                                                   LOW     CLEAR
 
@@ -93,6 +94,10 @@ def assess(report: Report, boxes: Sequence[Box], opaque_fraction: float, validat
 def _doubts(report: Report, seen: Sequence[_Sighting], opaque_fraction: float, policy: Policy) -> list[str]:
     """The reasons of the table's fourth line."""
     doubts = []
+    if report.mentioned:
+        doubts.append(f"{_names(report.mentioned)} mentioned (VLM)")
+    if report.claimed == "HIGH" and not any(one.status is Status.PROHIBITED and one.vlm is not None for one in seen):
+        doubts.append("VLM rates the bag HIGH")
     # A box of a restricted class counts from the lower threshold on, as a prohibited one would:
     # the detector gives dozens of boxes at a few per cent. The VLM's items count whatever their confidence.
     restricted = [
@@ -161,8 +166,11 @@ def _named(sightings: Sequence[_Sighting], verb: str) -> str:
 
 
 def _list(sightings: Sequence[_Sighting]) -> str:
-    names = [f"{one.label} ({one.said})" for one in sightings[:_MOST_NAMED]]
-    more = len(sightings) - _MOST_NAMED
+    return _names([f"{one.label} ({one.said})" for one in sightings])
+
+
+def _names(all_names: Sequence[str]) -> str:
+    names, more = all_names[:_MOST_NAMED], len(all_names) - _MOST_NAMED
     return ", ".join(names) + (f" and {more} more" if more > 0 else "")
 
 

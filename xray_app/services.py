@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from xray_app.analysis import Analyser
 from xray_app.exchange.jobs import Jobs
 from xray_app.intake import Intake
+from xray_app.scan.decoding import Room
 from xray_app.scan.read import Limits
 from xray_app.settings import Settings
 from xray_app.store.database import Database
@@ -27,6 +28,7 @@ class Services:
         analyser: both models, loaded once; asks for the active adapter at every scan.
         launch: starts a queued run as a detached process, or leaves it queued behind another.
         jobs: exports and imports at work in this process.
+        decoding: memory for decoded pictures, which all doors share.
     """
 
     settings: Settings
@@ -35,6 +37,7 @@ class Services:
     analyser: Analyser
     launch: Callable[[Run], None]
     jobs: Jobs = field(default_factory=Jobs)
+    decoding: Room = field(default_factory=Room)
 
     @property
     def taxonomy(self) -> Taxonomy:
@@ -43,8 +46,8 @@ class Services:
 
     @property
     def limits(self) -> Limits:
-        """Bytes and pixels an upload may have."""
-        return Limits(self.settings.max_upload_bytes, self.settings.max_pixels)
+        """Bytes and pixels an upload may have, and the memory its picture shares with the others."""
+        return Limits(self.settings.max_upload_bytes, self.settings.max_pixels, self.decoding)
 
     @property
     def intake(self) -> Intake:

@@ -95,12 +95,20 @@ class Box(Value):
 
 
 class Report(Value):
-    """The VLM's answer. `unrecognised` keeps the parts that named no known class."""
+    """The VLM's answer.
+
+    Attributes:
+        unrecognised: the parts that named no known class.
+        mentioned: labels of prohibited and restricted classes that the answer says are there without listing them.
+        claimed: the risk level of the answer's own risk sentence; None where it states none.
+    """
 
     items: tuple[Item, ...]
     text: str
     complete: bool
     unrecognised: tuple[str, ...] = ()
+    mentioned: tuple[str, ...] = Field(default=(), exclude_if=lambda value: not value)
+    claimed: Level | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class Risk(Value):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.browser.conftest import Desk, Open
 from tests.browser.test_desk import KNIFE, add
-from tests.browser.test_look import picture
+from tests.browser.test_theme import picture
 from tests.conftest import MakeAnalysis, png
 from xray_app.html.scan_report import Reported, document
 from xray_app.store import decisions

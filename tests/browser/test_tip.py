@@ -32,7 +32,7 @@ def test_a_missed_threat_is_shown_at_once_and_counts_in_ones_own_figures(
     page.wait_for_function("id => xrayDesk.work.analysis_id !== id", arg=real)
     test = at_hand(page)
     assert page.locator(".risk.test").count() == 0
-    assert page.evaluate("xrayDesk.work.readonly") is None
+    assert page.evaluate("xrayDesk.work.readonly") is False
     page_ready(page)
     page.keyboard.press("1")  # the models rate it HIGH
     page.wait_for_function("document.activeElement.closest('#decision-note') !== null")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.conftest import MakeAnalysis
-from xray_app.correction.draft import base_of, is_saved, merge_onto, read_draft, refuse_unlisted
+from xray_app.correction.draft import base_of, merge_onto, read_draft, refuse_unlisted
 from xray_app.errors import BadInput
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Analysis, Correction, CorrectionBox, CorrectionIn, Diff, ItemCount
@@ -90,19 +90,6 @@ def test_together_two_people_looked_for_what_either_did(
 ) -> None:
     proposal = merge_onto(draft(looked_for=mine), analysis, [saved(1, draft(looked_for=theirs))], taxonomy)
     assert proposal.draft.labelled_classes == together
-
-
-def test_the_same_list_and_boxes_on_the_same_base_are_saved_already(saved: Saved) -> None:
-    kept = saved(1, draft(KNIFE, knife=1))
-    assert is_saved(draft(KNIFE, knife=1), kept)
-    assert is_saved(draft(KNIFE.model_copy(update={"xyxy": (10, 20, 110, 90.0004)}), knife=1), kept)
-    for other in (
-        draft(KNIFE, knife=1, base=1),
-        draft(KNIFE, knife=2),
-        draft(knife=1),
-        draft(KNIFE.model_copy(update={"xyxy": (10, 20, 110, 91)}), knife=1),
-    ):
-        assert not is_saved(other, kept)
 
 
 def test_a_box_of_what_the_list_lacks_is_refused_unless_it_was_not_looked_for() -> None:

@@ -1,188 +1,16 @@
-"""The sets people have: each form read as its users mean it, and no label lost while its picture is kept."""
+"""The sets people have: each form, name, size and encoding read as its users mean it."""
 
 from __future__ import annotations
 
 import json
 import unicodedata
-import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import png
+from tests.exchange.datasets import GUN, HALF, HEIGHT, SCISSORS, WIDTH, Read, annotation, coco, put, taken, voc
 from xray_app.errors import BadDataset, UnknownLabel
-from xray_app.exchange import bounded_text, dataset, source, yolo_rows
-from xray_app.exchange.dataset import Dataset
-from xray_app.exchange.label_map import LabelMap
-from xray_app.exchange.readers import read_dataset
-from xray_app.taxonomy import Taxonomy
-
-WIDTH, HEIGHT = 80, 40
-Read = Callable[..., Dataset]
-Taken = dict[str, tuple[list[tuple[str, tuple[float, ...]]], Any]]
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    folder = tmp_path / "set"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def read(root: Path, taxonomy: Taxonomy) -> Read:
-    def reading(format_name: str | None = None, **said: Any) -> Dataset:
-        return read_dataset(root, LabelMap(taxonomy, **said), format_name)
-
-    return reading
-
-
-def put(root: Path, files: dict[str, bytes | str]) -> Path:
-    """Writes files below a folder; a picture's content may be left empty."""
-    for number, (name, content) in enumerate(files.items()):
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if content == "" and path.suffix.lower() in dataset.IMAGE_SUFFIXES:
-            content = png(number, WIDTH, HEIGHT)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return root
-
-
-def taken(found: Dataset, root: Path) -> Taken:
-    return {
-        one.image.relative_to(root).as_posix(): (
-            sorted((box.label, tuple(round(x, 1) for x in box.xyxy)) for box in one.boxes),
-            one.labelled_classes,
-        )
-        for one in found.images
-    }
-
-
-def coco(**changes: Any) -> str:
-    document: dict[str, Any] = {
-        "images": [{"id": 7, "file_name": "a.png"}, {"id": 8, "file_name": "b.png"}],
-        "categories": [{"id": 3, "name": "scissors"}, {"id": 4, "name": "Hammer"}],
-        "annotations": [
-            {"id": 1, "image_id": 7, "category_id": 3, "bbox": [5, 6, 10, 8]},
-            {"id": 2, "image_id": 8, "category_id": 4, "bbox": [1, 2, 30, 20]},
-        ],
-    }
-    return json.dumps(document | changes)
-
-
-def annotation(image: Any = 7, category: Any = 3, **said: Any) -> dict[str, Any]:
-    return {"image_id": image, "category_id": category, "bbox": [5, 6, 10, 8]} | said
-
-
-SCISSORS = ("scissors", (5.0, 6.0, 15.0, 14.0))
-
-
-# --- a label is never lost while its picture is kept ---------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "one", [annotation("7"), annotation(7.0), annotation("7.0"), annotation(7, "3"), annotation(7, 3.0)]
-)
-def test_an_id_is_one_id_in_whatever_form(root: Path, read: Read, one: dict[str, Any]) -> None:
-    put(root, {"a.png": "", "b.png": "", "x.json": coco(annotations=[one, annotation(8, 4)])})
-    found = read()
-    assert taken(found, root)["a.png"][0] == [SCISSORS]
-    assert not found.problems
-
-
-def test_ids_that_are_texts_are_not_bent(root: Path, read: Read) -> None:
-    images = [{"id": "007", "file_name": "a.png"}, {"id": 7, "file_name": "b.png"}]
-    put(root, {"a.png": "", "b.png": "", "x.json": coco(images=images, annotations=[annotation("007"), annotation(7)])})
-    assert len(read().images) == 2
-
-
-@pytest.mark.parametrize(
-    "lost",
-    [{"item_id": 7, "category_id": 3, "bbox": [1, 1, 9, 9]}, annotation(99), annotation(None), annotation(True), 5],
-)
-def test_a_box_of_no_known_picture_costs_the_pictures_without_any(root: Path, read: Read, lost: Any) -> None:
-    put(root, {"a.png": "", "b.png": "", "x.json": coco(annotations=[lost, annotation(8, 4)])})
-    found = read()
-    assert list(taken(found, root)) == ["b.png"]
-    assert "a.png has no box, but 1 annotations of this file are of no picture" in found.problems[-1]
-    assert found.left_out.total() == 1
-
-
-@pytest.mark.parametrize(
-    ("one", "told"),
-    [
-        (annotation(category=None), "category None"),
-        (annotation(category=77), "category 77"),
-        (annotation(bbox=[1, 2, "wide", 4]), "bbox must be four numbers"),
-        (annotation(bbox=None), "neither a bbox nor a segmentation"),
-        (annotation(bbox=[1, 2, 0, 4]), "no area"),
-        (annotation(bbox=[1, 2, 999, 4]), "past the edge"),
-        (annotation(iscrowd=1), "a crowd"),
-        (annotation(bbox=[], segmentation=[[1, 2, 3]]), "no polygon of numbers"),
-        (annotation(bbox=[], segmentation={"size": [4, 4], "counts": [3, 1]}), "do not fill"),
-    ],
-)  # fmt: skip
-def test_a_box_that_cannot_be_read_costs_its_own_picture(
-    root: Path, read: Read, one: dict[str, Any], told: str
-) -> None:
-    put(root, {"a.png": "", "b.png": "", "x.json": coco(annotations=[annotation(), one, annotation(8, 4)])})
-    found = read()
-    assert list(taken(found, root)) == ["b.png"]
-    assert told in found.problems[0]
-    assert found.left_out.total() == 2  # the good box of that picture is lost with it
-
-
-def test_doubled_ids_rows_and_pictures_are_left_out_by_name(root: Path, read: Read) -> None:
-    images = [{"id": 7, "file_name": "a.png"}, {"id": "7", "file_name": "b.png"}, {"id": 9, "file_name": "c.png"}]
-    images += [{"id": 10, "file_name": "d.png"}, {"id": 11, "file_name": "d.png"}, {"id": 12, "file_name": "e.png"}]
-    rows = [annotation(7), annotation(9), annotation(9), annotation(10), annotation(11, 4), annotation(12)]
-    put(root, {f"{name}.png": "" for name in "abcde"} | {"x.json": coco(images=images, annotations=rows)})
-    found = read()
-    assert list(taken(found, root)) == ["e.png"]
-    assert sum("is used twice" in problem for problem in found.problems) == 2
-    assert any("c.png: the very same box is there twice" in problem for problem in found.problems)
-    assert any("d.png is labelled 2 times, and differently" in problem for problem in found.problems)
-    assert found.left_out.total() == 5
-
-
-def test_two_categories_of_one_id_are_nobodys(root: Path, read: Read) -> None:
-    categories = [{"id": 3, "name": "scissors"}, {"id": "3", "name": "gun"}, {"id": 4, "name": "Hammer"}]
-    put(root, {"a.png": "", "b.png": "", "x.json": coco(categories=categories)})
-    assert list(taken(read(), root)) == ["b.png"]
-
-
-def test_what_was_looked_for_is_each_files_own_and_only_what_has_a_box(root: Path, read: Read) -> None:
-    two = coco(images=[{"id": 1, "file_name": "b.png"}], annotations=[annotation(1, 4)])
-    one = coco(
-        images=[{"id": 1, "file_name": "a.png"}],
-        annotations=[annotation(1, 3)],
-        categories=[{"id": 0, "name": "gun"}, {"id": 3, "name": "scissors"}],
-    )
-    put(root, {"one/a.png": "", "two/b.png": "", "one/x.json": one, "two/x.json": two})
-    assert {name: scope for name, (_, scope) in taken(read(), root).items()} == {
-        "one/a.png": ("scissors",), "two/b.png": ("hammer",),
-    }  # fmt: skip
-    wider = taken(read(looked_for=("gun",)), root)
-    assert {name: scope for name, (_, scope) in wider.items()} == {
-        "one/a.png": ("scissors", "gun"), "two/b.png": ("gun", "hammer"),
-    }  # fmt: skip
-
-
-def test_nobody_can_tell_what_was_looked_for_in_a_set_without_boxes(root: Path, read: Read) -> None:
-    put(root, {"a.png": "", "b.png": "", "x.json": coco(annotations=[])})
-    assert [scope for _, scope in taken(read(), root).values()] == [(), ()]
-    assert [scope for _, scope in taken(read(looked_for=("gun",)), root).values()] == [("gun",), ("gun",)]
-
-
-def test_of_yolo_it_is_what_data_yaml_names_unless_a_person_says_so(root: Path, read: Read) -> None:
-    put(root, {"images/a.png": "", "labels/a.txt": "0 .5 .5 .2 .2", "data.yaml": "train: images\nnames: [saw, gun]\n"})
-    assert taken(read(), root)["images/a.png"][1] == ("saw", "gun")
-    assert taken(read(looked_for=("axe",)), root)["images/a.png"][1] == ("axe", "saw")
-
-
-# --- names, sizes and encodings ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -281,14 +109,6 @@ def test_label_files_come_in_the_encodings_people_have(root: Path, read: Read, e
     assert list(taken(read(), root)) == ["刀具.png"]
 
 
-# --- Pascal VOC -------------------------------------------------------------------------------------------------------
-
-
-def voc(size: str = "", head: str = "", box: str = "") -> str:
-    box = box or "<bndbox><xmin>6</xmin><ymin>7</ymin><xmax>15</xmax><ymax>14</ymax></bndbox>"
-    return f"<annotation>{head}{size}<object><name>Scissors</name>{box}</object></annotation>"
-
-
 def test_voc_masks_and_splits_of_the_same_numbers(root: Path, read: Read) -> None:
     put(root, {"train/1.png": "", "train/1.xml": voc(), "test/1.png": "", "test/1.xml": voc()})
     put(root, {"JPEGImages/2.png": "", "Annotations/2.xml": voc(), "SegmentationClass/2.png": "", "masks/2.png": ""})
@@ -316,12 +136,6 @@ def test_voc_turned_boxes_and_polygons_give_their_hull(
 ) -> None:
     put(root, {"a.png": "", "a.xml": voc(box=box)})
     assert [boxes for boxes, _ in taken(read(), root).values()] == ([[("scissors", xyxy)]] if xyxy else [])
-
-
-# --- YOLO's kin -------------------------------------------------------------------------------------------------------
-
-HALF = "1 0.5 0.5 0.5 0.5\n"
-GUN = ("gun", (20.0, 10.0, 60.0, 30.0))
 
 
 @pytest.mark.parametrize(
@@ -388,9 +202,6 @@ def test_labelimg_and_label_studio(root: Path, read: Read, folders: tuple[str, s
     assert found.format_name == "classes-txt"
     assert taken(found, root) == {f"{images}a.png": ([GUN], ("saw", "gun"))}
     assert "open.png" in found.problems[0]
-
-
-# --- others -----------------------------------------------------------------------------------------------------------
 
 
 def test_opixray_and_hixray(root: Path, read: Read) -> None:
@@ -471,112 +282,3 @@ def test_cvat_for_images(root: Path, read: Read) -> None:
     put(root, {"annotations.xml": "<annotations><track label='gun'/></annotations>"})
     with pytest.raises(BadDataset, match="tracks of a video"):
         read()
-
-
-# --- bounds -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a: &a [x, x]\nb: [*a, *a]\ntrain: images\nnames: [gun]\n",
-        "train: images\nnames: &n {0: gun}\nother: *n\n",
-        "train: images\nnames: [gun, [saw]]\n",
-        "train: {a: b}\nnames: [gun]\n",
-        "train: [[images]]\nnames: [gun]\n",
-        "train: images\nnames: {gun: 0}\n",
-        "train: images\nnames: gun\n",
-        "path: [images]\ntrain: images\nnames: [gun]\n",
-        "train: images\nnames: [gun]\n" + "[" * 5000,
-    ],
-)
-def test_a_data_yaml_of_another_kind_is_refused_at_once(root: Path, read: Read, text: str) -> None:
-    put(root, {"images/a.png": "", "labels/a.txt": HALF, "data.yaml": text})
-    with pytest.raises(BadDataset) as caught:
-        read()
-    assert len(caught.value.message) < 1500
-
-
-def test_words_of_yaml_are_labels_as_they_stand(root: Path, read: Read) -> None:
-    put(
-        root,
-        {"images/a.png": "", "labels/a.txt": "", "data.yaml": "train: images\nnames: [gun, no, 1_000, 2026-01-01]"},
-    )
-    with pytest.raises(UnknownLabel, match="'no', '1_000', '2026-01-01'"):
-        read()
-
-
-def test_files_rows_and_values_are_bounded(root: Path, read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = "".join(f"1 0.5 0.5 0.{n + 10} 0.2\n" for n in range(4))
-    put(root, {"images/a.png": "", "labels/a.txt": rows, "data.yaml": "train: images\nnames: [saw, gun]\n"})
-    monkeypatch.setattr(yolo_rows, "MAX_BOXES", 4)
-    assert len(read().images) == 1
-    monkeypatch.setattr(yolo_rows, "MAX_BOXES", 3)
-    found = read()
-    assert "4 boxes; at most 3" in found.problems[0]
-    assert found.left_out == {("gun", "too many boxes"): 4}
-    monkeypatch.setattr(yolo_rows, "MAX_LABEL_FILE", len(rows) - 1)
-    assert f"larger than {len(rows) - 1} bytes" in read().problems[0]
-    text = coco()
-    put(root, {"x.json": text})
-    values = text.count(",") + text.count("[") + text.count("{")
-    monkeypatch.setattr(bounded_text, "MAX_JSON_VALUES", values - 1)
-    with pytest.raises(BadDataset, match="more than"):
-        read("coco")
-    monkeypatch.setattr(bounded_text, "MAX_JSON_VALUES", values)
-    assert read("coco").problems
-
-
-def test_problems_are_counted_past_those_that_are_kept(root: Path, read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
-    put(root, {f"images/{n}.png": "" for n in range(5)} | {"data.yaml": "train: images\nnames: [gun]\n"})
-    monkeypatch.setattr(dataset, "MAX_PROBLEMS", 3)
-    problems = read().problems
-    assert len(problems) == 4
-    assert problems[-1] == "… and 2 more problems"
-
-
-# --- ZIPs -------------------------------------------------------------------------------------------------------------
-
-
-def packed(path: Path, names: list[str]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in names:
-            archive.writestr(name, b"x")
-    return path
-
-
-def test_a_zip_of_an_old_windows_tool_has_folders(tmp_path: Path) -> None:
-    path = packed(tmp_path / "w.zip", ["top\\labels\\a.txt", "top\\images\\b.png"])
-    with source.opened(path, tmp_path) as folder:
-        assert sorted(one.relative_to(folder).as_posix() for one in folder.rglob("*.*")) == [
-            "images/b.png",
-            "labels/a.txt",
-        ]
-
-
-def test_a_zip_with_names_in_gbk(tmp_path: Path) -> None:
-    path = packed(tmp_path / "g.zip", ["aaaa.png", "other.txt"])
-    path.write_bytes(path.read_bytes().replace(b"aaaa.png", "刀具".encode("gbk") + b".png"))
-    with source.opened(path, tmp_path) as folder:
-        assert (folder / "刀具.png").is_file()
-
-
-def test_a_zips_folders_and_its_table_of_contents_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    deep = packed(tmp_path / "deep.zip", ["/".join("a" * 29) + "/x", "y"])
-    with source.opened(deep, tmp_path):
-        pass
-    with (
-        pytest.raises(BadDataset, match="no plain path"),
-        source.opened(packed(tmp_path / "deeper.zip", ["/".join("a" * 30) + "/x"]), tmp_path),
-    ):
-        pass
-    wide = packed(tmp_path / "wide.zip", [f"{n}/x" for n in range(4)])
-    monkeypatch.setattr(source, "MAX_FOLDERS", 5)  # the top is one of them
-    with source.opened(wide, tmp_path):
-        pass
-    monkeypatch.setattr(source, "MAX_FOLDERS", 4)
-    with pytest.raises(BadDataset, match="more than 4 folders"), source.opened(wide, tmp_path):
-        pass
-    monkeypatch.setattr(source, "MAX_DIRECTORY", 100)
-    with pytest.raises(BadDataset, match="table of contents has"), source.opened(wide, tmp_path):
-        pass

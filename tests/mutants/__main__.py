@@ -1,7 +1,7 @@
 """Puts every mutant into a copy of the project, one at a time, and names those that no test notices.
 
     python -m tests.mutants                      # all, in half an hour at most on two cores
-    python -m tests.mutants --only gate          # those with "gate" in their name
+    python -m tests.mutants --only gate          # those with "gate" in their name; may be given several times
     python -m tests.mutants --list
 
 First every test file has to pass without a fault. A mutant is killed by a failing test, or by tests that take
@@ -108,10 +108,10 @@ def survives(copies: Copies, mutant: Mutant, seconds: Mapping[str, float]) -> bo
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the mutants that were asked for; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description="Finds tests that notice no fault.")
-    parser.add_argument("--only", default="", help="mutants with this in their name")
+    parser.add_argument("--only", action="append", metavar="WORDS", help="those with these words in their name")
     parser.add_argument("--list", action="store_true", help="name them and stop")
     asked = parser.parse_args(arguments)
-    chosen = [mutant for mutant in MUTANTS if asked.only in mutant.name]
+    chosen = [mutant for mutant in MUTANTS if any(words in mutant.name for words in asked.only or [""])]
     if asked.list:
         print("\n".join(f"{mutant.name}  ({mutant.file})" for mutant in chosen))
         return 0

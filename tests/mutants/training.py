@@ -109,11 +109,18 @@ HOLDOUT = [
         ],
     ),
     *of_file(
-        "xray_app/store/held_out.py",
-        ("tests/training/data/test_samples.py",),
+        "xray_app/store/standing.py",
+        ("tests/store/test_standing.py", "tests/training/data/test_samples.py"),
         [
             ("hold-out: no picture is held out", 'CorrectionRow.split == "holdout"', 'CorrectionRow.split == "test"'),
-            ("hold-out: a refused correction holds its picture out", '== "accepted"', '!= "accepted"'),
+            ("hold-out: a correction nobody accepted trains", '_newest_of("accepted")',
+             '_newest_of("pending", "accepted")'),
+            ("hold-out: a correction that waits is not shown", '_newest_of("pending", "accepted")',
+             '_newest_of("accepted")'),
+            ("hold-out: every accepted revision trains", "CorrectionRow.status.in_(wanted) & ~replaced",
+             "CorrectionRow.status.in_(wanted)"),
+            ("hold-out: the earlier of two corrections counts", "found[scan, bag][0] <= weight",
+             "found[scan, bag][0] > weight"),
         ],
     ),
     *of_file(
@@ -122,8 +129,6 @@ HOLDOUT = [
         [
             ("hold-out: a held-out picture trains in another bag", "or analysis.scan.id not in held_out", "or True"),
             ("hold-out: what is held out trains", 'if correction.split == "train":', "if True:"),
-            ("hold-out: the earlier of two corrections counts",
-             "latest[key][1].created_at <= correction.created_at", "latest[key][1].created_at > correction.created_at"),
             ("split: every seed splits alike", 'f"{seed}:{bag}"', 'f"{bag}"'),
             ("split: nothing is split off", "min(max(wanted, 1), len(bags) - 1)", "min(wanted, len(bags) - 1)"),
             ("split: nothing is left", "min(max(wanted, 1), len(bags) - 1)", "max(wanted, 1)"),

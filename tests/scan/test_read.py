@@ -14,7 +14,8 @@ import pytest
 from PIL import Image, ImageFile
 
 from xray_app.errors import BadInput, BadScan, ScanTooLarge
-from xray_app.scan.read import Limits, browser_picture, clean_filename, opaque_fraction, read_scan
+from xray_app.scan.pseudo_colour import opaque_fraction
+from xray_app.scan.read import Limits, browser_picture, clean_filename, read_scan
 
 LIMITS = Limits(max_bytes=2 * 2**20, max_pixels=50_000_000)
 ORIENTATION = 0x0112

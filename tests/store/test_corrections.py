@@ -275,8 +275,8 @@ def test_a_rejected_revision_is_not_the_newest_word(
     assert tip.threat_boxes(db, ["gun"]) == [(analysis.scan.id, "gun", (0, 0, 50, 50))]
 
     work = work_of(analysis, corrections.history(db, analysis.id), taxonomy, "anna")
-    assert [box["label"] for box in work["boxes"]] == ["gun"]
-    assert work["base_revision"] == 2, "the next one comes on top of it all the same"
+    assert [box.label for box in work.boxes] == ["gun"]
+    assert work.base_revision == 2, "the next one comes on top of it all the same"
     kept = CorrectionBox(id=first.boxes[0].id, label="gun", xyxy=(0, 0, 50, 50))
     third = correct(analysis.id, items=[("gun", 2)], boxes=[kept], base=2, by="dora")
     assert third.boxes == first.boxes
@@ -292,8 +292,8 @@ def test_with_nothing_but_rejected_revisions_the_prediction_stands(
     assert search.count(db, Filter(label="gun", named_by="person")) == 0
     assert search.count(db, Filter(corrected="yes")) == 1
     work = work_of(analysis, corrections.history(db, analysis.id), taxonomy, "anna")
-    assert [item["label"] for item in work["items"]] == ["knife", "plastic bottle"]
-    assert (work["base_revision"], work["predicted"]) == (1, [])
+    assert [item.label for item in work.items] == ["knife", "plastic bottle"]
+    assert (work.base_revision, work.predicted) == (1, ())
 
 
 def test_a_revision_waits_again_when_the_one_on_top_was_rejected(

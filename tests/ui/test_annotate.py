@@ -19,6 +19,7 @@ from xray_app.types import Agreement, Analysis, Role
 from xray_app.ui.annotate import AnnotateTab
 from xray_app.ui.guard import Guard
 from xray_app.ui.viewer.component import correction_from
+from xray_app.ui.viewer.work import read_work
 
 NORA, BEN = Identity("nora", Role.ANNOTATOR), Identity("ben", Role.ANNOTATOR)
 Work = dict[str, Any]
@@ -58,7 +59,7 @@ def with_gun(work: Work) -> Work:
 
 def save_as(services: Services, who: Identity, analysis: Analysis, work: Work, **changes: Any) -> None:
     """Somebody else's correction, from another tab."""
-    sent = correction_from({**work, **changes}, None, None)
+    sent = correction_from(read_work({**work, **changes}), None, None)
     corrections.add(services.db, analysis.id, sent, who.username, services.taxonomy, False)
 
 
@@ -221,7 +222,7 @@ def test_a_merge_says_what_both_looked_for(
     tab: AnnotateTab, services: Services, analysis: Analysis, work: Work,
     theirs: list[str] | None, mine: list[str] | None, both: list[str],
 ) -> None:  # fmt: skip
-    sent = correction_from({**work, "items": [{"label": "knife", "count": 1}]}, None, theirs)
+    sent = correction_from(read_work({**work, "items": [{"label": "knife", "count": 1}]}), None, theirs)
     corrections.add(services.db, analysis.id, sent, BEN.username, services.taxonomy, False)
     tab.save_correction(NORA, with_gun(work), None, mine)
     page = tab.merge_both(NORA, work)
@@ -236,7 +237,7 @@ def test_ones_own_can_be_dropped_for_theirs(
     page = tab.show_theirs(NORA, work)
     assert page[tab.viewer]["boxes"] == []
     assert page[tab.viewer]["discard_draft"] is True
-    assert "draft" not in page[tab.viewer]
+    assert page[tab.viewer]["draft"] is None
     with pytest.raises(BadInput, match="nothing to merge"):
         tab.merge_both(NORA, work)
 
@@ -248,7 +249,7 @@ def test_a_draft_of_an_older_revision_comes_back_as_a_conflict(
     save_as(services, BEN, analysis, work, boxes=[], items=[])
     page = tab.open(NORA, analysis.id)
     assert "since you began your draft" in page[tab.conflict]
-    assert "draft" not in page[tab.viewer]
+    assert page[tab.viewer]["draft"] is None
     merged = tab.merge_both(NORA, page[tab.viewer])[tab.viewer]["draft"]
     assert [box["label"] for box in merged["boxes"]] == ["gun"]
 

@@ -6,6 +6,7 @@ import html
 import io
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import gradio as gr
 import pytest
@@ -98,17 +99,18 @@ def test_an_upload_leaves_no_empty_file(
 
 
 def test_of_500_files_one_broken_is_listed_and_499_are_analysed(
-    tabs: tuple[AnalyseTab, AnnotateTab, ReviewTab], services: Services, tmp_path: Path
+    tabs: tuple[AnalyseTab, AnnotateTab, ReviewTab], services: Services
 ) -> None:
     """As the page sends them: a few at a time."""
     analyse, ana = tabs[0], Identity("ana", Role.ANALYST)
     folder = Path(get_upload_folder())
+    sent = uuid4().hex  # the folder is the machine's: a test that was killed may have left others behind
     paths = []
     for number in range(500):
         file = io.BytesIO()
         Image.new("RGB", (24, 16), (number % 256, number // 256, 90)).save(file, "PNG")
         content = file.getvalue() if number != 250 else file.getvalue()[:40]
-        paths.append(folder / f"{tmp_path.name}-{number}" / f"{number}.png")
+        paths.append(folder / f"{sent}-{number}" / f"{number}.png")
         paths[-1].parent.mkdir(parents=True)
         paths[-1].write_bytes(content)
     refused: list[Any] = []

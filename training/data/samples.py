@@ -19,8 +19,8 @@ from pydantic import Field, ValidationError
 
 from xray_app import report
 from xray_app.atomic_write import atomic_write
-from xray_app.scan import read
 from xray_app.errors import BadDataset, NotFound
+from xray_app.scan import read
 from xray_app.store import scans, standing
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy
@@ -95,7 +95,7 @@ def in_scope(counts: Mapping[str, int], labelled_classes: Iterable[str] | None) 
 
 
 def with_full_instruction(samples: Iterable[Sample]) -> list[Sample]:
-    """The same scans under the full instruction, as the desk asks; they are scored on what was looked for all the same."""
+    """The same scans under the full instruction, as the desk asks; they are scored on what was looked for."""
     full = report.instruction()
     return [sample.model_copy(update={"instruction": full}) for sample in samples]
 

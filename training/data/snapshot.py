@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training.data.json_file import read_json, write_json
-from training.recipes.recipe import Recipe
 from training.data.samples import Sample, SampleBox, file_sha256, make_sample, read_jsonl, write_jsonl
-from xray_app.simulate.scene import simulate_scan
+from training.recipes.recipe import Recipe
 from xray_app.atomic_write import atomic_write
 from xray_app.errors import BadDataset
+from xray_app.simulate.scene import simulate_scan
 from xray_app.taxonomy import Taxonomy
 
 REPLAY_SEED = 5_300_000_000

@@ -39,6 +39,7 @@ class TrainingRecord(BaseModel):
 def read_training_record(trained: Path) -> TrainingRecord | None:
     """The record of an adapter's or a model's folder, or of a detector's file; None where there is none."""
     try:
-        return TrainingRecord.model_validate_json(((trained if trained.is_dir() else trained.parent) / FILE).read_bytes())
+        folder = trained if trained.is_dir() else trained.parent
+        return TrainingRecord.model_validate_json((folder / FILE).read_bytes())
     except (OSError, ValidationError):
         return None

@@ -147,8 +147,9 @@ class DetectorNetwork:
             names=dict(enumerate(self.labels)),
             imgsz=size,
         )
-        with atomic_write(path) as part:
-            torch.save(checkpoint, part)
+        # Into an open file: given a path, torch writes the path's name, which is a random one, into the file.
+        with atomic_write(path) as part, part.open("wb") as file:
+            torch.save(checkpoint, file)
 
     @classmethod
     def from_onnx(cls, path: Path, labels: Sequence[str] = ()) -> DetectorNetwork:

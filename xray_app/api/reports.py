@@ -7,13 +7,12 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
-from PIL import Image
 
 from xray_app.api.deps import Analyst, Desk
 from xray_app.api.openapi import refuses
 from xray_app.html.scan_report import POLICY, Reported, document
 from xray_app.risk import worst_view
-from xray_app.scan.read import browser_picture
+from xray_app.scan.read import Limits, browser_picture, upright_picture
 from xray_app.store import analyses, corrections, decisions, outcomes, scans
 
 router = APIRouter(prefix="/v1")
@@ -27,7 +26,7 @@ def scan_report(analysis_id: str, who: Analyst, desk: Desk) -> HTMLResponse:
     """One analysis as a page of A4: picture with boxes, items, risk, both models' words, and who did what."""
     analysis = analyses.get(desk.db, analysis_id)
     path, _ = scans.scan_path(desk.db, analysis.scan.id)
-    picture, media_type = _for_paper(*browser_picture(path.read_bytes(), desk.limits))
+    picture, media_type = _for_paper(path.read_bytes(), desk.limits)
     reported = Reported(
         analysis=analysis,
         bag=worst_view(analyses.of_bag(desk.db, analysis.scan.bag_id)),
@@ -44,13 +43,12 @@ def scan_report(analysis_id: str, who: Analyst, desk: Desk) -> HTMLResponse:
     return HTMLResponse(document(reported), headers={"Content-Security-Policy": POLICY})
 
 
-def _for_paper(content: bytes, media_type: str) -> tuple[bytes, str]:
-    """The picture no larger than paper shows it; a small one as it is."""
-    with Image.open(io.BytesIO(content)) as picture:
-        if max(picture.size) <= LONGEST_SIDE:
-            return content, media_type
-        small = picture.convert("RGB")
-    small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+def _for_paper(content: bytes, limits: Limits) -> tuple[bytes, str]:
+    """The picture no larger than paper shows it; a small one as browsers show it."""
+    picture = upright_picture(content, limits)
+    if max(picture.size) <= LONGEST_SIDE:
+        return browser_picture(content, limits)
+    picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     out = io.BytesIO()
-    small.save(out, "JPEG", quality=88)
+    picture.save(out, "JPEG", quality=88)
     return out.getvalue(), "image/jpeg"

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import io
-
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
-from PIL import Image
 
 from xray_app.api.deps import Analyst, Desk
 from xray_app.api.openapi import answers
 from xray_app.scan.appearance import MEDIA_TYPE, appearance_of
-from xray_app.scan.read import browser_picture
+from xray_app.scan.read import upright_picture
 from xray_app.store import scans, thumbnails
 
 router = APIRouter(prefix="/v1")
@@ -31,7 +28,6 @@ def scan_thumbnail(scan_id: str, request: Request, who: Analyst, desk: Desk) -> 
         return Response(status_code=304, headers=headers)
     if path is None:
         file, _ = scans.scan_path(desk.db, scan_id)
-        shown, _ = browser_picture(file.read_bytes(), desk.limits)
-        with Image.open(io.BytesIO(shown)) as picture:
-            path = thumbnails.keep(desk.db, scan_id, appearance_of(picture.convert("RGB")))
+        picture = upright_picture(file.read_bytes(), desk.limits)
+        path = thumbnails.keep(desk.db, scan_id, appearance_of(picture))
     return FileResponse(path, media_type=MEDIA_TYPE, headers=headers)

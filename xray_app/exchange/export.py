@@ -6,7 +6,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
@@ -126,7 +126,7 @@ def export_zip(
     wanted = select_scans(db, chosen)
     progress = progress or Progress()
     progress.total = len(wanted)
-    return _Export(db, taxonomy, limits, format_name, chosen, progress).pieces(wanted, label)
+    return _Export(db, taxonomy, replace(limits, patient=True), format_name, chosen, progress).pieces(wanted, label)
 
 
 def write_zip(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -81,7 +81,7 @@ def import_dataset(
     sidecar = read_sidecar(root)
     progress.total = len(found.images)
     counts = Counter[str]()
-    taking = _Taken(db, taxonomy, take_in, limits, author, progress.stop)
+    taking = _Taken(db, taxonomy, take_in, replace(limits, patient=True), author, progress.stop)
     try:
         for image in found.images:
             if progress.stop.is_set():

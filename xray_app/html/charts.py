@@ -1,4 +1,4 @@
-"""Charts as inline SVG, each with its numbers as tooltips and in a table beside it: no script, nothing fetched.
+"""Charts as inline SVG, each with its numbers in a table beside it: no script, nothing fetched.
 
 The desk's charts take their colours from its CSS. A series is told apart by pattern of line and by name as well as by
 colour. The charts of an evaluation are SVG files of their own, with their colours in them. Text is escaped here.

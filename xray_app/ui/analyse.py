@@ -19,12 +19,14 @@ from xray_app.html.queue_tiles import tiles
 from xray_app.scan.read import Scan
 from xray_app.store import analyses, corrections, decisions, outcomes, recent, tip
 from xray_app.types import Analysis, Role
+from xray_app.ui import browser_code
 from xray_app.ui.decision import DecisionForm
 from xray_app.ui.guard import Guard
 from xray_app.ui.outcome import OutcomeForm
 from xray_app.ui.tip import Answered, hidden_work, true_work
 from xray_app.ui.uploads import discard, paths_of, uploaded
-from xray_app.ui.viewer.component import analysis_id_of, items_table, viewer, work_of
+from xray_app.ui.viewer.component import items_table, viewer, work_of
+from xray_app.ui.viewer.work import read_work
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -41,6 +43,7 @@ SCAN_FACTS = {"scanner_id": "scanner", "bag_id": "bag", "view": "view"}
 STRIP = '<div class="strip"><ol></ol><p class="strip-empty">Scans you add appear here.</p></div>'
 # The page hands over a few files at a time and waits for this before the next few.
 NEXT_FILES = "() => xrayDesk.tell('intake-done')"
+NO_ANSWER = "() => xrayDesk.tell('intake-failed')"
 # What the page knows of the files on their way: the bag they were dropped under, and whether they are sent once more.
 AS_DROPPED = "(files) => [files, xrayDesk.sending]"
 
@@ -75,6 +78,7 @@ class AnalyseTab:
             [self.upload, self.intake], [self.upload, self.intake, self.strip], js=AS_DROPPED,
         )  # fmt: skip
         added.then(None, js=NEXT_FILES)
+        added.failure(None, js=NO_ANSWER)
         guard.on(self.strip.select, Role.ANALYST, self.open, self.strip, everything)
         guard.on(self.viewer.select, Role.ANALYST, self.open_view, self.viewer, everything)
         self.outcome.attach(guard, self.viewer, everything)
@@ -86,7 +90,7 @@ class AnalyseTab:
             self.intake = gr.HTML(
                 value=None,
                 html_template=(FOLDER / "intake.html").read_text(encoding="utf-8"),
-                js_on_load=(FOLDER / "intake.js").read_text(encoding="utf-8"),
+                js_on_load=browser_code.mounting("intake.js"),
                 apply_default_css=False,
                 elem_id="intake",
                 max_mb=self.services.settings.max_upload_mb,
@@ -101,7 +105,7 @@ class AnalyseTab:
             self.strip = gr.HTML(
                 value=None,
                 html_template=STRIP,
-                js_on_load=(FOLDER / "strip.js").read_text(encoding="utf-8"),
+                js_on_load=browser_code.mounting("strip.js"),
                 apply_default_css=False,
                 elem_id="strip",
             )
@@ -112,6 +116,10 @@ class AnalyseTab:
     def start(self, who: Identity) -> dict[Any, Any]:
         """The queue of this shift when the page opens; nothing opened yet."""
         return {self.strip: self.queue(who, None)}
+
+    def stored(self, who: Identity) -> dict[str, Any]:
+        """The queue as it is stored now; what is open stays open."""
+        return self.queue(who, None) | {"keep_current": True}
 
     def show(self, who: Identity, analysis_id: str, *, discard_draft: bool = False) -> dict[Any, Any]:
         """Everything about one analysis that may be seen now: of a blind scan not what the models say.
@@ -126,9 +134,9 @@ class AnalyseTab:
         every = decisions.history(db, analysis_id)
         standing = [one for one in every if one.withdrawn_at is None]
         views = self._views(analysis)
+        work = work_of(analysis, revisions, taxonomy, who.username, views, discard_draft=discard_draft)
         page = {
             self.strip: self.queue(who, analysis_id),
-            self.viewer: work_of(analysis, revisions, taxonomy, who.username, views, discard_draft=discard_draft),
             self.banner: self.decision.banner_of(analysis),
             self.opinions: panels.opinions(analysis, self.services.rules),
             self.history: panels.history(analysis, revisions, outcomes.history(db, analysis_id), every),
@@ -137,19 +145,19 @@ class AnalyseTab:
             **self.answered.fresh(sight, analysis, standing),
         }
         if sight.hidden:
+            work = hidden_work(analysis, revisions, taxonomy, who.username, views)
             page |= {
-                self.viewer: hidden_work(analysis, revisions, taxonomy, who.username, views),
                 self.banner: tip_html.hidden_banner(),
                 self.opinions: tip_html.HIDDEN_OPINIONS,
                 self.history: "",
             }
         elif sight.test is not None:
+            work = true_work(analysis, sight.test.truth, taxonomy, who.username)
             page |= {
-                self.viewer: true_work(analysis, sight.test.truth, taxonomy, who.username),
                 self.banner: tip_html.result_banner(sight.test, standing),
             }
         theirs = [one.id for one in standing if one.author != who.username]
-        page[self.viewer] |= {"decided": theirs[-1] if theirs else None}  # nothing newer is overruled unseen
+        page[self.viewer] = work.model_copy(update={"decided": theirs[-1] if theirs else None}).sent()
         return page
 
     def _views(self, analysis: Analysis) -> list[Analysis]:
@@ -186,11 +194,12 @@ class AnalyseTab:
 
     def open_view(self, who: Identity, work: Any) -> dict[Any, Any]:
         """Shows the view of the bag that was chosen beside the picture."""
-        chosen = work.get("open_view") if isinstance(work, Mapping) else None
-        if not isinstance(chosen, str):
+        at_hand = read_work(work)
+        if at_hand.open_view is None:
             raise BadInput("Choose a view of this bag.")
-        page = self.show(who, chosen)
-        of_bags = {analyses.get_hidden(self.services.db, id).scan.bag_id for id in (analysis_id_of(work), chosen)}
+        page = self.show(who, at_hand.open_view)
+        both = (at_hand.analysis_id, at_hand.open_view)
+        of_bags = {analyses.get_hidden(self.services.db, id).scan.bag_id for id in both}
         if len(of_bags) == 1:  # the note, and the question whether to clear it, are about the bag
             for part in (self.decision.note, self.decision.confirm):
                 del page[part]
@@ -227,6 +236,7 @@ class AnalyseTab:
                 yield {self.strip: self.queue(who, None) | offer}
                 if self.services.test_images.maybe(scan, who.username):
                     yield {self.strip: self.queue(who, None) | offer}
+                del scan  # its picture takes room that the next one may need
         finally:
             for file in files:
                 discard(file)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -16,10 +15,10 @@ from xray_app.html import annotate as bars
 from xray_app.html import panels
 from xray_app.store import analyses, corrections, drafts, outcomes, queue
 from xray_app.types import Correction, CorrectionBox, CorrectionIn, ItemCount, Role
+from xray_app.ui import browser_code, presses
 from xray_app.ui.guard import Guard
 from xray_app.ui.viewer.component import analysis_id_of, correction_from, edits_of, items_table, viewer, work_of
-
-FOLDER = Path(__file__).resolve().parent
+from xray_app.ui.viewer.work import read_work
 
 SHOWN = 30
 """Entries of the queue on the left."""
@@ -41,7 +40,9 @@ class AnnotateTab:
             self.why = gr.HTML("", elem_id="annotate-why", apply_default_css=False)
         with gr.Row(elem_id="annotate", elem_classes="desk-columns", equal_height=False):
             with gr.Column(elem_id="annotate-left", scale=0, min_width=196):
-                self.next = gr.Button("Take the next scan · T", elem_id="annotate-next", size="sm")
+                self.next = gr.Button(
+                    "Take the next scan · T", elem_id="annotate-next", elem_classes=[presses.ONCE], size="sm"
+                )
                 self.list = picklist("annotate-list")
             with gr.Column(elem_id="annotate-picture", min_width=400):
                 self.viewer = viewer("annotate-viewer")
@@ -53,16 +54,49 @@ class AnnotateTab:
         self.claim = gr.HTML("", elem_id="annotate-claim", apply_default_css=False)
         self.conflict = gr.HTML("", elem_id="annotate-conflict", apply_default_css=False)
         with gr.Row(visible=False, elem_id="annotate-conflict-buttons") as self.conflict_buttons:
-            self.merge = gr.Button("Merge both", size="sm", variant="primary", elem_id="annotate-merge")
-            self.theirs = gr.Button("Drop mine, show theirs", size="sm", elem_id="annotate-theirs")
+            self.merge = gr.Button(
+                "Merge both",
+                size="sm",
+                variant="primary",
+                elem_id="annotate-merge",
+                elem_classes=[presses.ONCE, presses.HANDS_OVER],
+            )
+            self.theirs = gr.Button(
+                "Drop mine, show theirs", size="sm", elem_id="annotate-theirs", elem_classes=[presses.HANDS_OVER]
+            )
         with gr.Row(elem_id="annotate-actions"):
-            self.right = gr.Button("Prediction is right · Y", elem_id="annotate-right", min_width=120)
-            self.save = gr.Button("Save · S", variant="primary", elem_id="annotate-save", min_width=90)
+            self.right = gr.Button(
+                "Prediction is right · Y",
+                elem_id="annotate-right",
+                elem_classes=[
+                    presses.ONCE,
+                    presses.UNHURRIED,
+                    presses.NEEDS_PICTURE_TO_SAVE,
+                    presses.SAVES_BOXES,
+                    presses.HANDS_OVER,
+                ],
+                min_width=120,
+            )
+            self.save = gr.Button(
+                "Save · S",
+                variant="primary",
+                elem_id="annotate-save",
+                elem_classes=[
+                    presses.ONCE,
+                    presses.UNHURRIED,
+                    presses.NEEDS_PICTURE_TO_SAVE,
+                    presses.SAVES_BOXES,
+                    presses.HANDS_OVER,
+                ],
+                min_width=90,
+            )
             self.skip = gr.Button("Skip · Q", elem_id="annotate-skip", min_width=80)
         with gr.Column(elem_id="annotate-skips"):
             gr.HTML("Why? The next person sees it.", apply_default_css=False)
             self.skips = [
-                gr.Button(f"{number} · {words}", size="sm", elem_id=f"annotate-skip-{number}")
+                gr.Button(
+                    f"{number} · {words}", size="sm", elem_id=f"annotate-skip-{number}", elem_classes=[presses.ONCE]
+                )
                 for number, words in enumerate(SKIPS, start=1)
             ]
             self.skip_words = gr.Textbox(
@@ -138,10 +172,11 @@ class AnnotateTab:
         work = work_of(analysis, revisions, taxonomy, who.username, discard_draft=discard_edits)
         draft = drafts.get(db, analysis.id, who.username)
         conflict = ""
-        if draft is not None and draft.base_revision == work["base_revision"]:
+        if draft is not None and draft.base_revision == work.base_revision:
             try:
                 edits = read_draft(draft, analysis, revisions, taxonomy)
-                work["draft"] = edits_of(edits, analysis, base_of(draft, revisions))
+                kept = edits_of(edits, analysis, base_of(draft, revisions))
+                work = work.model_copy(update={"draft": kept})
             except DeskError:  # a class left the taxonomy meanwhile
                 draft = None
         elif draft is not None and newest is not None:
@@ -150,7 +185,7 @@ class AnnotateTab:
             self.said: "",
             self.why: bars.why(queue.get(db, analysis.id), analysis, queue.standing(db)),
             self.list: self._list(who, analysis.id),
-            self.viewer: work,
+            self.viewer: work.sent(),
             self.claim: bars.claim(claim, drafts.others(db, analysis.id, who.username)),
             self.conflict: conflict,
             self.conflict_buttons: gr.update(visible=bool(conflict)),
@@ -222,13 +257,14 @@ class AnnotateTab:
 
     def keep_draft(self, who: Identity, work: Any, comment: str | None, labelled: Any) -> dict[Any, Any]:
         """Keeps unsaved edits and prolongs the claim; says when the scan is somebody else's by now."""
-        db, analysis_id = self.services.db, analysis_id_of(work)
+        edited = read_work(work)
+        db, analysis_id = self.services.db, edited.analysis_id
         revisions = corrections.history(db, analysis_id)
         newest = revisions[-1] if revisions else None
-        sent = correction_from(work, comment, labelled)
+        sent = correction_from(edited, comment, labelled)
         if newest is not None and newest.revision > sent.base_revision and newest.author == who.username:
             return {self.claim: gr.skip()}  # sent before their own save was answered: there is nothing left to keep
-        if work.get("dirty"):
+        if edited.dirty:
             read_draft(sent, analyses.get(db, analysis_id), revisions, self.services.taxonomy)
             drafts.put(db, analysis_id, who.username, sent)
         elif (kept := drafts.get(db, analysis_id, who.username)) and kept.base_revision == sent.base_revision:
@@ -245,10 +281,11 @@ class AnnotateTab:
 
     def confirm(self, who: Identity, work: Any, comment: str | None, labelled: Any) -> dict[Any, Any]:
         """The prediction as it stands becomes a revision: somebody looked, and it is right."""
-        if isinstance(work, Mapping) and work.get("dirty"):
+        edited = read_work(work)
+        if edited.dirty:
             raise BadInput("You have changed something, so the prediction is not right as it was. Save (S), or undo.")
-        sent = correction_from(work, comment, labelled)
-        analysis = analyses.get(self.services.db, analysis_id_of(work))
+        sent = correction_from(edited, comment, labelled)
+        analysis = analyses.get(self.services.db, edited.analysis_id)
         as_predicted = sent.model_copy(
             update={
                 "items": tuple(ItemCount(label=one.label, count=one.count) for one in analysis.report.items),
@@ -259,7 +296,8 @@ class AnnotateTab:
 
     def save_correction(self, who: Identity, work: Any, comment: str | None, labelled: Any) -> dict[Any, Any]:
         """What the person sees becomes the next revision, and the next scan comes up."""
-        return self._save(who, analysis_id_of(work), correction_from(work, comment, labelled))
+        edited = read_work(work)
+        return self._save(who, edited.analysis_id, correction_from(edited, comment, labelled))
 
     def _save(self, who: Identity, analysis_id: str, sent: CorrectionIn) -> dict[Any, Any]:
         services = self.services
@@ -314,7 +352,7 @@ def picklist(elem_id: str) -> gr.HTML:
     return gr.HTML(
         value=None,
         html_template=PICKLIST,
-        js_on_load=(FOLDER / "viewer" / "picklist.js").read_text(encoding="utf-8"),
+        js_on_load=browser_code.mounting("picklist.js"),
         apply_default_css=False,
         elem_id=elem_id,
         elem_classes="picklist-frame",

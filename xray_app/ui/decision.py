@@ -19,11 +19,12 @@ from xray_app.risk import clears_high, worst_view
 from xray_app.services import Services
 from xray_app.store import analyses, corrections, decisions, recent, tip
 from xray_app.types import Action, Analysis, Correction, CorrectionIn, Decision, Risk, Role
+from xray_app.ui import presses
 from xray_app.ui.guard import Guard
 from xray_app.ui.viewer.component import analysis_id_of, correction_from
+from xray_app.ui.viewer.work import Work, read_work
 
 MAX_NOTE = 2000
-A_DAY = 86_400
 # Adds what only the browser knows to the viewer's value: how long the scan was looked at, and what is unsaved.
 WITH_CLOCK = "(work, ...rest) => [work && {...work, seconds: xrayDesk.seconds(), dirty: xrayDesk.dirty()}, ...rest]"
 # The reason's field takes the keys where a HIGH bag was to be cleared; else the decision may be undone for a while.
@@ -53,9 +54,11 @@ class DecisionForm:
         self.services, self._show, self._queue, self._answered = services, show, queue, answered
         with gr.Column(elem_id="decision", scale=0, min_width=430):
             with gr.Row(elem_id="decision-buttons"):
-                self.clear = gr.Button("1 · Clear", elem_id="decide-clear")
-                self.review = gr.Button("2 · Review", elem_id="decide-review")
-                self.search = gr.Button("3 · Search", elem_id="decide-search")
+                self.clear = gr.Button(
+                    "1 · Clear", elem_id="decide-clear", elem_classes=[presses.DECIDES, presses.NEEDS_PICTURE_TO_CLEAR]
+                )
+                self.review = gr.Button("2 · Review", elem_id="decide-review", elem_classes=[presses.DECIDES])
+                self.search = gr.Button("3 · Search", elem_id="decide-search", elem_classes=[presses.DECIDES])
             self.note = line("note to the decision (optional)", "decision-note")
 
     def build_confirm(self) -> None:
@@ -73,24 +76,42 @@ class DecisionForm:
                 apply_default_css=False,
             )
             with gr.Row():
-                self.clear_anyway = gr.Button("Clear this HIGH bag", variant="stop", elem_id="clear-anyway")
-                self.keep = gr.Button("Do not clear", elem_id="keep-bag")
+                self.clear_anyway = gr.Button(
+                    "Clear this HIGH bag",
+                    variant="stop",
+                    elem_id="clear-anyway",
+                    elem_classes=[presses.ONCE, presses.NEEDS_PICTURE_TO_CLEAR],
+                )
+                self.keep = gr.Button("Do not clear", elem_id="keep-bag", elem_classes=[presses.ANSWERS])
 
     def build_correction(self) -> None:
         """Save, conflict, review and scope: the lower part of the side."""
         self.conflict = gr.HTML("", elem_id="conflict", apply_default_css=False)
         self.seen_revision = gr.State(0)  # the one the conflict named: what the person has agreed to put theirs on
         with gr.Row(visible=False, elem_id="conflict-buttons") as self.conflict_buttons:
-            self.keep_mine = gr.Button("Keep mine on top", size="sm", elem_id="keep-mine")
-            self.take_theirs = gr.Button("Drop mine, show theirs", size="sm", elem_id="take-theirs")
+            self.keep_mine = gr.Button(
+                "Keep mine on top",
+                size="sm",
+                elem_id="keep-mine",
+                elem_classes=[presses.ONCE, presses.SAVES_BOXES, presses.HANDS_OVER],
+            )
+            self.take_theirs = gr.Button(
+                "Drop mine, show theirs", size="sm", elem_id="take-theirs", elem_classes=[presses.HANDS_OVER]
+            )
         with gr.Row(elem_id="save-row"):
             self.comment = line("comment (optional)", "comment", scale=2)
-            self.save = gr.Button("Save correction · S", variant="primary", elem_id="save-correction", min_width=158)
+            self.save = gr.Button(
+                "Save correction · S",
+                variant="primary",
+                elem_id="save-correction",
+                elem_classes=[presses.ONCE, presses.SAVES_BOXES, presses.HANDS_OVER],
+                min_width=158,
+            )
         with gr.Group(visible=False, elem_id="review") as self.review_group:
             self.pending = gr.HTML("", apply_default_css=False)
             with gr.Row():
-                self.accept = gr.Button("Accept", size="sm", elem_id="accept-correction")
-                self.reject = gr.Button("Reject", size="sm", elem_id="reject-correction")
+                self.accept = gr.Button("Accept", size="sm", elem_id="accept-correction", elem_classes=[presses.ONCE])
+                self.reject = gr.Button("Reject", size="sm", elem_id="reject-correction", elem_classes=[presses.ONCE])
         with gr.Accordion("Looked for certain classes only?", open=False, elem_id="scope"):
             self.labelled = gr.Dropdown(
                 choices=list(self.services.taxonomy.names), multiselect=True, show_label=False, container=False,
@@ -152,13 +173,13 @@ class DecisionForm:
         """The handler of one decision button."""
 
         def decide(who: Identity, work: Any, note: str | None) -> dict[Any, Any]:
-            db = self.services.db
-            analysis = analyses.get_hidden(db, analysis_id_of(work))
+            db, seen = self.services.db, read_work(work)
+            analysis = analyses.get_hidden(db, seen.analysis_id)
             if clears_high(word, (analysis.risk.level, self._bag(analysis).level)):
                 sight = tip.sight(db, analysis.id)
                 if not sight.hidden and sight.test is None:  # the question would tell what a blind scan is rated
                     return {self.confirm: gr.update(visible=True)}
-            return self._decide(who, analysis, word, work, note)
+            return self._decide(who, analysis, word, seen, note)
 
         decide.__name__ = decide.__qualname__ = f"decide_{word.lower()}"
         return decide
@@ -172,24 +193,23 @@ class DecisionForm:
 
     def clear_high(self, who: Identity, work: Any, note: str | None) -> dict[Any, Any]:
         """Clears a HIGH bag, with the reason in the note."""
-        analysis = analyses.get_hidden(self.services.db, analysis_id_of(work))
+        seen = read_work(work)
+        analysis = analyses.get_hidden(self.services.db, seen.analysis_id)
         if not (note or "").strip():
             raise BadInput("Clearing a HIGH bag needs a note that says why.")
-        return self._decide(who, analysis, "CLEAR", work, note)
+        return self._decide(who, analysis, "CLEAR", seen, note)
 
     def do_not_clear(self, who: Identity) -> dict[Any, Any]:
         """Closes the question."""
         return {self.confirm: gr.update(visible=False)}
 
-    def _decide(self, who: Identity, analysis: Analysis, word: Action, work: Any, note: str | None) -> dict[Any, Any]:
+    def _decide(self, who: Identity, analysis: Analysis, word: Action, work: Work, note: str | None) -> dict[Any, Any]:
         db = self.services.db
         if self._just_made(who, analysis, word):
             return {self.said: panels.said(f"{word} is recorded already")}
-        seen = [work["decided"]] if isinstance(work.get("decided"), str) else []
+        seen = [work.decided] if work.decided else []
         try:
-            made = decisions.add_for_bag(
-                db, analysis.id, word, _seconds(work.get("seconds")), text_of(note), who.username, seen=seen
-            )
+            made = decisions.add_for_bag(db, analysis.id, word, work.seconds, text_of(note), who.username, seen=seen)
         except Conflict as error:
             return self._decided_meanwhile(who, analysis, (error.details or {}).get("decision"), error)
         sight = tip.sight(db, analysis.id)
@@ -198,7 +218,7 @@ class DecisionForm:
             return shown | self._answered(sight, analysis, made[0]) | {self.said: "", self.made: []}
         views = ", for all views of the bag" if len(made) > 1 else ""
         undoable = {self.made: [one.id for one in made]}
-        if work.get("dirty"):
+        if work.dirty:
             words = f"{word} recorded{views}. Your edits of this scan are not saved yet."
             return undoable | {
                 self.said: panels.decided(words),
@@ -253,9 +273,11 @@ class DecisionForm:
 
     def save_correction(self, who: Identity, work: Any, comment: str | None, labelled: Any) -> dict[Any, Any]:
         """Appends what the person sees as the next revision; a stale one is shown as a conflict."""
-        analysis_id = analysis_id_of(work)
+        edited = read_work(work)
+        return self._save(who, edited.analysis_id, correction_from(edited, comment, labelled))
+
+    def _save(self, who: Identity, analysis_id: str, sent: CorrectionIn) -> dict[Any, Any]:
         services = self.services
-        sent = correction_from(work, comment, labelled)
         refuse_unlisted(sent)
         if self._just_saved(who, analysis_id, sent):
             return self._show(who, analysis_id)
@@ -291,17 +313,16 @@ class DecisionForm:
 
     def save_on_top(self, who: Identity, work: Any, comment: str | None, labelled: Any, seen: Any) -> dict[Any, Any]:
         """After a conflict: the person's edits as a revision on top of the one the conflict named."""
-        analysis = analyses.get_hidden(self.services.db, analysis_id_of(work))
+        edited = read_work(work)
+        analysis = analyses.get_hidden(self.services.db, edited.analysis_id)
         base = next((one for one in corrections.history(self.services.db, analysis.id) if one.revision == seen), None)
         if base is None:
             raise NotFound("There is no conflict to settle; save again.")
-        sent = correction_from(work, comment, labelled)
+        sent = correction_from(edited, comment, labelled)
         # A box of the older revision that this one lacks cannot keep its id: it is drawn anew.
         known = {box.id for box in (*analysis.boxes, *base.boxes)}
-        boxes = [box.model_dump() | {"id": box.id if box.id in known else None} for box in sent.boxes]
-        items = [item.model_dump() for item in sent.items]
-        on_top = {"analysis_id": analysis.id, "base_revision": base.revision, "boxes": boxes, "items": items}
-        return self.save_correction(who, on_top, comment, labelled)
+        boxes = tuple(box if box.id in known else box.model_copy(update={"id": None}) for box in sent.boxes)
+        return self._save(who, analysis.id, sent.model_copy(update={"base_revision": base.revision, "boxes": boxes}))
 
     def show_newest(self, who: Identity, work: Any) -> dict[Any, Any]:
         """After a conflict: the other person's revision, and the own edits dropped."""
@@ -311,11 +332,12 @@ class DecisionForm:
         """The handler that accepts or rejects the newest correction of the scan shown."""
 
         def judge(who: Identity, work: Any, comment: str | None) -> dict[Any, Any]:
-            revisions = corrections.history(self.services.db, analysis_id_of(work))
+            seen = read_work(work)
+            revisions = corrections.history(self.services.db, seen.analysis_id)
             if not revisions:
                 raise NotFound("There is no correction to review.")
             newest = revisions[-1]
-            if work.get("base_revision") != newest.revision:
+            if seen.base_revision != newest.revision:
                 raise Conflict("A newer revision was saved meanwhile. Choose the scan again and look at it first.")
             corrections.review(self.services.db, newest.id, status, text_of(comment), who.username)
             words = panels.said(f"Revision {newest.revision} {status}")
@@ -330,11 +352,6 @@ def line(placeholder: str, elem_id: str, **more: Any) -> gr.Textbox:
     return gr.Textbox(
         placeholder=placeholder, show_label=False, container=False, max_length=MAX_NOTE, elem_id=elem_id, **more
     )
-
-
-def _seconds(value: Any) -> float | None:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < A_DAY
-    return float(value) if good else None
 
 
 def text_of(note: str | None) -> str | None:

@@ -1,4 +1,4 @@
-"""The desk: one page of tabs. `THEME`, `CSS` and `HEAD` go with it where it is mounted."""
+"""The desk: one page of tabs. `THEME` and `CSS` go with it where it is mounted; `HEAD` into the HTML it sends."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from xray_app.html.help import HELP
 from xray_app.services import Services
 from xray_app.settings import Settings
 from xray_app.types import Role
-from xray_app.ui import insights, search
+from xray_app.ui import browser_code
 from xray_app.ui.analyse import AnalyseTab
 from xray_app.ui.annotate import AnnotateTab
+from xray_app.ui.event_stream import Unanswered
 from xray_app.ui.exchange import ExchangeTab
 from xray_app.ui.guard import Guard
 from xray_app.ui.insights import InsightsTab
@@ -26,14 +27,11 @@ from xray_app.ui.users import UsersTab
 
 FOLDER = Path(__file__).resolve().parent
 
-CSS = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in ("desk.css", "console.css", "exchange.css"))
-CSS += search.CSS + insights.CSS
-HEAD = f"<script>{(FOLDER / 'desk.js').read_text(encoding='utf-8')}</script>"
-CSS += (FOLDER / "annotate.css").read_text(encoding="utf-8")
-HEAD += f"<script>{(FOLDER / 'annotate.js').read_text(encoding='utf-8')}</script>"
-CSS += (FOLDER / "look.css").read_text(encoding="utf-8")
-HEAD += f"<script>{(FOLDER / 'look.js').read_text(encoding='utf-8')}</script>"
-CSS += (FOLDER / "tip.css").read_text(encoding="utf-8")
+SHEETS = (
+    "desk.css", "console.css", "exchange.css", "search.css", "insights.css", "annotate.css", "theme.css", "tip.css",
+)  # fmt: skip
+CSS = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in SHEETS)
+HEAD = browser_code.head()
 _SYSTEM_FONTS = ("system-ui", "Segoe UI", "Roboto", "sans-serif")
 
 
@@ -61,6 +59,7 @@ def build_desk(services: Services) -> gr.Blocks:
                 UsersTab(guard, users_tab)
             with gr.Tab("Help", id="help"):
                 gr.Markdown(HELP, elem_id="help-text")
+        Unanswered(guard, desk, analyse.strip, analyse.stored)
         train.sleep_behind(tab for tab in tabs.children if tab is not train_tab)
 
         def start(who: Identity) -> dict[Any, Any]:

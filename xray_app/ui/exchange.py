@@ -26,6 +26,7 @@ from xray_app.intake import keep_unanalysed
 from xray_app.scan.read import Scan
 from xray_app.store import label_meanings
 from xray_app.types import Analysis, Level, Role
+from xray_app.ui import presses
 from xray_app.ui.guard import Guard
 from xray_app.ui.uploads import discard, uploaded
 
@@ -99,7 +100,9 @@ class ExchangeTab:
         )
         self.found = gr.HTML("", elem_id="export-found", apply_default_css=False)
         with gr.Row():
-            self.export = gr.Button("Download ZIP", variant="primary", elem_id="export", scale=0, min_width=160)
+            self.export = gr.Button(
+                "Download ZIP", variant="primary", elem_id="export", elem_classes=[presses.ONCE], scale=0, min_width=160
+            )
             self.export_stop = gr.Button("Stop", elem_id="export-stop", visible=False, scale=0, min_width=90)
         # Read by the script alone; an invisible component would not be in the page at all.
         self.address = gr.Textbox(visible="hidden", elem_id="export-address")
@@ -130,7 +133,9 @@ class ExchangeTab:
         )
         self.skip_unknown = gr.Checkbox(label="Leave out boxes of labels the taxonomy does not know")
         with gr.Row():
-            self.bring_in = gr.Button("Import", variant="primary", elem_id="import", scale=0, min_width=160)
+            self.bring_in = gr.Button(
+                "Import", variant="primary", elem_id="import", elem_classes=[presses.ONCE], scale=0, min_width=160
+            )
             self.import_stop = gr.Button("Stop", elem_id="import-stop", visible=False, scale=0, min_width=90)
         self.import_status = gr.HTML("", elem_id="import-status", apply_default_css=False)
 

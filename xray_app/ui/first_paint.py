@@ -1,7 +1,8 @@
 """The page's first paint is in the theme somebody chose: colours stand in the page itself, not in a script's wake.
 
-Gradio puts style sheets into the page by script, after the first paint, and knows nothing of a choice of theme. So
-the HTML it sends gets all colours (`tokens.css`) and the theme of the browser's cookie on its way out.
+Gradio puts style sheets and scripts into the page by script, after the first paint, and knows nothing of a choice of
+theme. So the HTML it sends gets all colours (`tokens.css`), the theme of the browser's cookie and the desk's own
+modules on its way out: these stand before Gradio's script, and so they run before it.
 """
 
 from __future__ import annotations
@@ -16,18 +17,24 @@ from xray_app.html.theme import theme_of
 TOKENS = (Path(__file__).parent / "tokens.css").read_text(encoding="utf-8")
 
 
-def dressed(page: bytes, theme: str) -> bytes:
-    """The HTML with the colours in its head and the theme on its root element."""
-    head = f"<head><style>{TOKENS} body {{ background: var(--ground); color: var(--ink); }}</style>"
+def dressed(page: bytes, theme: str, tags: str = "") -> bytes:
+    """The HTML with the colours and the given tags in its head and the theme on its root element."""
+    head = f"<head><style>{TOKENS} body {{ background: var(--ground); color: var(--ink); }}</style>{tags}"
     page = page.replace(b"<head>", head.encode(), 1)
     return page.replace(b"<html", f'<html data-theme="{theme}"'.encode(), 1)
 
 
 class FirstPaint:
-    """ASGI wrapper of the mounted desk: dresses its HTML pages, passes everything else on untouched."""
+    """ASGI wrapper of the mounted desk: dresses its HTML pages, passes everything else on untouched.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: the desk.
+        tags: HTML for the head of its pages.
+    """
+
+    def __init__(self, app: ASGIApp, tags: str = "") -> None:
         self.app = app
+        self.tags = tags
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope) if scope["type"] == "http" else None
@@ -50,7 +57,7 @@ class FirstPaint:
                 body += message.get("body", b"")
                 if message.get("more_body"):
                     return
-                page, answer = dressed(body, theme), start
+                page, answer = dressed(body, theme, self.tags), start
                 start = None
                 MutableHeaders(raw=answer["headers"])["content-length"] = str(len(page))
                 await send(answer)

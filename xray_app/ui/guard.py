@@ -11,7 +11,7 @@ import html
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -45,6 +45,8 @@ class Guard:
         *,
         js: str | None = None,
         show_progress: str = "hidden",
+        session: bool = False,
+        trigger_mode: Literal["once", "multiple"] | None = None,
     ) -> Any:
         """Run `handler(identity, *inputs)` on an event, for users whose role includes `role`.
 
@@ -59,28 +61,32 @@ class Guard:
             outputs: components it returns values for, in order, or a dict by component.
             js: JavaScript that may change the inputs in the browser first.
             show_progress: Gradio's progress display; hidden unless it takes a second.
+            session: whether the handler takes the page's Gradio session after the identity.
+            trigger_mode: "multiple" lets it run again before its last run is answered; Gradio's own way if None.
 
         Returns:
             Gradio's dependency, for `.then` chains (attached with `on` again).
         """
         return trigger(
-            self.wrap(role, handler),
+            self.wrap(role, handler, session=session),
             inputs,
             outputs,
             js=js,
             show_progress=show_progress,
+            trigger_mode=trigger_mode,
             api_visibility="private",
             concurrency_limit=None,
         )
 
-    def wrap(self, role: Role, handler: Handler) -> Handler:
+    def wrap(self, role: Role, handler: Handler, *, session: bool = False) -> Handler:
         """`handler` behind the check, in the form Gradio calls."""
 
         def run(request: gr.Request, *values: Any) -> Any:
             identity = self._admit(request, role)
             try:
                 _refuse_half_characters(values)
-                return handler(identity, *values)
+                first = (identity, request.session_hash) if session else (identity,)
+                return handler(*first, *values)
             except DeskError as error:
                 return _refused(error)
             except gr.Error:

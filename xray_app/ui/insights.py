@@ -6,7 +6,6 @@ Analysts see how well they answered test images, and nothing of others.
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -22,9 +21,6 @@ from xray_app.store.insights.reports import ALL_CLASSES, Asked
 from xray_app.types import Role
 from xray_app.ui.guard import Guard
 
-FOLDER = Path(__file__).resolve().parent
-
-CSS = (FOLDER / "insights.css").read_text(encoding="utf-8")
 PERIODS = [("7 days", 7), ("30 days", 30), ("90 days", 90), ("a year", 365)]
 MOST_CONFUSED = 10
 MOST_ROWS = 200

@@ -15,9 +15,11 @@ from xray_app.services import Services
 from xray_app.store import analyses, outcomes
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import MAX_COUNT, Analysis, Decision, ItemCount, Outcome, Role, Status
+from xray_app.ui import presses
 from xray_app.ui.decision import line, text_of
 from xray_app.ui.guard import Guard
 from xray_app.ui.viewer.component import analysis_id_of, correction_from
+from xray_app.ui.viewer.work import read_work
 
 _FOUND = re.compile(r"(?:(\d{1,3})\s*[x×]?\s+)?(.+)")
 
@@ -40,9 +42,13 @@ class OutcomeForm:
         with gr.Group(visible=False, elem_id="outcome") as self.group:
             self.question = gr.HTML("", apply_default_css=False)
             with gr.Row(elem_id="outcome-quick"):
-                self.nothing = gr.Button("Nothing", size="sm", elem_id="found-nothing")
-                self.listed = gr.Button("The threats listed", size="sm", elem_id="found-listed")
-                self.record = gr.Button("What I write", size="sm", elem_id="record-outcome")
+                self.nothing = gr.Button("Nothing", size="sm", elem_id="found-nothing", elem_classes=[presses.ONCE])
+                self.listed = gr.Button(
+                    "The threats listed", size="sm", elem_id="found-listed", elem_classes=[presses.ONCE]
+                )
+                self.record = gr.Button(
+                    "What I write", size="sm", elem_id="record-outcome", elem_classes=[presses.ONCE]
+                )
             with gr.Row():
                 self.found = line("F: 1 knife, 2 lighters", "outcome-found")
                 self.note = line("note (optional)", "outcome-note")
@@ -90,7 +96,7 @@ class OutcomeForm:
         taxonomy = self.services.taxonomy
         listed = [
             item
-            for item in correction_from(work, None, None).items
+            for item in correction_from(read_work(work), None, None).items
             if taxonomy.resolve(item.label).status is not Status.ALLOWED
         ]
         if not listed:

@@ -15,6 +15,7 @@ from xray_app.html import panels
 from xray_app.html import review as parts
 from xray_app.store import analyses, corrections, double_readings, outcomes, reviews
 from xray_app.types import Role
+from xray_app.ui import presses
 from xray_app.ui.annotate import AnnotateTab, picklist
 from xray_app.ui.guard import Guard
 
@@ -45,9 +46,11 @@ class ReviewTab:
                 self.facts = gr.HTML("", elem_id="review-facts", apply_default_css=False)
                 with gr.Column(visible=False, elem_id="review-decide") as self.decide:
                     with gr.Row(elem_id="review-actions"):
-                        self.accept = gr.Button("Accept · A", variant="primary", elem_id="review-accept")
+                        self.accept = gr.Button(
+                            "Accept · A", variant="primary", elem_id="review-accept", elem_classes=[presses.JUDGES]
+                        )
                         self.amend = gr.Button("Amend · E", elem_id="review-amend")
-                        self.reject = gr.Button("Reject · R", elem_id="review-reject")
+                        self.reject = gr.Button("Reject · R", elem_id="review-reject", elem_classes=[presses.JUDGES])
                     self.comment = gr.Textbox(
                         placeholder="comment (needed to reject)", show_label=False, container=False,
                         max_length=MAX_COMMENT, elem_id="review-comment",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -17,13 +16,11 @@ from xray_app.store import search
 from xray_app.store.search import Filter, Found
 from xray_app.taxonomy import ItemClass, Taxonomy
 from xray_app.types import Role, Status
+from xray_app.ui import browser_code
 from xray_app.ui.guard import Guard
-
-FOLDER = Path(__file__).resolve().parent
 
 PAGE = 48
 MOST_PAGES = 10_000
-CSS = (FOLDER / "search.css").read_text(encoding="utf-8")
 GRID = '<div class="found"><ol></ol></div>'
 
 Choice = tuple[str, str]
@@ -115,7 +112,7 @@ class GalleryTab:
         self.grid = gr.HTML(
             value=None,
             html_template=GRID,
-            js_on_load=(FOLDER / "search.js").read_text(encoding="utf-8"),
+            js_on_load=browser_code.mounting("found.js"),
             apply_default_css=False,
             elem_id="found",
         )

@@ -16,7 +16,8 @@ from xray_app.store.tip import Sight, Truth
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Agreement, Analysis, Correction, Decision, Report, Role
 from xray_app.ui.guard import Guard
-from xray_app.ui.viewer.component import work_of
+from xray_app.ui.viewer.component import boxes_of, items_of, work_of
+from xray_app.ui.viewer.work import Work
 
 
 class Answered:
@@ -75,20 +76,21 @@ class Answered:
 
 def hidden_work(
     analysis: Analysis, revisions: Sequence[Correction], taxonomy: Taxonomy, user: str, views: Sequence[Analysis]
-) -> dict[str, Any]:
+) -> Work:
     """As `work_of`, without anything a model said of any view; what people drew stays."""
     work = work_of(_unread(analysis), revisions, taxonomy, user, [_unread(one) for one in views])
-    return work | {"views": [view | {"level": BLIND} for view in work["views"]]}
+    return work.model_copy(update={"views": tuple(one.model_copy(update={"level": BLIND}) for one in work.views)})
 
 
-def true_work(analysis: Analysis, truth: Truth, taxonomy: Taxonomy, user: str) -> dict[str, Any]:
+def true_work(analysis: Analysis, truth: Truth, taxonomy: Taxonomy, user: str) -> Work:
     """As `work_of`, with the threat that was laid into a test image, and nothing else; it cannot be edited."""
     boxes, items = [], []
     if truth.label and truth.xyxy:
-        boxes = [taxonomy.box("truth", "human", truth.label, truth.xyxy, None).model_dump(mode="json")]
-        items = [taxonomy.item(truth.label, 1).model_dump(mode="json", exclude={"threat"})]
+        boxes = [taxonomy.box("truth", "human", truth.label, truth.xyxy, None)]
+        items = [taxonomy.item(truth.label, 1)]
     work = work_of(_unread(analysis), [], taxonomy, user, discard_draft=True)
-    return work | {"boxes": boxes, "items": items, "readonly": True, "answered": True}
+    shown = {"boxes": boxes_of(boxes), "items": items_of(items), "readonly": True, "answered": True}
+    return work.model_copy(update=shown)
 
 
 def _unread(analysis: Analysis) -> Analysis:

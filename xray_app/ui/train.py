@@ -21,6 +21,7 @@ from xray_app.html import training as panels
 from xray_app.learning import RunIn, base_sha256, promote_adapter, start_run
 from xray_app.store import adapters, corrections, runs, standing
 from xray_app.types import Adapter, AdapterKind, Role, Run
+from xray_app.ui import presses
 from xray_app.ui.guard import Guard
 
 KIND: AdapterKind = "vlm-adapter"
@@ -64,7 +65,14 @@ class TrainTab:
                     self.epochs = gr.Number(
                         value=0, label="Epochs (0: recipe’s)", minimum=0, maximum=1000, min_width=120
                     )
-                    self.start = gr.Button("Start run", variant="primary", elem_id="start-run", min_width=120, scale=0)
+                    self.start = gr.Button(
+                        "Start run",
+                        variant="primary",
+                        elem_id="start-run",
+                        elem_classes=[presses.ONCE],
+                        min_width=120,
+                        scale=0,
+                    )
                 gr.HTML("<h2>Run</h2>", apply_default_css=False)
                 self.status = gr.HTML("", elem_id="run-status", apply_default_css=False)
                 self.curve = gr.LinePlot(
@@ -78,14 +86,26 @@ class TrainTab:
                 self.comparison = gr.HTML("", elem_id="comparison", apply_default_css=False)
                 with gr.Row(elem_id="promote-row"):
                     self.promote = gr.Button(
-                        "Promote", variant="primary", elem_id="promote", min_width=110, interactive=False
+                        "Promote",
+                        variant="primary",
+                        elem_id="promote",
+                        elem_classes=[presses.ONCE],
+                        min_width=110,
+                        interactive=False,
                     )
-                    self.rollback = gr.Button("Roll back", elem_id="rollback", min_width=110, interactive=False)
+                    self.rollback = gr.Button(
+                        "Roll back", elem_id="rollback", elem_classes=[presses.ONCE], min_width=110, interactive=False
+                    )
                 with gr.Accordion("Promote against the gate", open=False, elem_id="force"):
                     self.reason = gr.Textbox(
                         label="Why (kept in the audit log)", max_length=2000, lines=2, elem_id="force-reason"
                     )
-                    self.force = gr.Button("Promote although the gate refuses", variant="stop", elem_id="force-promote")
+                    self.force = gr.Button(
+                        "Promote although the gate refuses",
+                        variant="stop",
+                        elem_id="force-promote",
+                        elem_classes=[presses.ONCE],
+                    )
         gr.HTML("<h2>Runs</h2>", apply_default_css=False)
         self.table = gr.HTML("", elem_id="runs", apply_default_css=False)
 

@@ -1,4 +1,4 @@
-"""The one prompt builder: an instruction and a picture to model input, in training, evaluation and serving."""
+"""The one prompt builder, for training, evaluation and serving alike."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.tiny import PIXELS, picture, taxonomy
-from training.data.collate import Collator, Example, answers_alone
+from training.data.collate import Collator, Example, keep_answer_logits
 from training.vlm.bundled import build_processor
 from xray_app.errors import BadDataset
 from xray_app.report import format_report, instruction
@@ -51,10 +51,10 @@ def test_4096_tokens_are_the_limit_unless_another_is_given(processor: Any) -> No
     assert Collator(processor).max_tokens == 4096
 
 
-def test_the_answers_alone_begin_one_place_before_the_first_token_that_is_learnt(processor: Any) -> None:
+def test_the_keep_answer_logits_begin_one_place_before_the_first_token_that_is_learnt(processor: Any) -> None:
     whole = Collator(processor)([example(), example(format_report({}, taxonomy()))])
     first = int((whole["labels"] != -100).any(0).int().argmax())
-    alone = answers_alone(whole)
+    alone = keep_answer_logits(whole)
     assert alone["logits_to_keep"] == whole["labels"].shape[1] - first + 1
     assert torch.equal(alone["labels"], whole["labels"][:, first - 1 :])
     assert (alone["labels"][:, 0] == -100).all()

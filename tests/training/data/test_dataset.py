@@ -11,8 +11,8 @@ from PIL import Image, ImageChops
 
 from training.data.augment import random_contrast, random_palette, random_turn
 from training.data.dataset import SampleDataset, repeat_rare
-from training.recipes.recipe import Recipe
 from training.data.samples import Sample, make_sample
+from training.recipes.recipe import Recipe
 from xray_app.simulate import simulate_scan
 from xray_app.simulate.scanner import STYLES
 from xray_app.taxonomy import Taxonomy

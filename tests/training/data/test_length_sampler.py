@@ -6,10 +6,10 @@ import random
 from pathlib import Path
 
 from tests.tiny import PIXELS, picture, taxonomy
-from training.vlm.bundled import build_processor
 from training.data.collate import Collator, Example
 from training.data.length_sampler import LengthGroupedSampler, padded_share, token_counts
 from training.data.samples import Sample
+from training.vlm.bundled import build_processor
 from xray_app.report import format_report, instruction
 
 LENGTHS = [random.Random(n).randint(20, 200) for n in range(333)]

@@ -11,11 +11,19 @@ import pytest
 from tests.conftest import MakeAnalysis
 from tests.training.conftest import YoloFolder
 from training.data.json_file import read_json, write_json
-from training.recipes.recipe import Recipe
 from training.data.samples import (
-    Sample, from_corrections, make_sample, read_jsonl, split_by_bag, training_samples, with_full_instruction, write_jsonl)
+    Sample,
+    from_corrections,
+    make_sample,
+    read_jsonl,
+    split_by_bag,
+    training_samples,
+    with_full_instruction,
+    write_jsonl,
+)
 from training.data.snapshot import random_scope, replay, samples_sha256, snapshot, with_replay
 from training.data.yolo import prepare, read_yolo
+from training.recipes.recipe import Recipe
 from xray_app.errors import BadDataset
 from xray_app.report import INSTRUCTION
 from xray_app.store import corrections, scans

@@ -9,9 +9,9 @@ import pytest
 from PIL import ImageChops
 
 from training.data.dataset import SampleDataset
+from training.data.samples import Sample, SampleBox, make_sample
 from training.data.threat_projection import Projector
 from training.recipes.recipe import Recipe
-from training.data.samples import Sample, SampleBox, make_sample
 from xray_app.simulate import simulate_scan
 from xray_app.taxonomy import Taxonomy
 

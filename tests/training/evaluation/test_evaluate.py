@@ -53,6 +53,7 @@ def test_items_are_counted_as_multisets(taxonomy: Taxonomy) -> None:
     assert found.item_recall().value == pytest.approx(2 / 3)
     assert found.item_f1().value == pytest.approx(4 / 7)
     assert found.exact_list().value == 0
+    assert of(taxonomy, outcome({"knife": 2}, {"knife": 1})).exact_list().value == 0, "the right label, once too few"
     assert found.per_class()["knife"][0] == 2
 
 
@@ -84,12 +85,15 @@ def test_a_bag_is_flagged_by_any_view_at_the_policys_threshold(taxonomy: Taxonom
         outcome({"knife": 1}, {}, bag="two views"),
         outcome({}, {"knife": 1}, threshold, bag="two views"),
         outcome({"gun": 1}, {"gun": 1}, threshold - 0.01, bag="unsure"),
+        outcome({"axe": 1}, {"axe": 1}, threshold, bag="first view"),
+        outcome({}, {"laptop": 1}, bag="first view"),
+        outcome({"saw": 1}, {}, bag="missed"),
         outcome({"laptop": 1}, {"laptop": 1}, bag="clear"),
         outcome({}, {"blade": 1}, bag="alarm"),
     )
     assert found.threat_bag_recall().value == 0.5
     assert found.false_alarm_rate().value == 0.5
-    assert found.metric_set().n == 4
+    assert found.metric_set().n == 6
 
 
 def test_top1_is_the_surest_label_over_scans_that_hold_something(taxonomy: Taxonomy) -> None:
@@ -100,6 +104,7 @@ def test_top1_is_the_surest_label_over_scans_that_hold_something(taxonomy: Taxon
         outcome({"knife": 1}, {}, bag="silent"),
         outcome({}, {}, bag="empty"),
     )
+    assert dict(zip(found.bags, found.top1.tolist(), strict=True)) == {"hit": 1, "miss": 0, "silent": 0, "empty": 0}
     assert found.top_one().value == pytest.approx(1 / 3)
 
 

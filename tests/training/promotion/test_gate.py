@@ -113,6 +113,9 @@ def test_an_adapter_that_changes_nothing_or_does_not_load_is_refused(taxonomy: T
     gate = run_gate(HoldoutResult(same, same), None, taxonomy.policy(), False, "3 keys do not match")
     assert not gate.passed
     assert [(check.name, check.detail) for check in gate.checks] == [("loads", "3 keys do not match")]
+    left_over = gate_of(taxonomy, same, same, problem="2 keys are left over")
+    assert failed(left_over) == ["loads"]
+    assert detail(left_over, "loads") == "2 keys are left over"
 
 
 def test_the_site_decides_too_once_it_has_fifty_bags(taxonomy: Taxonomy, make_table: MakeTable) -> None:

@@ -1,14 +1,13 @@
-"""The viewer and the items table: gr.HTML components, and the one value that passes through them.
+"""The viewer and the items table: gr.HTML components, and the `Work` that passes through them.
 
-The value goes out with the scan, boxes with ids and items, and comes back edited. It comes from a browser,
-so `correction_from` takes nothing but labels, counts, coordinates and ids out of it, and those are checked
-again by the store.
+It goes out with the scan, boxes with ids and items, and comes back edited. `correction_from` takes nothing but labels,
+counts, coordinates and ids out of it, and those are checked again by the store.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +18,29 @@ from xray_app.correction.merging import Version
 from xray_app.correction.revision import standing
 from xray_app.errors import BadInput
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import Analysis, Box, Correction, CorrectionIn
+from xray_app.types import Analysis, Box, Correction, CorrectionIn, Item
+from xray_app.ui import browser_code
+from xray_app.ui.viewer.work import (
+    DRAWN,
+    Work,
+    WorkAgreement,
+    WorkBox,
+    WorkDraft,
+    WorkItem,
+    WorkLabel,
+    WorkScan,
+    WorkView,
+    read_work,
+)
 
 HERE = Path(__file__).resolve().parent
 
 VIEWER = (HERE / "viewer.html").read_text(encoding="utf-8")
-DRAWN = "new-"
-"""How the ids of boxes drawn in the browser begin, until they are saved."""
-
-# One script in five files: each goes on where the one before ended.
-SCRIPT = "\n".join(
-    (HERE / name).read_text(encoding="utf-8")
-    for name in ("viewer.js", "viewer_mouse.js", "viewer_labels.js", "viewer_views.js", "viewer_keys.js")
-)
 ITEMS = (HERE / "items.html").read_text(encoding="utf-8")
 
 
 def viewer(elem_id: str = "viewer") -> gr.HTML:
-    """The picture with its boxes and filters. Its value is that of `work_of`.
+    """The picture with its boxes and filters. Its value is a `Work`, sent.
 
     A page may hold several, each under its own id; the keys go to the one on the screen. Its `select` event
     says that another view of the bag was chosen (`open_view` in the value).
@@ -44,7 +48,7 @@ def viewer(elem_id: str = "viewer") -> gr.HTML:
     return gr.HTML(
         value=None,
         html_template=VIEWER,
-        js_on_load=SCRIPT,
+        js_on_load=browser_code.mounting("viewer/viewer.js"),
         apply_default_css=False,
         elem_id=elem_id,
         elem_classes="viewer-frame",
@@ -56,7 +60,7 @@ def items_table(elem_id: str = "items") -> gr.HTML:
     return gr.HTML(
         value=None,
         html_template=ITEMS,
-        js_on_load=(HERE / "items.js").read_text(encoding="utf-8"),
+        js_on_load=browser_code.mounting("items.js"),
         apply_default_css=False,
         elem_id=elem_id,
     )
@@ -70,8 +74,8 @@ def work_of(
     views: Sequence[Analysis] = (),
     *,
     discard_draft: bool = False,
-) -> dict[str, Any]:
-    """The viewer's value: the newest revision that was not rejected, or the prediction where there is none.
+) -> Work:
+    """The scan in hand: the newest revision that was not rejected, or the prediction where there is none.
 
     Args:
         analysis: what the models said.
@@ -84,46 +88,51 @@ def work_of(
     stands = standing(revisions)
     boxes = stands.boxes if stands else analysis.boxes
     items = stands.items if stands else analysis.report.items
-    return {
-        "analysis_id": analysis.id,
-        "base_revision": revisions[-1].revision if revisions else 0,
-        "user": user,
-        # Makes every showing a new value, so that the browser notices even an unchanged analysis.
-        "shown": uuid.uuid4().hex,
-        "discard_draft": discard_draft,
-        "own": [one.revision for one in revisions if one.author == user],
-        "scan": {
-            "id": analysis.scan.id,
-            "width": analysis.scan.width,
-            "height": analysis.scan.height,
-            "filename": analysis.scan.filename,
-            "view": analysis.scan.view,
-        },
-        "boxes": [box.model_dump(mode="json") for box in boxes],
-        # Kept beside a correction, so that one can always see what the models had said.
-        "predicted": [box.model_dump(mode="json") for box in analysis.boxes] if stands else [],
-        "items": [item.model_dump(mode="json", exclude={"threat"}) for item in items],
-        "labels": labels_of(taxonomy),
-        "agreement": analysis.agreement.model_dump(mode="json"),
-        "views": [_view(one) for one in views],
-    }
+    return Work(
+        analysis_id=analysis.id,
+        base_revision=revisions[-1].revision if revisions else 0,
+        user=user,
+        shown=uuid.uuid4().hex,
+        discard_draft=discard_draft,
+        own=tuple(one.revision for one in revisions if one.author == user),
+        scan=_scan(analysis),
+        boxes=boxes_of(boxes),
+        predicted=boxes_of(analysis.boxes) if stands else (),
+        items=items_of(items),
+        labels=labels_of(taxonomy),
+        agreement=WorkAgreement.model_validate(analysis.agreement.model_dump()),
+        views=tuple(_view(one) for one in views),
+    )
 
 
-def _view(analysis: Analysis) -> dict[str, Any]:
-    scan = analysis.scan
-    return {
-        "analysis_id": analysis.id,
-        "name": scan.view or scan.filename,
-        "level": analysis.risk.level,
-        "scan": {"id": scan.id, "width": scan.width, "height": scan.height},
-        "boxes": [box.model_dump(mode="json") for box in analysis.boxes],
-    }
+def boxes_of(boxes: Sequence[Box]) -> tuple[WorkBox, ...]:
+    """Boxes as the viewer takes them."""
+    return tuple(WorkBox.model_validate(box.model_dump()) for box in boxes)
 
 
-def labels_of(taxonomy: Taxonomy) -> list[dict[str, Any]]:
+def items_of(items: Sequence[Item]) -> tuple[WorkItem, ...]:
+    """Items as the table takes them."""
+    return tuple(WorkItem.model_validate(item.model_dump()) for item in items)
+
+
+def _scan(analysis: Analysis) -> WorkScan:
+    return WorkScan.model_validate(analysis.scan.model_dump())
+
+
+def _view(analysis: Analysis) -> WorkView:
+    return WorkView(
+        analysis_id=analysis.id,
+        name=analysis.scan.view or analysis.scan.filename,
+        level=analysis.risk.level,
+        scan=_scan(analysis),
+        boxes=boxes_of(analysis.boxes),
+    )
+
+
+def labels_of(taxonomy: Taxonomy) -> tuple[WorkLabel, ...]:
     """What a label may be, in rank order, with what one may type for it."""
     classes = [taxonomy.resolve(name) for name in taxonomy.names]
-    return [{"name": c.name, "status": c.status.value, "aliases": [c.plural, *c.aliases]} for c in classes]
+    return tuple(WorkLabel(name=c.name, status=c.status, aliases=(c.plural, *c.aliases)) for c in classes)
 
 
 def analysis_id_of(value: Any) -> str:
@@ -132,53 +141,42 @@ def analysis_id_of(value: Any) -> str:
     Raises:
         BadInput: none, with what to do.
     """
-    found = value.get("analysis_id") if isinstance(value, Mapping) else None
-    if not isinstance(found, str) or not 0 < len(found) <= 64:
-        raise BadInput("No scan is open. Add one, or choose one on the left.")
-    return found
+    return read_work(value).analysis_id
 
 
-def correction_from(value: Any, comment: str | None, labelled_classes: Sequence[str] | None) -> CorrectionIn:
-    """What a person says is in the scan, from the viewer's value.
+def correction_from(work: Work, comment: str | None, labelled_classes: Sequence[str] | None) -> CorrectionIn:
+    """What a person says is in the scan.
 
     Raises:
-        BadInput: a part is missing or out of range; the message names it.
+        BadInput: a part is out of range; the message names it.
     """
-    analysis_id_of(value)
     try:
         return CorrectionIn.model_validate(
             {
-                "items": [{"label": item["label"], "count": item["count"]} for item in value["items"]],
-                "boxes": [{"id": _kept(box), "label": box["label"], "xyxy": box["xyxy"]} for box in value["boxes"]],
+                "items": [{"label": item.label, "count": item.count} for item in work.items],
+                "boxes": [{"id": _kept(box), "label": box.label, "xyxy": box.xyxy} for box in work.boxes],
                 "labelled_classes": list(labelled_classes) if labelled_classes else None,
                 "comment": (comment or "").strip() or None,
-                "base_revision": value["base_revision"],
+                "base_revision": work.base_revision,
             }
         )
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = " ".join(str(part) for part in first["loc"]) or "correction"
         raise BadInput(f"The correction cannot be saved: {where}: {first['msg']}.") from error
-    except (KeyError, TypeError, AttributeError) as error:
+    except (TypeError, AttributeError) as error:
         raise BadInput("The correction cannot be saved: a part of it is missing. Reload the page.") from error
 
 
-def _kept(box: Mapping[str, Any]) -> str | None:
+def _kept(box: WorkBox) -> str | None:
     """A box's id, None for one drawn here: the store names it."""
-    found = box.get("id")
-    return None if isinstance(found, str) and found.startswith(DRAWN) else found
+    return None if box.id.startswith(DRAWN) else box.id
 
 
-def edits_of(draft: Version, analysis: Analysis, base: Correction | None) -> dict[str, Any]:
+def edits_of(draft: Version, analysis: Analysis, base: Correction | None) -> WorkDraft:
     """A draft as the viewer takes it back: unsaved edits of the base."""
     known = {box.id for box in analysis.boxes} | {box.id for box in (base.boxes if base else ())}
     before = {(item.label, item.count): item for item in (base.items if base else analysis.report.items)}
     items = [before.get((item.label, item.count), item) for item in draft.items]
-    return {
-        "boxes": [_shown(box, known) for box in draft.boxes],
-        "items": [item.model_dump(mode="json", exclude={"threat"}) for item in items],
-    }
-
-
-def _shown(box: Box, known: set[str]) -> dict[str, Any]:
-    return box.model_dump(mode="json") | {"id": box.id if box.id in known else DRAWN + box.id}
+    named = [box if box.id in known else box.model_copy(update={"id": DRAWN + box.id}) for box in draft.boxes]
+    return WorkDraft(boxes=boxes_of(named), items=items_of(items))

@@ -1,0 +1,85 @@
+// @ts-check
+import { analyseKeys } from "./analyse_keys.js";
+import { press, visible } from "./dom.js";
+import { openKeyHelp } from "./key_help.js";
+
+/** @typedef {import("./types.js").Action} Action */
+/** @typedef {import("./types.js").Place} Place */
+
+const FIELD = "input:not([type=checkbox]):not([type=radio])";
+const TYPED_INTO = `${FIELD}, textarea, select, [contenteditable=true]`;
+
+/** The names a key press may have in a table, the most exact first.
+ * @param {Pick<KeyboardEvent, "key" | "ctrlKey" | "metaKey" | "shiftKey">} event */
+export function namesOf({ key, ctrlKey, metaKey, shiftKey }) {
+  if (ctrlKey || metaKey) {
+    if (key.length > 1) return [`Ctrl+${key}`];
+    return [`Ctrl+${shiftKey ? key.toUpperCase() : key.toLowerCase()}`];
+  }
+  return [shiftKey && /^[A-Z]$/.test(key) ? `Shift+${key}` : key, key.toLowerCase()];
+}
+
+/** The actions a press may mean, in the order of the places that are here.
+ * @param {readonly Place[]} places @param {readonly string[]} names
+ * @returns {Action[]} */
+export function actionsFor(places, names) {
+  return places
+    .filter(place => place.here())
+    .flatMap(place => names.map(name => place.keys[name]).find(Boolean) ?? [])
+    .filter(action => action.run);
+}
+
+/** Whether an action holds where the key was pressed. @param {Action} action @param {Element} target */
+function holds(action, target) {
+  return action.from ? target.closest(action.from) !== null : target.closest(TYPED_INTO) === null;
+}
+
+/** Reads the keyboard by the desk's tables. @param {import("./desk.js").Desk} desk */
+export function readKeys(desk) {
+  const help = () => openKeyHelp(desk.places);
+  const asked = () => visible(document.querySelector("#confirm"));
+  const onScreen = () => [...document.querySelectorAll(".viewer-frame")].some(visible);
+  /** @param {string} id @returns {(event: KeyboardEvent) => void} */
+  const answer = id => event => {
+    if (event.target instanceof HTMLElement) event.target.blur();
+    press(id);
+  };
+  desk.places.push(
+    {
+      name: "The question about a HIGH bag",
+      here: asked,
+      keys: {
+        Escape: { run: answer("keep-bag"), from: "*", help: "do not clear it" },
+        Enter: {
+          run: answer("clear-anyway"),
+          from: "#decision-note",
+          help: "in the note: clear it, with this reason",
+        },
+      },
+    },
+    { name: "Analyse", here: () => visible(document.querySelector("#viewer")), keys: analyseKeys(desk) },
+    {
+      name: "Picture and boxes",
+      here: onScreen,
+      get keys() {
+        return { ...desk.shared, ...desk.owner?.actions };
+      },
+    },
+    { name: "Everywhere", here: () => true, keys: { "?": { run: help, help: "this list" } } },
+  );
+  document.addEventListener("keydown", event => {
+    const target = event.target instanceof Element ? event.target : document.body;
+    if (document.querySelector("dialog[open]") || event.altKey) return;
+    const { key } = event;
+    const action = actionsFor(desk.places, namesOf(event)).find(found => holds(found, target));
+    if (!action) {
+      const oneLine = target instanceof HTMLElement && target.matches(`${FIELD}, textarea[rows='1']`);
+      if (key === "Escape" && oneLine) target.blur(); // and the keys are the desk's again
+      return;
+    }
+    // A focused button keeps Enter and Space for itself.
+    if ((key === "Enter" || key === " ") && !action.from && target.closest("button, a, summary")) return;
+    if (event.repeat && action.once !== false) return;
+    if (action.run?.(event) !== false) event.preventDefault();
+  });
+}

@@ -1,0 +1,109 @@
+// @ts-check
+// The queue: one tile a scan, with its risk as word, shape and colour. A click opens it.
+import { add, addThumbnail, copy, find } from "./dom.js";
+import { desk } from "./page_desk.js";
+
+/**
+ * @typedef {object} Tile
+ * @property {string} id of the analysis
+ * @property {string[]} ids of all analyses of the scan
+ * @property {string} scan_id
+ * @property {string} filename
+ * @property {string} level
+ * @property {string | null} decision
+ * @property {"flagged" | "waiting" | "searching" | "done"} section
+ * @property {number} views
+ */
+/**
+ * @typedef {object} Queue
+ * @property {Tile[]} items
+ * @property {number} [waiting] how many scans wait in all
+ * @property {string | null} [current]
+ * @property {boolean} [keep_current]
+ * @property {string | null} [offer] a scan that has just come in
+ */
+
+const TYPED = ["outcome-found", "decision-note", "comment"].map(id => `#${id} input, #${id} textarea`).join();
+
+/** The words over each part of the queue. @param {number} waiting */
+export function titles(waiting) {
+  return {
+    flagged: "HIGH, yet cleared",
+    waiting: waiting > 1 ? `${waiting} scans waiting` : "",
+    searching: "searched: what was found?",
+    done: waiting ? "decided" : "all decided",
+  };
+}
+
+/** Whether the open scan is decided and nothing is edited or typed about it: who then drops others has done with it.
+ * @param {Element | null} tile */
+function finished(tile) {
+  if (!desk.work || !tile?.classList.contains("done") || desk.work.answered || desk.dirty()) return false;
+  const fields = [...document.querySelectorAll(TYPED)];
+  return !fields.some(field => "value" in field && field.value);
+}
+
+/** @param {import("./types.js").Host<Queue>} host */
+export function mount({ element, props, trigger, watch }) {
+  const list = find(element, "ol", HTMLElement);
+  const hint = find(element, ".strip-empty", HTMLElement);
+  /** @type {string | null} */
+  let current = null;
+
+  /** @param {Tile} item */
+  function tileOf(item) {
+    const tile = document.createElement("li");
+    const done = item.decision ? " done" : "";
+    const button = add(tile, "button", "", `tile ${item.level.toLowerCase()}${done} ${item.section}`);
+    button.type = "button";
+    button.dataset.analysis = item.id;
+    button.title = item.filename;
+    button.setAttribute("aria-current", String(current !== null && item.ids.includes(current)));
+    addThumbnail(button, item.scan_id, image => {
+      image.style.visibility = "hidden";
+    });
+    add(button, "span", item.level, "tile-level");
+    add(button, "span", item.filename, "tile-name");
+    if (item.views > 1) add(button, "span", `${item.views} views`, "tile-views");
+    if (item.decision) add(button, "span", `✓ ${item.decision}`, "tile-decision");
+    button.addEventListener("click", () => choose(item.id));
+    return tile;
+  }
+  function draw() {
+    const value = props.value || { items: [] };
+    if (value.current) current = value.current;
+    else if (!value.keep_current && !desk.work) current = null;
+    hint.hidden = value.items.length > 0;
+    const words = titles(value.waiting || 0);
+    list.replaceChildren();
+    for (const [index, item] of value.items.entries()) {
+      const first = item.section !== value.items[index - 1]?.section;
+      if (first && words[item.section]) add(list, "li", words[item.section], `divider ${item.section}`);
+      list.append(tileOf(item));
+    }
+    const now = list.querySelector('[aria-current="true"]');
+    if (now) keepInSight(now);
+    // A scan that has just come in is opened where nothing is, nor has been asked for meanwhile.
+    const idle = (!desk.work && current === null) || (desk.dropped && finished(now));
+    if (value.offer && idle) choose(value.offer);
+  }
+  /** Like scrollIntoView, but of the queue alone: that would scroll the whole desk. @param {Element} tile */
+  function keepInSight(tile) {
+    const frame = element.closest("#strip");
+    if (!frame) return;
+    const view = frame.getBoundingClientRect();
+    const at = tile.getBoundingClientRect();
+    if (at.top < view.top) frame.scrollTop -= view.top - at.top + 8;
+    else if (at.bottom > view.bottom) frame.scrollTop += at.bottom - view.bottom + 8;
+  }
+  /** @param {string} id */
+  function choose(id) {
+    desk.dropped = false;
+    current = id;
+    props.value = { items: [], ...copy(props.value), current: id, offer: null };
+    draw();
+    trigger("select");
+  }
+  watch("value", draw);
+  draw();
+}

@@ -1,0 +1,151 @@
+// @ts-check
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { wordsOf } from "../alarms.js";
+import { factsOf } from "../found.js";
+import * as guards from "../guards.js";
+import { Intake, isScan, MB } from "../intake_queue.js";
+import { classNamed } from "../items.js";
+import { titles } from "../strip.js";
+import { plural } from "../dom.js";
+import { LABELS } from "./made.js";
+
+/** @param {string} name @param {number} [size] @returns {any} */
+const file = (name, size = 1000) => ({ name, size });
+const FACTS = { scanner: "line 1", bag: "", view: "" };
+
+/** @param {number} [most] */
+function made(most = 50 * MB) {
+  const clock = { now: 0 };
+  return { clock, intake: new Intake(most, () => clock.now) };
+}
+/** @param {Intake} intake */
+const next = intake => intake.next()?.files.map(one => one.name);
+
+test("one file is sent first, then as many as two seconds hold, at most eight", () => {
+  const { intake, clock } = made();
+  intake.take(
+    Array.from({ length: 20 }, (_, n) => file(`${n}.png`)),
+    [],
+    FACTS,
+  );
+  assert.deepEqual(next(intake), ["0.png"]);
+  clock.now = 1000;
+  intake.settled();
+  assert.equal(next(intake)?.length, 2);
+  clock.now = 1020;
+  intake.settled();
+  assert.equal(next(intake)?.length, 8);
+  assert.deepEqual([intake.done, intake.all], [3, 20]);
+});
+
+test("files of another drop, and too many bytes, wait for the next time", () => {
+  const { intake } = made();
+  intake.perScan = 0.1;
+  intake.take([file("a.png", 20e6), file("b.png", 4e6), file("c.png", 1)], [], FACTS);
+  assert.deepEqual(next(intake), ["a.png", "b.png"]);
+  intake.settled();
+  intake.perScan = 0.1;
+  intake.take([file("d.png")], [], { ...FACTS, bag: "7" });
+  assert.deepEqual(next(intake), ["c.png"]);
+  intake.settled();
+  assert.equal(intake.next()?.facts.bag, "7");
+  intake.settled();
+  assert.equal(intake.next(), null);
+});
+
+test("what cannot be read is listed, and put away by the next drop", () => {
+  const { intake } = made(MB);
+  const sent = [
+    file("big.png", MB + 1),
+    file("fits.png", MB),
+    file("none.png", 0),
+    file(".DS_Store"),
+    file("Thumbs.db"),
+  ];
+  assert.equal(intake.take(sent, [["x", "the browser could not read it"]], FACTS), 1);
+  assert.deepEqual(
+    intake.refused.map(([name]) => name),
+    ["x", "big.png", "none.png"],
+  );
+  intake.next();
+  intake.refuse({ index: 0, name: "fits_png", reason: "no picture" });
+  assert.deepEqual(intake.refused.at(-1), ["fits.png", "no picture"], "by its name here");
+  intake.settled();
+  intake.take([file("again.png")], [], FACTS);
+  assert.deepEqual(intake.refused, []);
+  assert.ok(isScan("thumbs.png"));
+});
+
+test("files without an answer wait again and are sent as such; a cancel drops them", () => {
+  const { intake } = made();
+  intake.take([file("a.png"), file("b.png")], [], FACTS);
+  next(intake);
+  intake.takeBack();
+  assert.deepEqual([next(intake), intake.resent], [["a.png"], true]);
+  intake.cancel(false);
+  assert.deepEqual([intake.all, intake.busy], [1, true], "what is on its way is waited for");
+  intake.cancel(true);
+  assert.deepEqual([intake.all, intake.busy], [0, false]);
+});
+
+test("the time left is told where it is long", () => {
+  const { intake } = made();
+  intake.take([file("a.png"), file("b.png")], [], FACTS);
+  next(intake);
+  intake.perScan = 10;
+  assert.equal(intake.words(false), "Analysing 1 of 2");
+  intake.perScan = 10.1;
+  assert.equal(intake.words(false), "Analysing 1 of 2, 1 min");
+  assert.equal(intake.words(true), "No answer at 1 of 2");
+});
+
+/** @param {string[]} classes @param {Partial<Parameters<typeof guards.refusal>[1]>} [state] */
+const refused = (classes, state = {}) =>
+  guards.refusal(name => classes.includes(name), {
+    twice: false,
+    hasWork: true,
+    looked: true,
+    picture: "loaded",
+    ...state,
+  });
+
+test("a press counts unless its button says otherwise", () => {
+  assert.equal(refused([guards.ONCE, guards.DECIDES, guards.UNHURRIED]), null);
+  assert.equal(refused([], { twice: true, looked: false, picture: "broken" }), null);
+  assert.deepEqual(refused([guards.ONCE], { twice: true }), { words: null });
+  assert.deepEqual(refused([guards.DECIDES], { looked: false }), { words: null });
+  assert.deepEqual(refused([guards.UNHURRIED], { looked: false }), { words: null });
+  assert.equal(refused([guards.DECIDES], { looked: false, hasWork: false }), null);
+});
+
+test("without a picture nothing is cleared or saved, and the person is told", () => {
+  assert.match(refused([guards.NEEDS_PICTURE_TO_CLEAR], { picture: "broken" })?.words ?? "", /cannot be cleared/);
+  assert.match(refused([guards.NEEDS_PICTURE_TO_SAVE], { picture: "broken" })?.words ?? "", /cannot be saved/);
+  assert.equal(refused([guards.NEEDS_PICTURE_TO_CLEAR], { picture: "loading" }), null);
+});
+
+test("an answer's status is said where it is an alarm", () => {
+  assert.deepEqual([200, 400, 404, 499].map(wordsOf), [null, null, null, null]);
+  assert.match(wordsOf(401) ?? "", /signed out/);
+  assert.match(wordsOf(413) ?? "", /too large/);
+  assert.match(wordsOf(500) ?? "", /does not answer/);
+});
+
+test("what became of a scan is said in words", () => {
+  const item = /** @type {any} */ ({ decision: "CLEAR", outcome: "x", found: [], correction: "pending", differ: true });
+  assert.deepEqual(factsOf(item), ["✓ clear", "hand search: nothing", "✎ waits for review", "≠ models differ"]);
+});
+
+test("a class is added by its name or an alias, as it is written in full", () => {
+  assert.equal(classNamed(LABELS, " Knives ")?.name, "knife");
+  assert.equal(classNamed(LABELS, "kni"), undefined);
+});
+
+test("the queue's headings count what waits", () => {
+  assert.deepEqual([titles(2).waiting, titles(1).waiting, titles(0).done], ["2 scans waiting", "", "all decided"]);
+  assert.deepEqual(
+    [plural(1, "box", "boxes"), plural(2, "box", "boxes"), plural(0, "scan")],
+    ["1 box", "2 boxes", "0 scans"],
+  );
+});
