@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import random
 import zipfile
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.exchange.datasets import HALF, Read, coco, put
-from xray_app.errors import BadDataset, UnknownLabel
+from tests.exchange.datasets import HALF, HEIGHT, WIDTH, Read, annotation, coco, put
+from xray_app.errors import BadDataset, DeskError, UnknownLabel
 from xray_app.exchange import bounded_text, dataset, source, yolo_rows
+from xray_app.exchange.dataset import LabelledImage
 
 
 @pytest.mark.parametrize(
@@ -40,6 +45,40 @@ def test_words_of_yaml_are_labels_as_they_stand(root: Path, read: Read) -> None:
     )
     with pytest.raises(UnknownLabel, match="'no', '1_000', '2026-01-01'"):
         read()
+
+
+ODD: list[Any] = [
+    None, True, 0, -1, 1.5, 1e308, 10**30, "", "x", "1", [], {}, [[]], {"a": [1]}, "\0", "a" * 5000, "../../x.png",
+    [None] * 4, ["1"] * 4, [[1, 2, 3, 4, 5, 6]], {"size": [4, 4], "counts": "abc"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_value_of_any_kind_anywhere_is_refused_or_left_out_and_never_a_fault(
+    root: Path, read: Read, seed: int
+) -> None:
+    dice = random.Random(seed)
+
+    def bent(value: Any) -> Any:
+        if dice.random() < 0.12:
+            return dice.choice(ODD)
+        if isinstance(value, dict):
+            return {key: bent(one) for key, one in value.items()}
+        return [bent(one) for one in value] if isinstance(value, list) else value
+
+    whole = json.loads(coco(annotations=[annotation(segmentation=[[1, 2, 3, 4, 5, 9]], iscrowd=0), annotation(8, 4)]))
+    shapes = {"shapes": [{"label": "gun", "shape_type": "polygon", "points": [[1, 2], [9, 2], [5, 9]]}]}
+    put(root, {"a.png": "", "b.png": ""})
+    for name, document in (("coco", whole), ("labelme", shapes | {"imagePath": "a.png", "imageWidth": WIDTH})):
+        for _ in range(10):
+            put(root, {"x.json": json.dumps(bent(document))})
+            with suppress(DeskError):
+                for one in read(name, skip_unknown=True).images:
+                    assert all(0 <= x0 < x1 <= WIDTH and 0 <= y0 < y1 <= HEIGHT for x0, y0, x1, y1 in corners(one))
+
+
+def corners(image: LabelledImage) -> list[tuple[float, ...]]:
+    return [box.xyxy for box in image.boxes]
 
 
 def test_files_rows_and_values_are_bounded(root: Path, read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
