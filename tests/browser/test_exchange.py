@@ -54,11 +54,11 @@ def test_unknown_labels_are_asked_about_in_place(scripted: Desk, open_desk: Open
     page.locator("#import-labels-only input").check()
     page.click("#import")
     page.wait_for_selector("#import-status:has-text('some labels are unknown here')")
-    page.wait_for_selector("#import-meanings :text('baton')")  # what is offered
+    page.wait_for_selector("#import-meanings :text('baton'):visible")  # what is offered
     picture(page, "import-meanings")
     page.click("#import")
     page.wait_for_selector("#import-status:has-text('baton: 1 boxes taken, 0 left out')")
-    page.wait_for_selector("#import-meanings", state="detached")
+    page.wait_for_selector("#import-meanings", state="hidden")
 
 
 def test_an_analyst_has_no_export(scripted: Desk, open_desk: Open) -> None:
