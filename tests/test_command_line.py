@@ -17,7 +17,7 @@ from tests.exchange.test_import import yolo
 from xray_app import __main__ as command_line
 from xray_app import auth
 from xray_app.analysis import Analyser
-from xray_app.errors import ModelUnavailable, NotFound, NotSignedIn, StorageFailed
+from xray_app.errors import ModelUnavailable, NotFound, NotSignedIn, StorageFailed, UnknownLabel
 from xray_app.settings import Settings
 from xray_app.store import users
 from xray_app.store.database import Database
@@ -162,13 +162,55 @@ def test_labels_go_out_and_come_in(run: CliRunner, data_dir: Path, tmp_path: Pat
     root = yolo(tmp_path / "set", {"a": (png(1), "0 0.5 0.5 0.5 0.5\n"), "bad": (b"no picture", "")})
     done = run.invoke(command_line.app, ["import", str(root), "--author", "ann"])
     assert done.exit_code == 1
-    assert done.stdout == "yolo: 1 added, 0 here already, 1 left out.\n"
+    assert done.stdout == "yolo: 1 added, 0 here already, 1 left out.\nknife: 1 boxes taken, 0 left out\n"
     assert done.stderr.startswith("images/train/bad.png: not a readable picture")
+    assert done.stderr.count("not a readable picture") == 1
     out = tmp_path / "out.zip"
     result = run.invoke(command_line.app, ["export", "--format", "coco", "--out", str(out), "--analyst", "ann"])
     assert (result.exit_code, result.stdout) == (0, f"{out}: 1 scans, 0 left out.\n")
     again = run.invoke(command_line.app, ["import", str(out), "--author", "ann"])
-    assert (again.exit_code, again.stdout) == (0, "coco: 0 added, 1 here already, 0 left out.\n")
+    assert (again.exit_code, again.stdout) == (
+        0,
+        "coco: 0 added, 1 here already, 0 left out.\nknife: 0 boxes taken, 1 here already, 0 left out\n",
+    )
     assert isinstance(run.invoke(command_line.app, ["import", str(out), "--author", "nobody"]).exception, NotFound)
     nowhere = run.invoke(command_line.app, ["export", "--out", str(tmp_path / "none" / "x.zip")])
     assert isinstance(nowhere.exception, StorageFailed)
+
+
+def test_what_is_wrong_with_labels_is_said_before_a_model_is_loaded(
+    run: CliRunner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.invoke(command_line.app, ["users", "add", "ann", "--role", "admin"], input="a long word\n")
+
+    def refuse(settings: Settings) -> Analyser:
+        raise ModelUnavailable("loaded")
+
+    monkeypatch.setattr(command_line, "_load_analyser", refuse)
+    rows = "0 0.5 0.5 0.5 0.5\n1 0.2 0.2 0.2 0.2\n"
+    root = yolo(tmp_path / "set", {"a": (png(1), rows), "bad": (png(2), "7 .5 .5 .5 .5")}, "[knife, Bat, Dart]")
+    asked = ["import", str(root), "--author", "ann"]
+    unknown = run.invoke(command_line.app, asked).exception
+    assert isinstance(unknown, UnknownLabel)
+    assert "Offered: Bat=baton; Dart=ignore" in unknown.message
+    said = ["--map", "Bat=baton", "--map", "dart=ignore", "--looked-for", "gun"]
+    stopped = run.invoke(command_line.app, [*asked, *said])
+    assert isinstance(stopped.exception, ModelUnavailable)
+    assert "labels/train/bad.txt:1: class 7 is not in `names`" in stopped.stderr
+    # What was said is kept, and labels alone need no model.
+    done = run.invoke(command_line.app, [*asked, "--labels-only"], color=True)
+    assert done.exit_code == 1
+    assert done.stdout.splitlines()[0] == "yolo: 1 added, 0 here already, 1 left out."
+    assert "baton: 1 boxes taken, 0 left out" in done.stdout
+    assert "unknown: 0 boxes taken, 1 left out (class outside names 1)" in done.stdout
+    assert "\x1b[31m1 boxes were left out." in done.stderr
+    (root / "labels/train/bad.txt").unlink()
+    (root / "images/train/bad.png").unlink()
+    assert run.invoke(command_line.app, [*asked, "--labels-only"]).exit_code == 0
+
+
+def test_a_first_import_says_which_user_to_make(run: CliRunner, tmp_path: Path) -> None:
+    root = yolo(tmp_path / "set", {"a": (png(1), "")})
+    refused = run.invoke(command_line.app, ["import", str(root)]).exception
+    assert isinstance(refused, NotFound)
+    assert "python -m xray_app users add admin --role admin" in refused.message

@@ -15,10 +15,10 @@ import typer
 from sqlalchemy import make_url
 
 from xray_app import auth
-from xray_app.errors import BadScan, DeskError, ModelUnavailable, OutOfMemory, ScanTooLarge
+from xray_app.errors import BadScan, DeskError, ModelUnavailable, NotFound, OutOfMemory, ScanTooLarge
 from xray_app.exchange.formats import FORMATS
 from xray_app.settings import Settings
-from xray_app.store import adapters
+from xray_app.store import adapters, label_meanings
 from xray_app.store import users as stored_users
 from xray_app.store.database import Database
 from xray_app.types import AdapterKind, Role
@@ -122,32 +122,76 @@ def export(
 @app.command("import")
 def bring_in(
     data: Annotated[Path, typer.Argument(metavar="FOLDER_OR_ZIP", show_default=False)],
-    format_name: Annotated[str | None, typer.Option("--format", help="yolo, coco or voc; else found out")] = None,
+    format_name: Annotated[
+        str | None, typer.Option("--format", help="yolo, coco, voc, cvat, labelme, opixray …; else found out")
+    ] = None,
     author: Annotated[str, typer.Option(help="who vouches for the labels")] = "admin",
+    meanings: Annotated[
+        list[str] | None, typer.Option("--map", metavar="LABEL=CLASS", help="what a label is; CLASS may be ignore")
+    ] = None,
+    map_file: Annotated[Path | None, typer.Option(help="YAML `label: class`, or CSV `label,class`")] = None,
+    looked_for: Annotated[
+        str | None, typer.Option(metavar="LABELS", help="what was looked for, besides what has a box; or all")
+    ] = None,
+    labels_only: Annotated[bool, typer.Option("--labels-only", help="keep the labels; analyse no picture")] = False,
     skip_unknown: Annotated[bool, typer.Option(help="leave out boxes of unknown labels")] = False,
 ) -> None:
-    """Takes a labelled data set in as accepted corrections; what is wrong is listed, the rest go on, exit 1."""
+    """Takes a labelled data set in as accepted corrections; what is wrong is listed, the rest go on, exit 1.
+
+    What is wrong with the labels is said before any model is loaded. A broken-off import is simply repeated.
+    """
     from xray_app.exchange.import_dataset import import_dataset
+    from xray_app.exchange.label_map import LabelMap, mapping_file, mapping_option, read_looked_for, read_mapping
+    from xray_app.exchange.readers import read_dataset
     from xray_app.exchange.source import opened
-    from xray_app.intake import Intake
+    from xray_app.intake import Intake, keep_unanalysed
     from xray_app.scan.read import Limits
+    from xray_app.taxonomy import load_taxonomy
 
     settings = Settings()
     db = _open(settings)
-    stored_users.get(db, author)
+    _require_author(db, author)
+    taxonomy = load_taxonomy(settings.taxonomy)
+    pairs = [*(mapping_file(map_file) if map_file else []), *(mapping_option(one) for one in meanings or [])]
+    said = read_mapping(pairs, taxonomy)
+    before = label_meanings.said(db, taxonomy)
+    labels = LabelMap(taxonomy, before | said, skip_unknown, read_looked_for(looked_for, taxonomy))
     with opened(data) as root:
-        analyser = _load_analyser(settings)
+        found = read_dataset(root, labels, format_name)
+        label_meanings.keep(db, said, author)
+        for line in (*found.notes, *found.problems):
+            print(line.replace(f"{root}/", ""), file=sys.stderr, flush=True)
         limits = Limits(settings.max_upload_bytes, settings.max_pixels)
-        intake = Intake(db, analyser, limits)
-        done = import_dataset(
-            root, db, analyser.rules.taxonomy, lambda scan: intake.take_in([scan], author)[0], limits, author,
-            format_name=format_name, skip_unknown=skip_unknown,
-        )  # fmt: skip
-    for problem in done.problems:
+        if labels_only:
+            rules = taxonomy.rules(settings.policy)
+            done = import_dataset(
+                found, root, db, taxonomy, lambda scan: keep_unanalysed(db, scan, rules, author), limits, author
+            )
+        else:
+            intake = Intake(db, _load_analyser(settings), limits)
+            done = import_dataset(
+                found, root, db, taxonomy, lambda scan: intake.take_in([scan], author)[0], limits, author
+            )
+    for problem in done.problems[len(found.problems) :]:
         print(problem, file=sys.stderr)
     print(f"{done.format_name}: {done.added} added, {done.already} here already, {len(done.problems)} left out.")
-    if done.problems:
+    for line in done.boxes.lines():
+        print(line)
+    if done.boxes.lost:
+        typer.secho(f"{done.boxes.lost:,} boxes were left out.", fg=typer.colors.RED, err=True)
+    if not done.whole:
         raise typer.Exit(1)
+
+
+def _require_author(db: Database, author: str) -> None:
+    """Refuses (NotFound) an author nobody knows, and says which user to make."""
+    try:
+        stored_users.get(db, author)
+    except NotFound as error:
+        raise NotFound(
+            f"There is no user {author}, who would vouch for these labels. Make one first: "
+            f"python -m xray_app users add {author} --role admin; or name another with --author."
+        ) from error
 
 
 @users.command("add")

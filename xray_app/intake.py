@@ -8,14 +8,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
-from xray_app.analysis import Analyser
+from xray_app.analysis import Analyser, facts_of
+from xray_app.risk import agree
 from xray_app.scan.appearance import appearance_of
 from xray_app.scan.read import Limits, Scan, read_scans
 from xray_app.store import analyses, recent
 from xray_app.store.database import Database
 from xray_app.store.tip import Truth
-from xray_app.types import Analysis
+from xray_app.taxonomy import SiteRules
+from xray_app.types import (
+    NOT_ANALYSED,
+    Analysis,
+    DetectorFacts,
+    ModelFacts,
+    Report,
+    Risk,
+    Timings,
+    VlmFacts,
+)
 
 RESENT_WITHIN = timedelta(minutes=30)
 """A browser that lost its connection sends the same files again within this time."""
@@ -96,3 +108,33 @@ class Intake:
             if (facts.sha256, facts.bag_id, facts.view, facts.scanner_id) == sent:
                 return one.analysis
         return None
+
+
+def keep_unanalysed(db: Database, scan: Scan, rules: SiteRules, username: str) -> Analysis:
+    """Stores a scan for its labels alone: no model looks at it, so that its analysis names nothing and clears nothing.
+
+    Args:
+        db: keeps it.
+        scan: to be kept.
+        rules: this site's classes and policy.
+        username: who brings the labels.
+
+    Raises:
+        StorageFailed: disk full or read-only; nothing is stored.
+    """
+    report = Report(items=(), text="", complete=False)
+    analysis = Analysis(
+        id=uuid4().hex,
+        created_at=datetime.now(UTC),
+        scan=facts_of(scan),
+        report=report,
+        risk=Risk(level="MEDIUM", reason="no model has analysed this scan", action="REVIEW", policy=rules.policy.name),
+        boxes=(),
+        agreement=agree(report, (), rules.policy),
+        opaque_fraction=scan.opaque_fraction,
+        models=ModelFacts(vlm=VlmFacts(name=NOT_ANALYSED), detector=DetectorFacts(name=NOT_ANALYSED, sha256="")),
+        taxonomy_sha256=rules.taxonomy.sha256,
+        timings_ms=Timings(vlm=0, detector=0, total=0),
+    )
+    view = analyses.NewView(analysis, scan.content, scan.media_type, appearance_of(scan.image))
+    return analyses.save_views(db, [view], username)[0]

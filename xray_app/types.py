@@ -40,6 +40,8 @@ ReviewStatus = Literal["pending", "accepted", "rejected"]
 Split = Literal["train", "holdout"]
 AdapterKind = Literal["vlm-adapter", "detector"]
 Method = Literal["lora", "qlora", "full"]
+NOT_ANALYSED = "none"
+"""The model of a scan that was stored for its labels alone."""
 RunStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -161,6 +163,11 @@ class Analysis(Value):
     models: ModelFacts
     taxonomy_sha256: str
     timings_ms: Timings
+
+    @property
+    def analysed(self) -> bool:
+        """Whether a model looked at the scan; False where it was stored for its labels alone."""
+        return self.models.vlm.name != NOT_ANALYSED
 
 
 class ItemCount(Value):

@@ -45,6 +45,22 @@ def test_a_data_set_comes_in_and_goes_out_again(scripted: Desk, open_desk: Open,
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_unknown_labels_are_asked_about_in_place(scripted: Desk, open_desk: Open, tmp_path: Path) -> None:
+    files = {"odd": (png(41), "0 0.5 0.5 0.25 0.25\n1 0.2 0.2 0.2 0.2\n")}
+    page = open_desk(scripted.url)
+    page.get_by_role("tab", name="Export").click()
+    page.set_input_files("#import-file input[type=file]", str(zipped(yolo(tmp_path / "odd", files, "[knife, Bat]"))))
+    page.wait_for_selector("#import-file :text('odd.zip')")
+    page.locator("#import-labels-only input").check()
+    page.click("#import")
+    page.wait_for_selector("#import-status:has-text('some labels are unknown here')")
+    page.wait_for_selector("#import-meanings :text('baton'):visible")  # what is offered
+    picture(page, "import-meanings")
+    page.click("#import")
+    page.wait_for_selector("#import-status:has-text('baton: 1 boxes taken, 0 left out')")
+    page.wait_for_selector("#import-meanings", state="hidden")
+
+
 def test_an_analyst_has_no_export(scripted: Desk, open_desk: Open) -> None:
     page = open_desk(scripted.url, "ana")
     assert page.get_by_role("tab", name="Export").count() == 0

@@ -11,7 +11,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import MakeAnalysis
+from tests.exchange.datasets import Read
+from xray_app.exchange.dataset import Dataset
 from xray_app.exchange.export import Filter, Progress, export_zip
+from xray_app.exchange.label_map import LabelMap
+from xray_app.exchange.readers import read_dataset
 from xray_app.scan.read import Limits
 from xray_app.store import corrections
 from xray_app.store.database import Database
@@ -90,3 +94,18 @@ def said(db: Database) -> dict[str, tuple[Any, ...]]:
         for analysis, correction in documents(db, of_scans(db))
         if correction is not None
     }
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def read(root: Path, taxonomy: Taxonomy) -> Read:
+    def reading(format_name: str | None = None, **said: Any) -> Dataset:
+        return read_dataset(root, LabelMap(taxonomy, **said), format_name)
+
+    return reading

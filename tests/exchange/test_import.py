@@ -19,7 +19,9 @@ from xray_app.errors import BadDataset, Stopped, UnknownLabel
 from xray_app.exchange import source
 from xray_app.exchange.export import Progress
 from xray_app.exchange.formats import IMPORTED
-from xray_app.exchange.import_dataset import Imported, format_of, import_dataset
+from xray_app.exchange.import_dataset import Imported, import_dataset
+from xray_app.exchange.label_map import LabelMap
+from xray_app.exchange.readers import format_of, read_dataset
 from xray_app.scan.read import Scan
 from xray_app.store import analyses, corrections
 from xray_app.store.database import Database
@@ -52,8 +54,10 @@ def bring_in(make_analysis: MakeAnalysis, taxonomy: Taxonomy, analysed: list[Sca
             made = make_analysis(scan=facts_of(scan))
             return analyses.save_views(db, [analyses.NewView(made, scan.content, scan.media_type)], "root")[0]
 
+        progress, format_name = options.pop("progress", None), options.pop("format_name", None)
         with source.opened(root) as folder:
-            return import_dataset(folder, db, taxonomy, take_in, LIMITS, "root", **options)
+            found = read_dataset(folder, LabelMap(taxonomy, **options), format_name)
+            return import_dataset(found, folder, db, taxonomy, take_in, LIMITS, "root", progress=progress)
 
     return make
 
@@ -177,15 +181,14 @@ def test_a_coco_set_of_roboflow(other: Database, bring_in: BringIn, tmp_path: Pa
     [
         ({"images": [{"id": 1, "file_name": "../../a.png", "width": 320, "height": 240}]}, None),
         ({"images": [{"id": 1, "file_name": "b.png", "width": 320, "height": 240}]}, "'b.png' is missing"),
-        ({"images": [{"id": 1, "file_name": "a.png", "width": 32, "height": 24}]}, "reaches past the edge"),
-        ({"images": [{"id": 1, "file_name": "a.png", "width": 420, "height": 240}]}, "labels are of a picture of 420"),
-        ({"images": [{"id": 1, "file_name": "a.png"}]}, "needs a width and a height"),
+        ({"images": [{"id": 1, "file_name": "a.png", "width": 32, "height": 24}]}, "a picture of 32 x 24 pixels"),
+        ({"images": [{"id": 1, "file_name": "a.png", "width": 420, "height": 240}]}, "labels a picture of 420 x 240"),
         ({"images": [7]}, "image 1 needs an id"),
         ({"annotations": [{"image_id": 1, "category_id": 3, "bbox": [1, 2, "x", 4]}]}, "annotation 1 of a.png: bbox"),
         ({"annotations": [{"image_id": 1, "category_id": 3, "bbox": [1, 2, float("nan"), 4]}]}, "annotation 1"),
         ({"annotations": [{"image_id": 1, "category_id": 8, "bbox": [1, 2, 3, 4]}]}, "category 8 is not in"),
         ({"annotations": [{"image_id": 1, "category_id": 3, "bbox": [1, 2, 3, 0]}]}, "has no area"),
-        ({"annotations": [{"image_id": 5, "category_id": 3, "bbox": [1, 2, 3, 4]}]}, "of no image (5)"),
+        ({"annotations": [{"image_id": 5, "category_id": 3, "bbox": [1, 2, 3, 4]}]}, "(image_id '5')"),
         ({"annotations": [{"image_id": [], "category_id": 3, "bbox": [1, 2, 3, 4]}]}, "no usable image_id"),
     ],
 )  # fmt: skip
@@ -250,7 +253,7 @@ def test_voc_counts_from_one(other: Database, bring_in: BringIn, tmp_path: Path)
 def test_what_is_wrong_in_voc_is_named(
     other: Database, bring_in: BringIn, tmp_path: Path, inner: str, head: str, told: str
 ) -> None:
-    done = bring_in(other, voc(tmp_path / "set", inner, head))
+    done = bring_in(other, voc(tmp_path / "set", inner, head), looked_for=("knife",))
     assert done.added == 1
     assert told in done.problems[0]
 
@@ -360,5 +363,5 @@ def test_a_sidecar_is_not_believed_against_the_boxes(
 def test_a_folder_of_something_else(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
     Image.new("RGB", (9, 9)).save(tmp_path / "set" / "a.png")
-    with pytest.raises(BadDataset, match=r"YOLO has a data\.yaml"):
+    with pytest.raises(BadDataset, match=r"Read are YOLO: a data\.yaml"):
         format_of(tmp_path / "set")

@@ -17,7 +17,7 @@ from tests.exchange.test_import import yolo, zipped
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, Conflict
 from xray_app.services import Services
-from xray_app.store import corrections, standing
+from xray_app.store import corrections, label_meanings, standing
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import CorrectionIn, Role
 from xray_app.ui.exchange import ExchangeTab
@@ -95,6 +95,38 @@ def test_an_import_runs_behind_the_page_and_says_what_it_left_out(
     assert {one.author for _, one in standing.accepted(services.db)} == {"root"}
     assert not Path(path).exists()
     assert tab.show(ANNOTATOR, None, job)[tab.import_status] == ""  # somebody else's
+
+
+def test_unknown_labels_are_asked_about_and_the_answer_is_kept(
+    tab: ExchangeTab, services: Services, admin: Identity, tmp_path: Path
+) -> None:
+    files = {"a": (png(1, 64, 64), "0 0.5 0.5 0.5 0.5\n1 0.2 0.2 0.2 0.2\n2 0.7 0.7 0.2 0.2\n")}
+    path = uploaded(zipped(yolo(tmp_path / "set", files, "[knife, Bat, <b>odd</b>]")))
+    job = tab.start_import(admin, None, path, False)[tab.imported]
+    assert "some labels are unknown here" in finished(tab, admin, job)[tab.import_status]
+    table = tab.tick(admin, None, job, *CHOSEN)[tab.meanings]
+    assert table["value"] == [["Bat", "baton"], ["<b>odd</b>", ""]]
+    assert Path(path).exists()
+    forged: Any
+    for forged in ([["Bat", 7]], [["Bat"]], [["Bat", "no class"]]):
+        with pytest.raises(BadInput):
+            tab.start_import(admin, None, None, False, None, False, forged, job)
+    said = [["Bat", "baton"], ["<b>odd</b>", "ignore"]]
+    again = tab.start_import(admin, None, None, False, ["gun"], True, said, job)[tab.imported]
+    shown = finished(tab, admin, again)[tab.import_status]
+    assert "1 corrections added" in shown
+    assert "<li>baton: 1 boxes taken, 0 left out</li>" in shown
+    assert "&lt;b&gt;odd&lt;/b&gt;: 0 boxes taken, 1 left out (ignored by the mapping 1)" in shown
+    assert 'role="alert"><b>1 boxes were left out.</b>' in shown
+    assert not Path(path).exists()
+    ((analysis, correction),) = standing.accepted(services.db)
+    assert not analysis.analysed
+    assert correction.labelled_classes == ("knife", "gun", "baton")
+    assert label_meanings.said(services.db, services.taxonomy) == {"bat": "baton", "<b>odd</b>": None}
+    # The next set of this kind asks nothing.
+    path = uploaded(zipped(yolo(tmp_path / "next", {"b": (png(2, 64, 64), "1 0.2 0.2 0.2 0.2\n")}, "[knife, Bat]")))
+    job = tab.start_import(admin, None, path, False, None, True)[tab.imported]
+    assert "1 corrections added" in finished(tab, admin, job)[tab.import_status]
 
 
 def test_a_file_that_is_no_data_set_fails_in_words(tab: ExchangeTab, admin: Identity, tmp_path: Path) -> None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from training.data.samples import Sample, SampleBox, make_sample, split_by_bag, write_jsonl
 from xray_app.errors import BadDataset, BadInput
-from xray_app.exchange.labelled import LabelledImage, Problem, Unusable
-from xray_app.exchange.read_yolo import Names, list_images, load_config, read_names, read_scan
+from xray_app.exchange.dataset import LabelledImage, Problem, Problems, Unusable
+from xray_app.exchange.label_map import LabelMap
+from xray_app.exchange.yolo_layout import config_file, label_file, list_images, load_config, read_names
+from xray_app.exchange.yolo_rows import read_labels
 from xray_app.taxonomy import Taxonomy
 
 PROBLEMS_SHOWN = 20
@@ -55,10 +57,13 @@ def read_yolo(folder: Path, taxonomy: Taxonomy, skip_bad: bool = False, skip_unk
         BadDataset: data.yaml or any scan is wrong; the message names file and line of each.
         UnknownLabel: data.yaml has labels the taxonomy does not know.
     """
-    config_path = folder / "data.yaml"
+    config_path = config_file(folder)
     config = load_config(config_path)
-    names = read_names(config, config_path, taxonomy, skip_unknown)
-    problems: list[Problem] = []
+    if "train" not in config:
+        raise BadDataset(f"{config_path}: `train` is missing")
+    names = read_names(config, config_path, LabelMap(taxonomy, skip_unknown=skip_unknown))
+    scope = names.scope()
+    problems = Problems()
     splits: dict[str, tuple[Sample, ...]] = {}
     seen: dict[str, Path] = {}
     bags: set[str] = set()
@@ -83,35 +88,33 @@ def read_yolo(folder: Path, taxonomy: Taxonomy, skip_bad: bool = False, skip_unk
                         "the split by bag could put one in train and one in val"
                     )
                     raise Unusable(Problem(image, "picture twice", reason))
-                found.append(_sample(read_scan(image, names), names, taxonomy))
+                found.append(_sample(read_labels(image, label_file(image), names), scope, taxonomy))
                 of_split.setdefault(digest, image)
             except Unusable as error:
-                problems += error.problems
+                problems.add(*error.problems)
         seen |= of_split
         bags |= {sample.bag_id for sample in found}
         splits[split] = tuple(found)
     if problems and not skip_bad:
-        shown = "\n".join(str(problem) for problem in problems[:PROBLEMS_SHOWN])
+        shown = "\n".join(problems.texts()[:PROBLEMS_SHOWN])
         more = len(problems) - PROBLEMS_SHOWN
         raise BadDataset(
             f"{folder}: {len(problems)} problem{'s' if len(problems) > 1 else ''}:\n{shown}"
             + (f"\n… and {more} more" if more > 0 else "")
             + f"\n{_summary(problems)}. Put them right, or leave these scans out with --skip-bad.",
-            details={"problems": [str(problem) for problem in problems]},
+            details={"problems": problems.texts()},
         )
     if not splits["train"]:
         raise BadDataset(f"{folder}: no usable training scans")
-    return YoloData(splits, names.scope, tuple(map(str, problems)), _summary(problems))
+    return YoloData(splits, scope, tuple(problems.texts()), _summary(problems))
 
 
-def _summary(problems: Sequence[Problem]) -> str:
+def _summary(problems: Problems) -> str:
     """As "3 problems in 2 files: class outside names (2), coordinates over 1 (1)"; empty without any."""
     if not problems:
         return ""
-    files = {problem.file for problem in problems}
-    kinds = Counter(problem.kind for problem in problems)
-    listed = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
-    return f"{_counted(len(problems), 'problem')} in {_counted(len(files), 'file')}: {listed}"
+    listed = ", ".join(f"{kind} ({count})" for kind, count in problems.kinds.most_common())
+    return f"{_counted(len(problems), 'problem')} in {_counted(len(problems.files), 'file')}: {listed}"
 
 
 def _counted(count: int, what: str) -> str:
@@ -154,11 +157,11 @@ def prepare(
     return Prepared(len(train), len(test), data.left_out, data.summary, data.labelled_classes)
 
 
-def _sample(found: LabelledImage, names: Names, taxonomy: Taxonomy) -> Sample:
+def _sample(found: LabelledImage, scope: tuple[str, ...] | None, taxonomy: Taxonomy) -> Sample:
     counts = Counter(box.label for box in found.boxes)
     boxes = [SampleBox(label=box.label, xyxy=box.xyxy) for box in found.boxes]
     size = (found.width, found.height)
     try:
-        return make_sample(found.image, size, counts, boxes, names.scope, found.image.stem, taxonomy)
+        return make_sample(found.image, size, counts, boxes, scope, found.image.stem, taxonomy)
     except BadInput as error:
         raise Unusable(Problem(found.labels, "impossible count", str(error))) from error

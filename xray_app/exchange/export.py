@@ -13,9 +13,12 @@ from pathlib import Path
 from xray_app.atomic_write import atomic_write
 from xray_app.errors import BadInput, BadScan, DeskError, NotFound, Stopped, StorageFailed
 from xray_app.exchange.archive import Gathered, ZipStream
+from xray_app.exchange.class_ids import class_ids
 from xray_app.exchange.formats import FORMATS, IMPORTED
 from xray_app.exchange.labelled import LabelledScan, labelled
+from xray_app.exchange.sidecar import SIDECAR
 from xray_app.scan.read import Limits, browser_picture
+from xray_app.store import class_ids as stored_class_ids
 from xray_app.store import scans
 from xray_app.store.database import Database
 from xray_app.store.standing import Standing, documents, held_out_scans, of_scans
@@ -23,7 +26,6 @@ from xray_app.taxonomy import Taxonomy
 from xray_app.types import Level
 
 ENDINGS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
-SIDECAR = "scans.jsonl"
 LEFT_OUT = "left-out.txt"
 
 
@@ -176,7 +178,8 @@ class _Export:
 
     def _pieces(self, wanted: Sequence[Standing], label: str | None) -> Iterator[bytes]:
         out = ZipStream()
-        made = FORMATS[self.format_name](self.taxonomy)
+        ids = class_ids(self.taxonomy, stored_class_ids.of_classes(self.db, self.taxonomy))
+        made = FORMATS[self.format_name](self.taxonomy, ids)
         sidecar, counts = Gathered(), Counter[str]()
         held_out = held_out_scans(self.db)
         now = datetime.now(UTC)

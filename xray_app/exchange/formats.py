@@ -15,6 +15,7 @@ import yaml
 
 from xray_app import report
 from xray_app.exchange.archive import Gathered
+from xray_app.exchange.class_ids import ClassIds, class_ids
 from xray_app.exchange.labelled import PARTS, LabelledScan, OutBox, Part
 from xray_app.exchange.table import Table
 from xray_app.taxonomy import Taxonomy
@@ -25,6 +26,7 @@ Files = Iterator[tuple[str, Iterable[str]]]
 class Format(Protocol):
     """What an export writes: pictures where `folder` says, a few files a scan, and the rest at the end.
 
+    Where classes have numbers these are `ids`; without them, by the order of the taxonomy's file.
     A new format is a class as this one and a line in `FORMATS`; the desk, the command line and the API follow.
 
     Attributes:
@@ -35,7 +37,7 @@ class Format(Protocol):
     title: ClassVar[str]
     about: ClassVar[str]
 
-    def __init__(self, taxonomy: Taxonomy) -> None: ...
+    def __init__(self, taxonomy: Taxonomy, ids: ClassIds | None = None) -> None: ...
 
     def folder(self, part: Part) -> str | None:
         """Where the pictures of a part go; None: no pictures are exported."""
@@ -74,11 +76,12 @@ class Coco:
     title: ClassVar[str] = "COCO (boxes)"
     about: ClassVar[str] = "COCO: annotations/instances_train.json and so on, pictures in folders beside it."
 
-    def __init__(self, taxonomy: Taxonomy) -> None:
-        self._ids = {name: number for number, name in enumerate(taxonomy.names, start=1)}
+    def __init__(self, taxonomy: Taxonomy, ids: ClassIds | None = None) -> None:
+        ids = ids or class_ids(taxonomy)
+        self._ids = {name: id + 1 for name, id in ids.of.items()}
         self._categories = [
-            {"id": number, "name": name, "supercategory": taxonomy.resolve(name).status.value}
-            for name, number in self._ids.items()
+            {"id": id, "name": name, "supercategory": item.status.value if (item := taxonomy.find(name)) else "gone"}
+            for id, name in enumerate(ids.names, start=1)
         ]
         self._images, self._annotations = _ByPart(), _ByPart()
 
@@ -127,9 +130,9 @@ class Yolo:
     title: ClassVar[str] = "YOLO (boxes)"
     about: ClassVar[str] = "YOLO: data.yaml, images/ and labels/. Items without a box are in scans.jsonl alone."
 
-    def __init__(self, taxonomy: Taxonomy) -> None:
-        self._names = taxonomy.names
-        self._index = {name: number for number, name in enumerate(self._names)}
+    def __init__(self, taxonomy: Taxonomy, ids: ClassIds | None = None) -> None:
+        ids = ids or class_ids(taxonomy)
+        self._names, self._index = ids.names, ids.of
         self._parts: set[Part] = set()
 
     def folder(self, part: Part) -> str:
@@ -167,7 +170,7 @@ class Voc:
     title: ClassVar[str] = "Pascal VOC (boxes)"
     about: ClassVar[str] = "Pascal VOC: Annotations/, JPEGImages/ and ImageSets/Main/. Pixels count from 1."
 
-    def __init__(self, taxonomy: Taxonomy) -> None:
+    def __init__(self, taxonomy: Taxonomy, ids: ClassIds | None = None) -> None:
         self._sets = _ByPart()
 
     def folder(self, part: Part) -> str:
@@ -213,7 +216,7 @@ class Jsonl:
     title: ClassVar[str] = "VLM samples (JSONL)"
     about: ClassVar[str] = "VLM samples: train.jsonl and val.jsonl, as `python -m training finetune --data` reads them."
 
-    def __init__(self, taxonomy: Taxonomy) -> None:
+    def __init__(self, taxonomy: Taxonomy, ids: ClassIds | None = None) -> None:
         self._taxonomy = taxonomy
         self._lines = _ByPart()
 
@@ -243,7 +246,7 @@ class Jsonl:
 class _Chat:
     """Conversations of one turn each: a JSON list a part."""
 
-    def __init__(self, taxonomy: Taxonomy) -> None:
+    def __init__(self, taxonomy: Taxonomy, ids: ClassIds | None = None) -> None:
         self._taxonomy = taxonomy
         self._turns = _ByPart()
 

@@ -1,86 +1,48 @@
-"""A labelled data set → accepted corrections: each picture is analysed first, so that there is something to correct."""
+"""A labelled data set → accepted corrections. Each picture is analysed first, or its labels alone are kept."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from xray_app.correction.equality import says_the_same
 from xray_app.correction.revision import standing
-from xray_app.errors import BadDataset, BadInput, BadScan, Busy, DeskError, ScanTooLarge, Stopped
-from xray_app.exchange import read_coco, read_voc, read_yolo
-from xray_app.exchange.export import SIDECAR, Progress
-from xray_app.exchange.labelled import Dataset, LabelledImage, inside
+from xray_app.errors import BadInput, BadScan, Busy, DeskError, ScanTooLarge, Stopped
+from xray_app.exchange.box_counts import BoxCounts
+from xray_app.exchange.dataset import MAX_PROBLEMS, Dataset, LabelledImage
+from xray_app.exchange.export import Progress
+from xray_app.exchange.sidecar import SidecarLine, read_sidecar
 from xray_app.scan.read import Limits, Scan, read_scan
 from xray_app.store import analyses, audit, corrections
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import MAX_COUNT, Analysis, Correction, CorrectionIn, ItemCount, Value
-
-MAX_SIDECAR = 512 * 2**20
-
-
-class Reader(Protocol):
-    """Reads a data set of one format."""
-
-    def __call__(self, root: Path, taxonomy: Taxonomy, skip_unknown: bool = False) -> Dataset: ...
-
-
-READERS: Mapping[str, Reader] = {"yolo": read_yolo.read, "coco": read_coco.read, "voc": read_voc.read}
+from xray_app.types import MAX_COUNT, Analysis, Correction, CorrectionIn, ItemCount
 
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of a data set: corrections added, those that were there already, and what was wrong."""
+    """What became of a data set: corrections added, those that were there already, what was wrong, and its boxes."""
 
     format_name: str
     added: int
     already: int
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    boxes: BoxCounts = field(default_factory=BoxCounts, compare=False)
 
-
-class _Line(Value):
-    """What `scans.jsonl` says of a picture. It comes from outside, so nothing in it is taken unchecked."""
-
-    model_config = Value.model_config | {"extra": "ignore"}
-
-    image: str = Field(max_length=1000)
-    filename: str | None = Field(default=None, max_length=1000)
-    bag_id: str | None = None
-    view: str | None = None
-    scanner_id: str | None = None
-    source: str = "correction"
-    items: tuple[ItemCount, ...] | None = None
-    boxes: dict[str, int] | None = None
-    labelled_classes: tuple[str, ...] | None = None
-    comment: str | None = Field(default=None, max_length=2000)
-
-
-def format_of(root: Path) -> str:
-    """The format of a folder, by what lies in it.
-
-    Raises:
-        BadDataset: none that is read here.
-    """
-    if (root / "data.yaml").is_file():
-        return "yolo"
-    if read_coco.annotation_files(root):
-        return "coco"
-    if next(root.rglob("*.xml"), None) is not None:
-        return "voc"
-    raise BadDataset(
-        "This is no data set that is read here. YOLO has a data.yaml, COCO a JSON file with images, annotations and "
-        "categories, Pascal VOC an XML file for each picture."
-    )
+    @property
+    def whole(self) -> bool:
+        """Whether nothing was left out."""
+        return not self.problems and not self.boxes.lost
 
 
 def import_dataset(
+    found: Dataset,
     root: Path,
     db: Database,
     taxonomy: Taxonomy,
@@ -88,8 +50,6 @@ def import_dataset(
     limits: Limits,
     author: str,
     *,
-    format_name: str | None = None,
-    skip_unknown: bool = False,
     progress: Progress | None = None,
 ) -> Imported:
     """Takes a data set in as accepted corrections. What is wrong is listed by file and line, the rest go on.
@@ -100,27 +60,25 @@ def import_dataset(
     and the classes looked for are the data set's.
 
     Args:
-        root: the folder of the data set (`source.opened`).
+        found: what `read_dataset` found.
+        root: the folder it was found in.
         db: the store.
         taxonomy: brings labels to canonical names.
-        take_in: analyses a scan and stores both.
+        take_in: analyses a scan and stores both, or stores it for its labels alone.
         limits: bytes and pixels of a picture.
         author: who vouches for the labels.
-        format_name: one of `READERS`; found out without it.
-        skip_unknown: leave out boxes of labels the taxonomy does not know.
         progress: is kept up to date, and may be told to stop.
 
     Raises:
-        BadDataset, UnknownLabel: the data set as a whole cannot be read.
+        BadDataset: `scans.jsonl` cannot be read.
         Stopped: `progress.stop` was set; what was added stays.
     """
     progress = progress or Progress()
-    name = format_name or format_of(root)
-    if name not in READERS:
-        raise BadInput(f"There is no import of {name!r}; choose one of {', '.join(READERS)}.")
-    found = READERS[name](root, taxonomy, skip_unknown)
-    progress.problems += [_relative(str(problem), root) for problem in found.problems]
-    sidecar = _sidecar(root)
+    problems = _Problems(root, progress.problems)
+    for problem in found.problems:
+        problems.add(problem)
+    boxes = BoxCounts(left_out=found.left_out.copy())
+    sidecar = read_sidecar(root)
     progress.total = len(found.images)
     counts = Counter[str]()
     taking = _Taken(db, taxonomy, take_in, replace(limits, patient=True), author, progress.stop)
@@ -128,19 +86,40 @@ def import_dataset(
         for image in found.images:
             if progress.stop.is_set():
                 raise Stopped
+            labels = [box.label for box in image.boxes]
             try:
                 line = sidecar.get(_key(image.image, root)) if sidecar is not None else None
-                taken = taking.take(image, line, found.labelled_classes)
+                taken = taking.take(image, line)
                 counts[taken] += 1
+                (boxes.taken if taken == "added" else boxes.here).update(labels)
             except DeskError as error:
                 if error.http_status >= 500:  # disk full, models away: the next one would fare no better
                     raise
-                progress.problems.append(_relative(f"{image.labels}: {image.image.name}: {error.message}", root))
+                problems.add(f"{image.labels}: {image.image.name}: {error.message}")
+                boxes.lose(labels, error.code.replace("_", " "))
             progress.done += 1
     finally:
+        problems.end()
         if counts["added"]:
-            audit.add(db, author, "import", {"format": name, "added": counts["added"]})
-    return Imported(name, counts["added"], counts["already"], tuple(progress.problems))
+            audit.add(db, author, "import", {"format": found.format_name, "added": counts["added"]})
+    notes = tuple(_relative(note, root) for note in found.notes)
+    return Imported(found.format_name, counts["added"], counts["already"], tuple(progress.problems), notes, boxes)
+
+
+class _Problems:
+    """The first thousand problems, relative to the data set; the others are counted."""
+
+    def __init__(self, root: Path, into: list[str]) -> None:
+        self._root, self._into, self._count = root, into, 0
+
+    def add(self, problem: str) -> None:
+        self._count += 1
+        if self._count <= MAX_PROBLEMS:
+            self._into.append(_relative(problem, self._root))
+
+    def end(self) -> None:
+        if self._count > MAX_PROBLEMS:
+            self._into.append(f"… and {self._count - MAX_PROBLEMS:,} more problems")
 
 
 @dataclass(frozen=True)
@@ -152,7 +131,7 @@ class _Taken:
     author: str
     stop: threading.Event
 
-    def take(self, image: LabelledImage, line: _Line | None, scope: tuple[str, ...] | None) -> str:
+    def take(self, image: LabelledImage, line: SidecarLine | None) -> str:
         """ "added" or "already"; whatever else is an error."""
         if line is not None and line.source != "correction":
             raise BadInput("is a prediction, which nobody has confirmed. It is not taken in.")
@@ -170,8 +149,8 @@ class _Taken:
                 f"The labels are of a picture of {image.width} x {image.height} pixels; "
                 f"this one has {scan.width} x {scan.height}."
             )
-        wanted = self._correction(image, line, scope)
-        analysis, revisions = self._here(scan)
+        wanted = self._correction(image, line)
+        analysis, revisions = self._here(scan, by_hash=line is None)
         if revisions:
             newest = standing(revisions) or revisions[-1]
             if newest.status == "accepted" and says_the_same(wanted, newest, self.taxonomy):
@@ -201,7 +180,8 @@ class _Taken:
         except OSError as error:
             raise BadScan(f"cannot be read: {error.strerror or error}.") from error
 
-    def _correction(self, image: LabelledImage, line: _Line | None, scope: tuple[str, ...] | None) -> CorrectionIn:
+    def _correction(self, image: LabelledImage, line: SidecarLine | None) -> CorrectionIn:
+        scope = image.labelled_classes
         counts = Counter(box.label for box in image.boxes)
         items = [ItemCount(label=label, count=min(count, MAX_COUNT)) for label, count in counts.items()]
         if line is not None:
@@ -209,6 +189,11 @@ class _Taken:
             # Its counts hold as long as the boxes are those it was written with.
             if line.items is not None and line.boxes is not None and self._counted(line.boxes) == counts:
                 items = list(line.items)
+        if scope == ():
+            raise BadInput(
+                "has no box, and nobody said what was looked for in this data set (--looked-for LABELS, or all). "
+                "It is not taken for a clear bag."
+            )
         try:
             return CorrectionIn.model_validate(
                 {
@@ -228,9 +213,15 @@ class _Taken:
             counted[item.name if item else label] += count
         return counted
 
-    def _here(self, scan: Scan) -> tuple[Analysis | None, list[Correction]]:
-        """The analysis of this scan of this bag to correct: one that has corrections, or else the newest."""
+    def _here(self, scan: Scan, by_hash: bool) -> tuple[Analysis | None, list[Correction]]:
+        """The analysis of this scan to correct: one that has corrections, or else the newest.
+
+        Of this bag first; a picture that is here under another bag's name is the same one, unless the data set says
+        which bag it means.
+        """
         here = [one for one in analyses.of_bag(self.db, scan.bag_id) if one.scan.id == scan.sha256]
+        if not here and by_hash:
+            here = analyses.of_scan(self.db, scan.sha256)
         revised = [(one, corrections.history(self.db, one.id)) for one in here]
         with_any = [pair for pair in revised if pair[1]]
         if with_any:
@@ -242,32 +233,6 @@ def _bag(image: Path) -> str | None:
     """A YOLO picture's bag is its file stem; where that is no name for a bag, the scan's own hash."""
     stem = image.stem
     return stem if len(stem) <= 64 and stem.isprintable() and "\\" not in stem and stem.strip(". ") else None
-
-
-def _sidecar(root: Path) -> dict[str, _Line] | None:
-    """What `scans.jsonl` says, by picture; None where there is none.
-
-    Raises:
-        BadDataset: a line of it is wrong.
-    """
-    path = root / SIDECAR
-    if not path.is_file():
-        return None
-    if inside(path, root).stat().st_size > MAX_SIDECAR:
-        raise BadDataset(f"{SIDECAR}: larger than {MAX_SIDECAR // 2**20} MB.")
-    lines: dict[str, _Line] = {}
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, text in enumerate(file, 1):
-            if not text.strip():
-                continue
-            try:
-                line = _Line.model_validate_json(text)
-            except ValidationError as error:
-                first: Any = error.errors()[0]
-                where = ".".join(str(part) for part in first["loc"]) or "line"
-                raise BadDataset(f"{SIDECAR}:{number}: {where}: {first['msg']}") from error
-            lines[line.image] = line
-    return lines
 
 
 def _key(image: Path, root: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 from uuid import uuid4
 
@@ -16,13 +17,25 @@ JobKind = Literal["export", "import"]
 
 @dataclass(frozen=True)
 class Job:
-    """One export or import of somebody's. `result` is what to say when it has ended well."""
+    """One export or import of somebody's.
+
+    Attributes:
+        id, kind, who: which, and whose.
+        progress: how far it is.
+        result: what to say when it has ended well.
+        lost: what to say in red: boxes were left out.
+        unknown: labels nobody knows, and what each is offered to become ("" without an offer).
+        kept: the upload that waits until somebody has said what these are.
+    """
 
     id: str
     kind: JobKind
     who: str
     progress: Progress
     result: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    unknown: dict[str, str] = field(default_factory=dict)
+    kept: list[Path] = field(default_factory=list)
 
 
 class Jobs:

@@ -1,4 +1,4 @@
-"""A labelled scan as it leaves the desk or comes to it, whatever the format."""
+"""A labelled scan as it leaves the desk, whatever the format."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from collections import Counter
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Literal
 
 from xray_app import report
-from xray_app.errors import BadDataset
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import MAX_COUNT, XYXY, Analysis, Correction
 
 Part = Literal["train", "val", "predictions"]
 PARTS: tuple[Part, ...] = ("train", "val", "predictions")
 _PLAIN = re.compile(r"[^A-Za-z0-9]+")
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True)
@@ -112,98 +110,3 @@ def labelled(
         author=by,
         labelled_at=source.created_at,
     )
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing wrong with a data set: in which file, the kind of it, what exactly, and in which line."""
-
-    file: Path
-    kind: str
-    reason: str
-    line: int | None = None
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.reason}" if self.line is None else f"{self.file}:{self.line}: {self.reason}"
-
-
-class Unusable(Exception):
-    """A picture that cannot be used, and everything that is wrong with it."""
-
-    def __init__(self, *problems: Problem) -> None:
-        super().__init__(*problems)
-        self.problems = problems
-
-
-@dataclass(frozen=True)
-class InBox:
-    """A box as a data set has it: canonical label, pixels of the upright picture."""
-
-    label: str
-    xyxy: XYXY
-
-
-@dataclass(frozen=True)
-class LabelledImage:
-    """One picture of a data set on its way in.
-
-    Attributes:
-        image: its file.
-        labels: the file that labels it.
-        width: of the upright picture, pixels, as the labels say or as measured.
-        height: likewise.
-        boxes: canonical labels.
-    """
-
-    image: Path
-    labels: Path
-    width: int
-    height: int
-    boxes: tuple[InBox, ...]
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """What a reader found.
-
-    Attributes:
-        images: the usable pictures, in order.
-        labelled_classes: canonical names the data set says it labels; None: all that are drawn.
-        problems: what is wrong with the others.
-    """
-
-    images: tuple[LabelledImage, ...]
-    labelled_classes: tuple[str, ...] | None
-    problems: tuple[Problem, ...]
-
-
-def inside(path: Path, root: Path) -> Path:
-    """The path, which must lie below `root` once links are followed.
-
-    Raises:
-        BadDataset: it does not.
-    """
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise BadDataset(f"{path}: lies outside the data set; only files within it are read.")
-    return path
-
-
-PAST_THE_EDGE = 0.005
-"""How far a box may reach past the picture, as a share of its side: exporters round. It is clipped then."""
-
-
-def clipped(xyxy: XYXY, width: int, height: int) -> XYXY:
-    """The box within the picture.
-
-    Raises:
-        ValueError: it has no area, or reaches further past the edge than rounding explains.
-    """
-    x0, y0, x1, y1 = xyxy
-    past_x, past_y = max(1.0, PAST_THE_EDGE * width), max(1.0, PAST_THE_EDGE * height)
-    # Written so that a NaN fails too.
-    if not (-past_x <= x0 and x1 <= width + past_x and -past_y <= y0 and y1 <= height + past_y):
-        raise ValueError(f"the box reaches past the edge of the picture of {width} x {height} pixels")
-    x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
-    if not (x0 < x1 and y0 < y1):
-        raise ValueError("the box has no area")
-    return (x0, y0, x1, y1)

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-import json
-import math
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from xray_app.errors import BadDataset, UnknownLabel
-from xray_app.exchange.labelled import (
-    IMAGE_SUFFIXES,
+from xray_app.errors import BadDataset
+from xray_app.exchange.bounded_text import first_bytes, number, plain_id, read_json, size_in_pixels
+from xray_app.exchange.dataset import (
     Dataset,
-    InBox,
+    Findings,
     LabelledImage,
     Problem,
     Unusable,
-    clipped,
     inside,
+    shown,
 )
-from xray_app.taxonomy import Taxonomy
+from xray_app.exchange.drawn import DrawnBox, labelled_image
+from xray_app.exchange.label_map import LabelMap
+from xray_app.exchange.outline import hull_box, mask_box
+from xray_app.exchange.pictures import MASK_FOLDERS, Pictures, found_for
+from xray_app.types import XYXY
 
+ABOUT = "COCO: a JSON file with images, annotations and categories"
 _WORDS = (b'"images"', b'"annotations"', b'"categories"')
-MAX_JSON = 256 * 2**20
-"""Bytes of one file: some millions of boxes."""
+_LISTS = ("images", "annotations", "categories")
+Id = int | str
+
+
+@dataclass(frozen=True)
+class _Row:
+    """An annotation, and its place in the file (from 1)."""
+
+    place: int
+    value: dict[str, Any]
 
 
 def annotation_files(root: Path) -> list[Path]:
@@ -30,180 +43,220 @@ def annotation_files(root: Path) -> list[Path]:
     found = []
     for path in sorted(root.rglob("*.json")):
         if path.is_file() and path.stat().st_size and not path.name.startswith("."):
-            with path.open("rb") as file:
-                start = file.read(1 << 16).lstrip()
-            if start.startswith(b"{") and any(
-                word in start for word in (b'"images"', b'"annotations"', b'"categories"')
-            ):
+            start = first_bytes(path, 1 << 16).removeprefix(b"\xef\xbb\xbf").lstrip()
+            # Label Studio's notes.json has categories alone.
+            if start.startswith(b"{") and any(word in start for word in _WORDS) and path.name != "notes.json":
                 found.append(path)
     return found
 
 
-def read(root: Path, taxonomy: Taxonomy, skip_unknown: bool = False) -> Dataset:
+def is_here(root: Path) -> bool:
+    """Whether a folder holds a COCO data set."""
+    return bool(annotation_files(root))
+
+
+def read(root: Path, labels: LabelMap) -> Dataset:
     """All COCO files of a folder; no file outside `root` is read.
 
+    What was looked for is each file's own: the categories that have an annotation there. Files of captions or of
+    pictures alone are noted and passed over where another file has boxes.
+
     Raises:
-        BadDataset: there is none, or one is no COCO file.
-        UnknownLabel: a category that has boxes is not in the taxonomy.
+        BadDataset: no file has boxes.
+        UnknownLabel: a category that has boxes is no class.
     """
     files = annotation_files(root)
     if not files:
         raise BadDataset(f"{root}: holds no COCO file (JSON with images, annotations and categories).")
-    pictures: dict[str, list[Path]] = {}
-    for path in sorted(root.rglob("*")):
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
-            pictures.setdefault(path.name, []).append(path)
-    images: list[LabelledImage] = []
-    problems: list[Problem] = []
-    names: set[str] = set()
+    found = Findings(labels)
+    readable: list[_File] = []
+    refused: list[BadDataset] = []
     for file in files:
-        found = _File(inside(file, root), root, taxonomy, pictures, skip_unknown)
-        images += found.images(problems)
-        names |= found.names
-    return Dataset(tuple(images), taxonomy.scope(names) if names else None, tuple(problems))
+        try:
+            readable.append(_File(inside(file, root), labels))
+        except _NoBoxes as error:
+            found.note(error.message)
+            refused.append(error)
+        except BadDataset as error:
+            found.problems.add(Problem(file, "unreadable file", error.message.removeprefix(f"{file}: ")))
+            refused.append(error)
+    if not readable:
+        raise refused[0]
+    labels.refuse_unknown([label for one in readable for label in one.annotated()], root)
+    pictures = Pictures(root, MASK_FOLDERS)
+    for one in readable:
+        one.read(found, pictures)
+    return found.dataset()
+
+
+class _NoBoxes(BadDataset):
+    """A file without boxes, such as COCO's captions and its lists of pictures."""
+
+
+def _document(file: Path) -> dict[str, Any]:
+    document = read_json(file)
+    if not isinstance(document, dict):
+        raise BadDataset(f"{file}: a COCO file is a mapping with the lists `images`, `annotations` and `categories`.")
+    for key in _LISTS:
+        if isinstance(document.get(key), list):
+            continue
+        annotations = document.get("annotations")
+        boxed = isinstance(annotations, list) and any(
+            isinstance(one, dict) and ("bbox" in one or "segmentation" in one) for one in annotations
+        )
+        if key in document or boxed:
+            raise BadDataset(f"{file}: a COCO file needs a list `{key}`.")
+        raise _NoBoxes(f"{file}: holds no boxes: a COCO file needs a list `{key}`. Passed over.")
+    return document
 
 
 class _File:
-    def __init__(
-        self, file: Path, root: Path, taxonomy: Taxonomy, pictures: dict[str, list[Path]], skip_unknown: bool
-    ) -> None:
-        self.file, self.root, self.pictures = file, root, pictures
-        document = _load(file)
-        self._images, self._annotations = document["images"], document["annotations"]
-        self._labels: dict[Any, str | None] = {}
-        unknown = []
-        used = {one.get("category_id") for one in self._annotations if isinstance(one, dict) and _key(one)}
+    """One COCO file."""
+
+    def __init__(self, file: Path, labels: LabelMap) -> None:
+        self.file, self._labels = file, labels
+        document = _document(file)
+        self._images: list[Any] = document["images"]
+        self._categories: dict[Id, str] = {}
+        doubled: set[Id] = set()
         for category in document["categories"]:
-            if not isinstance(category, dict) or not isinstance(category.get("name"), str) or "id" not in category:
-                raise BadDataset(f"{file}: each of `categories` needs an id and a name.")
-            if not isinstance(category["id"], (int, str)):
-                raise BadDataset(f"{file}: the id of the category {category['name']!r} is neither number nor text.")
-            item = taxonomy.find(category["name"])
-            self._labels[category["id"]] = item.name if item else None
-            # Roboflow puts a parent category first that no box has.
-            if item is None and category["id"] in used:
-                unknown.append(category["name"])
-        if unknown and not skip_unknown:
-            raise unknown_labels(file, unknown)
-        self.names = {label for label in self._labels.values() if label}
-
-    def images(self, problems: list[Problem]) -> list[LabelledImage]:
-        by_image: dict[Any, list[tuple[int, dict[str, Any]]]] = {}
-        for number, one in enumerate(self._annotations, start=1):
-            if not isinstance(one, dict) or not _key(one):
-                problems.append(self._problem("bad annotation", f"annotation {number} has no usable image_id"))
+            if not isinstance(category, dict) or (id := plain_id(category.get("id"))) is None:
+                continue  # its boxes have a category that is not there
+            name = category.get("name")
+            if isinstance(name, str) and name.strip() and self._categories.setdefault(id, name) != name:
+                doubled.add(id)
+        for id in doubled:  # nobody can tell which of both a box is
+            del self._categories[id]
+        self._by_image: dict[Id, list[_Row]] = {}
+        self._lost: list[_Row] = []  # of no picture that can be known
+        known = Counter(plain_id(one.get("id")) if isinstance(one, dict) else None for one in self._images)
+        self._ids = known
+        for place, one in enumerate(document["annotations"], start=1):
+            row = _Row(place, one if isinstance(one, dict) else {})
+            id = plain_id(row.value.get("image_id"))
+            if id is None or id not in known:
+                self._lost.append(row)
             else:
-                by_image.setdefault(one["image_id"], []).append((number, one))
-        found = []
-        seen: set[Any] = set()
-        for number, image in enumerate(self._images, start=1):
+                self._by_image.setdefault(id, []).append(row)
+
+    def annotated(self) -> list[str]:
+        """The names of the categories that have an annotation, by the set's own words."""
+        rows = [*self._lost, *(row for rows in self._by_image.values() for row in rows)]
+        return list(dict.fromkeys(name for row in rows if (name := self._name(row)) is not None))
+
+    def read(self, found: Findings, pictures: Pictures) -> None:
+        """Every picture of the file, taken or left out."""
+        scope = self._labels.scope(label for name in self.annotated() if (label := self._labels.find(name)))
+        usable: list[LabelledImage] = []
+        for place, image in enumerate(self._images, start=1):
             try:
-                usable = self._image(image, number, by_image)
-                if image["id"] in seen:
-                    raise self._unusable("bad image", f"image {number}: the id {image['id']!r} is used twice")
-                seen.add(image["id"])
-                found.append(usable)
+                usable.append(self._image(image, place, pictures, scope))
             except Unusable as error:
-                problems += error.problems
-        known = {one.get("id") for one in self._images if isinstance(one, dict) and _hashable(one.get("id"))}
-        for id in by_image:
-            if id not in known:
-                problems.append(
-                    self._problem("bad annotation", f"{len(by_image[id])} annotations of no image ({id!r})")
+                found.leave_out(error)
+        for row in self._lost:
+            reason = f"annotation {row.place} is of no image that is here ({_id_shown(row.value)})"
+            found.problems.add(self._problem("of no picture", reason))
+        found.lose((self._name(row) or "unknown" for row in self._lost), "of no picture")
+        for one in usable:
+            if self._lost and not one.boxes:
+                reason = (
+                    f"{one.image.name} has no box, but {len(self._lost)} annotations of this file are of no picture: "
+                    "one of them may be its own"
                 )
-        return found
+                found.leave_out(Unusable(self._problem("perhaps unlabelled", reason), labels=one.skipped))
+            else:
+                found.take(one)
 
-    def _image(self, image: Any, number: int, by_image: dict[Any, list[tuple[int, dict[str, Any]]]]) -> LabelledImage:
-        if not isinstance(image, dict) or not isinstance(image.get("file_name"), str) or not _hashable(image.get("id")):
-            raise self._unusable("bad image", f"image {number} needs an id and a file_name")
-        width, height = image.get("width"), image.get("height")
-        if not isinstance(width, int) or not isinstance(height, int) or min(width, height) < 1:
-            raise self._unusable("bad image", f"image {number} ({image['file_name']}) needs a width and a height")
-        path = self._path(image["file_name"], number)
-        boxes, bad = [], []
-        for place, one in by_image.get(image["id"], []):
-            try:
-                box = self._box(one, width, height)
-            except ValueError as error:
-                bad.append(self._problem("bad annotation", f"annotation {place} of {path.name}: {error}"))
-                continue
-            if box is not None:
-                boxes.append(box)
-        if bad:
-            raise Unusable(*bad)
-        return LabelledImage(path, self.file, width, height, tuple(boxes))
-
-    def _path(self, name: str, number: int) -> Path:
-        plain = name.replace("\\", "/")
-        # Beside the file, below the folder, in the folder of the split, or wherever one file has this name.
+    def _image(self, image: Any, place: int, pictures: Pictures, scope: tuple[str, ...] | None) -> LabelledImage:
+        id = plain_id(image.get("id")) if isinstance(image, dict) else None
+        name = image.get("file_name") if isinstance(image, dict) else None
+        if id is None or not isinstance(name, str) or not name.strip():
+            raise self._unusable("bad image", f"image {place} needs an id and a file_name")
+        rows = self._by_image.get(id, [])
+        lost = [self._name(row) or "unknown" for row in rows]
+        if self._ids[id] > 1:
+            # Its annotations are lost once, with the first that has this id.
+            self._by_image.pop(id, None)
+            raise self._unusable("id twice", f"image {place} ({shown(name)}): the id {id!r} is used twice", lost)
         split = self.file.stem.rpartition("_")[2]
-        places = [self.file.parent / plain, self.root / plain, self.root / split / plain]
-        places += [self.root / "images" / plain, self.root / "images" / split / plain]
-        for place in places:
-            try:
-                if place.is_file():
-                    return inside(place, self.root)
-            except (OSError, ValueError):  # a name too long, or with a NUL in it
-                break
-            except BadDataset as error:
-                raise self._unusable("outside the data set", f"image {number}: {error.message}") from error
-        twins = self.pictures.get(plain.rpartition("/")[2], [])
-        if len(twins) == 1:
-            return inside(twins[0], self.root)
-        reason = "is missing" if not twins else f"is there {len(twins)} times"
-        raise self._unusable("missing image", f"image {number}: {name[:200]!r} {reason}")
+        root = pictures.root
+        # Beside the file, below the folder, in the folder of the split, or wherever one file has this name.
+        near = (self.file.parent, root, root / split, root / "images", root / "images" / split)
+        path = found_for(self.file, lost, lambda: pictures.find(name, near))
+        told = (size_in_pixels(image.get("width")), size_in_pixels(image.get("height")))
+        return labelled_image(path, self.file, [self._box(row) for row in rows], self._labels, told, scope)
 
-    def _box(self, one: dict[str, Any], width: int, height: int) -> InBox | None:
-        category = one.get("category_id")
-        if not _hashable(category) or category not in self._labels:
-            raise ValueError(f"the category {category!r} is not in `categories`")
-        if one.get("iscrowd"):
-            raise ValueError("a crowd (iscrowd) is not a box of one item")
-        bbox = one.get("bbox")
-        if not isinstance(bbox, list) or len(bbox) != 4 or not all(_number(value) for value in bbox):
-            raise ValueError("bbox must be four numbers: x, y, width, height")
-        x, y, w, h = bbox
-        label = self._labels[category]
-        xyxy = clipped((x, y, x + w, y + h), width, height)
-        return None if label is None else InBox(label, xyxy)
+    def _box(self, row: _Row) -> DrawnBox:
+        one, where = row.value, f"annotation {row.place}"
+        category = plain_id(one.get("category_id"))
+        name = None if category is None else self._categories.get(category)
+        try:
+            if name is None:
+                shown_id = str(one.get("category_id"))[:60]
+                raise ValueError(f"the category {shown_id} is not in `categories`, or not only once")
+            if one.get("iscrowd") not in (None, 0, False, "0"):
+                raise ValueError("a crowd (iscrowd) is not a box of one item")
+            outline = one.get("segmentation")
+            return DrawnBox(name, _xyxy(one.get("bbox"), outline), _polygon(outline), where=where)
+        except ValueError as error:
+            return DrawnBox(name or "unknown", None, where=where, wrong=str(error))
+
+    def _name(self, row: _Row) -> str | None:
+        category = plain_id(row.value.get("category_id"))
+        return None if category is None else self._categories.get(category)
 
     def _problem(self, kind: str, reason: str) -> Problem:
         return Problem(self.file, kind, reason)
 
-    def _unusable(self, kind: str, reason: str) -> Unusable:
-        return Unusable(self._problem(kind, reason))
+    def _unusable(self, kind: str, reason: str, lost: list[str] | tuple[str, ...] = ()) -> Unusable:
+        return Unusable(self._problem(kind, reason), labels=lost)
 
 
-def unknown_labels(file: Path, labels: list[str]) -> UnknownLabel:
-    """The error for labels the taxonomy does not know."""
-    shown = ", ".join(repr(label[:60]) for label in labels[:20])
-    return UnknownLabel(
-        f"{file}: the taxonomy does not know {shown}. "
-        "Add them to the taxonomy as classes or aliases, or leave their boxes out (--skip-unknown).",
-        details={"labels": labels[:100]},
-    )
+def _id_shown(annotation: dict[str, Any]) -> str:
+    id = plain_id(annotation.get("image_id"))
+    return "no usable image_id" if id is None else f"image_id {str(id)[:60]!r}"
 
 
-def _load(file: Path) -> dict[str, Any]:
-    if file.stat().st_size > MAX_JSON:
-        raise BadDataset(f"{file}: larger than {MAX_JSON // 2**20} MB; split the data set.")
-    try:
-        document = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise BadDataset(f"{file}: not valid JSON: {error}") from error
-    for key in ("images", "annotations", "categories"):
-        if not isinstance(document, dict) or not isinstance(document.get(key), list):
-            raise BadDataset(f"{file}: a COCO file needs a list `{key}`.")
-    return dict(document)
+def _xyxy(bbox: Any, outline: Any) -> XYXY:
+    """The box of an annotation; one without a bbox is the box around its outline."""
+    if bbox:
+        values = bbox if isinstance(bbox, list) else []
+        sides = [side for value in values if (side := number(value)) is not None]
+        if len(values) != 4 or len(sides) != 4:
+            raise ValueError("bbox must be four numbers: x, y, width, height")
+        x, y, w, h = sides
+        return x, y, x + w, y + h
+    if not outline:
+        raise ValueError("it has neither a bbox nor a segmentation")
+    if isinstance(outline, dict):
+        return _box_of_runs(outline)
+    points: list[float] = []
+    for part in outline if isinstance(outline, list) else [[]]:
+        told = part if isinstance(part, list) else []
+        values = [value for one in told if (value := number(one)) is not None]
+        if len(values) < 6 or len(values) % 2 or len(values) != len(told):
+            raise ValueError("the segmentation is no polygon of numbers")
+        points += values
+    return hull_box(points)
 
 
-def _key(annotation: dict[str, Any]) -> bool:
-    return _hashable(annotation.get("image_id")) and _hashable(annotation.get("category_id"))
+def _box_of_runs(mask: dict[str, Any]) -> XYXY:
+    size, counts = mask.get("size"), mask.get("counts")
+    sides = [side for value in size if (side := size_in_pixels(value)) is not None] if isinstance(size, list) else []
+    if len(sides) != 2:
+        raise ValueError("the mask has no size")
+    if isinstance(counts, list):
+        if not all(isinstance(run, int) and not isinstance(run, bool) for run in counts):
+            raise ValueError("the mask's runs are no numbers")
+    elif not isinstance(counts, str):
+        raise ValueError("the mask has no runs")
+    return mask_box(counts, sides[0], sides[1])
 
 
-def _hashable(value: Any) -> bool:
-    return isinstance(value, (int, str))
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _polygon(outline: Any) -> tuple[float, ...]:
+    """The outline where it is one polygon; several parts or a mask have none."""
+    if not isinstance(outline, list) or len(outline) != 1 or not isinstance(outline[0], list):
+        return ()
+    values = [number(value) for value in outline[0]]
+    found = tuple(value for value in values if value is not None)
+    return found if len(found) == len(values) >= 6 and len(found) % 2 == 0 else ()

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import shutil
 import stat
+import struct
 import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 from xray_app.errors import BadDataset
+from xray_app.exchange.bounded_text import decoded
 
 MAX_FILES = 200_000
+MAX_FOLDERS = 20_000
+MAX_DEPTH = 30
+MAX_DIRECTORY = 64 * 2**20
+"""Bytes of a ZIP's own table of contents, which is read whole before anything can be judged."""
 MAX_UNPACKED = 32 * 2**30
 MAX_FILE = 1 << 30
 MAX_RATIO = 200
@@ -43,6 +49,7 @@ def opened(path: Path, scratch: Path | None = None) -> Iterator[Path]:
         raise BadDataset(f"{path.name}: there is no such folder or ZIP file.")
     with tempfile.TemporaryDirectory(prefix="xray-import-", dir=scratch) as folder:
         try:
+            _refuse_long_directory(path)
             with zipfile.ZipFile(path) as archive:
                 _unpack(archive, path.name, Path(folder))
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
@@ -56,8 +63,13 @@ def _unpack(archive: zipfile.ZipFile, name: str, folder: Path) -> None:
     entries = archive.infolist()
     if len(entries) > MAX_FILES:
         raise BadDataset(f"{name}: holds {len(entries):,} files; at most {MAX_FILES:,} are taken.")
+    folders: set[PurePosixPath] = set()
     for entry in entries:
+        entry.filename = _name(entry)
         _refuse_hostile(entry, name)
+        folders.update(PurePosixPath(entry.filename).parents)
+        if len(folders) > MAX_FOLDERS:
+            raise BadDataset(f"{name}: holds more than {MAX_FOLDERS:,} folders. It is not read.")
     packed = sum(entry.compress_size for entry in entries)
     room = min(MAX_UNPACKED, max(shutil.disk_usage(folder).free - FREE, 0))
     # The sizes a ZIP announces may be lies: what comes out is counted.
@@ -83,14 +95,45 @@ def _unpack(archive: zipfile.ZipFile, name: str, folder: Path) -> None:
             raise BadDataset(f"{name}: holds {entry.filename!r} twice.") from error
 
 
+def _refuse_long_directory(path: Path) -> None:
+    """Refuses a ZIP whose table of contents would fill the memory, by what its last record says of it."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 65_557))  # the record, and the longest comment
+        end = file.read()
+    place = end.rfind(b"PK\x05\x06")
+    if place < 0 or len(end) < place + 22:
+        return  # no ZIP; zipfile says so
+    entries, directory = struct.unpack("<HI", end[place + 10 : place + 16])
+    wide = place - 76  # where zipfile looks for the record of a ZIP64
+    if wide >= 0 and end[wide : wide + 4] == b"PK\x06\x06":
+        entries, directory = map(max, (entries, directory), struct.unpack("<QQ", end[wide + 32 : wide + 48]))
+    if entries > MAX_FILES:
+        raise BadDataset(f"{path.name}: holds {entries:,} files; at most {MAX_FILES:,} are taken.")
+    if directory > MAX_DIRECTORY:
+        raise BadDataset(f"{path.name}: its table of contents has {directory:,} bytes. It is not read.")
+
+
+def _name(entry: zipfile.ZipInfo) -> str:
+    """A file's name with plain slashes, in the encoding it was written in.
+
+    Old Windows tools write backslashes, and Chinese ones GBK, which the ZIP does not say.
+    """
+    name = entry.filename
+    if not entry.flag_bits & 0x800:
+        with suppress(UnicodeError):
+            name = decoded(name.encode("cp437"))
+    return name.replace("\\", "/")
+
+
 def _refuse_hostile(entry: zipfile.ZipInfo, name: str) -> None:
     path = PurePosixPath(entry.filename)
     shown = entry.filename[:200]
     if (
         path.is_absolute()
         or ".." in path.parts
-        or "\\" in entry.filename
         or not path.parts
+        or len(path.parts) > MAX_DEPTH
         or ":" in path.parts[0]
         or len(entry.filename) > 1000
         or any(len(part.encode()) > 255 for part in path.parts)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 from xray_app.exchange.archive import Gathered
+from xray_app.exchange.class_ids import ClassIds
 from xray_app.exchange.csv_text import csv_row
 from xray_app.exchange.labelled import LabelledScan, Part
 from xray_app.taxonomy import Taxonomy
@@ -26,7 +27,7 @@ class Table:
     title: ClassVar[str] = "CSV tables, no pictures"
     about: ClassVar[str] = "CSV: scans.csv, a row a scan, and boxes.csv, a row a box; without pictures."
 
-    def __init__(self, taxonomy: Taxonomy) -> None:
+    def __init__(self, taxonomy: Taxonomy, ids: ClassIds | None = None) -> None:
         self._scans, self._boxes = Gathered(), Gathered()
         self._scans.add(_BOM + csv_row(SCANS))
         self._boxes.add(_BOM + csv_row(BOXES))

@@ -138,6 +138,17 @@ def of_bag(db: Database, bag_id: str, *, with_hidden: bool = False) -> list[Anal
         return [_value(row) for row in session.scalars(query)]
 
 
+def of_scan(db: Database, scan_id: str) -> list[Analysis]:
+    """All analyses of a scan that may be shown, in whatever bag, oldest first; test images are none of them."""
+    query = (
+        select(AnalysisRow)
+        .where(AnalysisRow.scan_id == scan_id, counted(AnalysisRow.id))
+        .order_by(AnalysisRow.created_at, AnalysisRow.id)
+    )
+    with db.read() as session:
+        return [_value(row) for row in session.scalars(query)]
+
+
 def read(session: Session, analysis_id: str) -> Analysis:
     """As `get`, within a transaction."""
     row = session.get(AnalysisRow, analysis_id)

@@ -24,7 +24,7 @@ from xray_app.store.tables import (
     DecisionRow,
     OutcomeRow,
 )
-from xray_app.types import Analysis, Outcome
+from xray_app.types import NOT_ANALYSED, Analysis, Outcome
 
 MAX_LABEL = 100
 
@@ -42,7 +42,8 @@ def add(session: Session, analysis: Analysis, created_by: str) -> None:
             scan_id=scan.id,
             bag_id=scan.bag_id,
             scanner_id=scan.scanner_id or "",
-            adapter=analysis.models.vlm.adapter or "",
+            # Its own group: what no model saw, no model missed.
+            adapter=(analysis.models.vlm.adapter or "") if analysis.analysed else NOT_ANALYSED,
             risk_level=analysis.risk.level,
             disagree=bool(agreement.vlm_only or agreement.detector_only),
             opaque_fraction=analysis.opaque_fraction,
@@ -102,7 +103,7 @@ def follow(session: Session, analysis_id: str) -> None:
             row = known.get(label) or _label(session, analysis, label)
             row.by_person, row.by_search = label in person, label in search
             known[label] = row
-    facts.missed = any(
+    facts.missed = facts.adapter != NOT_ANALYSED and any(
         (row.by_person or row.by_search) and not (row.by_vlm or row.by_detector) for row in known.values()
     )
     _mark_stale(session, facts.bag_id)

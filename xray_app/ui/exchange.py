@@ -14,13 +14,18 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from xray_app.auth import Identity
-from xray_app.errors import BadInput, Conflict, DeskError, Stopped
+from xray_app.errors import BadInput, Conflict, DeskError, Stopped, UnknownLabel
 from xray_app.exchange.export import Filter, select_scans
 from xray_app.exchange.formats import FORMATS
 from xray_app.exchange.import_dataset import import_dataset
 from xray_app.exchange.jobs import Job
+from xray_app.exchange.label_map import ALL, IGNORE, MAX_SHOWN, LabelMap, read_looked_for, read_mapping
+from xray_app.exchange.readers import read_dataset
 from xray_app.exchange.source import opened
-from xray_app.types import Level, Role
+from xray_app.intake import keep_unanalysed
+from xray_app.scan.read import Scan
+from xray_app.store import label_meanings
+from xray_app.types import Analysis, Level, Role
 from xray_app.ui import presses
 from xray_app.ui.guard import Guard
 from xray_app.ui.uploads import discard, uploaded
@@ -61,11 +66,13 @@ class ExchangeTab:
             [self.exported, self.address, *shown],
         )
         started.then(None, self.address, None, js=DOWNLOAD)
-        guard.on(self.timer.tick, Role.ANNOTATOR, self.tick, [*jobs, *chosen], [*shown, self.found])
+        guard.on(self.timer.tick, Role.ANNOTATOR, self.tick, [*jobs, *chosen], [*shown, self.found, self.meanings])
         guard.on(self.export_stop.click, Role.ANNOTATOR, self.stop_export, jobs, shown)
         guard.on(
-            self.bring_in.click, Role.ADMIN, self.start_import, [self.exported, self.upload, self.skip_unknown],
-            [self.imported, self.upload, *shown],
+            self.bring_in.click, Role.ADMIN, self.start_import,
+            [self.exported, self.upload, self.skip_unknown, self.looked_for, self.labels_only, self.meanings,
+             self.imported],
+            [self.imported, self.upload, self.meanings, *shown],
         )  # fmt: skip
         guard.on(self.import_stop.click, Role.ADMIN, self.stop_import, jobs, shown)
 
@@ -105,12 +112,25 @@ class ExchangeTab:
         gr.HTML("<h2>Import a labelled data set</h2>", apply_default_css=False)
         most = self.services.settings.max_upload_mb
         gr.HTML(
-            '<p class="quiet">A ZIP of YOLO, COCO or Pascal VOC. Every picture is analysed, then its labels become an '
-            "accepted correction in your name. What is here already is left as it is. A picture has at most "
+            '<p class="quiet">A ZIP of YOLO, COCO, Pascal VOC, CVAT, labelme, OPIXray and the like. Its labels become '
+            "accepted corrections in your name; what is here already is left as it is. A picture has at most "
             f"{most} MB; for a ZIP too large for the browser there is <code>python -m xray_app import</code>.</p>",
             apply_default_css=False,
         )
         self.upload = gr.File(file_types=[".zip"], label="ZIP", height=110, elem_id="import-file")
+        self.meanings = gr.Dataframe(
+            headers=["label in the data set", f"class here, or {IGNORE}"], datatype="str", type="array",
+            column_count=2, static_columns=[0], interactive=True, visible=False, elem_id="import-meanings",
+            label="Unknown labels: say what each is, then press Import again",
+        )  # fmt: skip
+        with gr.Row():
+            self.looked_for = gr.Dropdown(
+                [("every class", ALL), *self.services.taxonomy.names], multiselect=True, value=[],
+                label="Looked for, besides what has a box", elem_id="import-looked-for",
+            )  # fmt: skip
+        self.labels_only = gr.Checkbox(
+            label="Labels alone: analyse no picture that is not here yet", elem_id="import-labels-only"
+        )
         self.skip_unknown = gr.Checkbox(label="Leave out boxes of labels the taxonomy does not know")
         with gr.Row():
             self.bring_in = gr.Button(
@@ -150,27 +170,65 @@ class ExchangeTab:
 
     # --- import -------------------------------------------------------------------------------------------
 
-    def start_import(self, who: Identity, exported: Any, path: Any, skip_unknown: Any) -> dict[Any, Any]:
-        """Starts taking a data set in; it goes on when the page is closed."""
-        if not isinstance(path, str) or not path:
-            raise BadInput("Choose a ZIP first.")
-        file = uploaded(path)
-        if (other := self.services.jobs.at_work("import")) is not None:
-            raise Conflict(f"{other.who} is importing a data set already. Wait for its end, or stop it.")
-        job = self.services.jobs.start("import", who.username)
-        threading.Thread(target=self._import, args=(job, file, bool(skip_unknown)), daemon=True).start()
-        return {self.imported: job.id, self.upload: None, **self.show(who, exported, job.id)}
+    def start_import(
+        self, who: Identity, exported: Any, path: Any, skip_unknown: Any, looked_for: Any = None,
+        labels_only: Any = False, meanings: Any = None, imported: Any = None,
+    ) -> dict[Any, Any]:  # fmt: skip
+        """Starts taking a data set in; it goes on when the page is closed.
 
-    def _import(self, job: Job, file: Path, skip_unknown: bool) -> None:
+        The ZIP may be the one whose labels were not known before this person said what they are.
+        """
+        services = self.services
+        before = services.jobs.find(imported, who.username)
+        waiting = before.kept if before is not None else []
+        if path is not None and (not isinstance(path, str) or not path):
+            raise BadInput("Choose a ZIP first.")
+        if path is None and not waiting:
+            raise BadInput("Choose a ZIP first.")
+        if (other := services.jobs.at_work("import")) is not None:
+            raise Conflict(f"{other.who} is importing a data set already. Wait for its end, or stop it.")
+        said = read_mapping(_pairs(meanings) if waiting else [], services.taxonomy)
+        labels = LabelMap(
+            services.taxonomy,
+            label_meanings.said(services.db, services.taxonomy) | said,
+            bool(skip_unknown),
+            read_looked_for(_list(looked_for), services.taxonomy),
+        )
+        file = uploaded(path) if path is not None else waiting.pop()
+        while waiting:
+            discard(waiting.pop())
+        label_meanings.keep(services.db, said, who.username)
+        job = services.jobs.start("import", who.username)
+        threading.Thread(target=self._import, args=(job, file, labels, bool(labels_only)), daemon=True).start()
+        none = gr.update(visible=False, value=[])
+        return {
+            self.imported: job.id, self.upload: None, self.meanings: none, **self.show(who, exported, job.id)
+        }  # fmt: skip
+
+    def _import(self, job: Job, file: Path, labels: LabelMap, labels_only: bool) -> None:
         services, progress = self.services, job.progress
+
+        def take_in(scan: Scan) -> Analysis:
+            if labels_only:
+                return keep_unanalysed(services.db, scan, services.rules, job.who)
+            return services.intake.take_in([scan], job.who)[0]
+
         try:
             with opened(file) as root:
+                found = read_dataset(root, labels)
                 done = import_dataset(
-                    root, services.db, services.taxonomy, lambda scan: services.intake.take_in([scan], job.who)[0],
-                    services.limits, job.who,
-                    skip_unknown=skip_unknown, progress=progress,
-                )  # fmt: skip
+                    found, root, services.db, services.taxonomy, take_in, services.limits, job.who, progress=progress
+                )
             job.result.append(f"{done.added} corrections added, {done.already} were here already.")
+            job.result.extend(done.boxes.lines())
+            job.result.extend(f"Passed over: {note}" for note in done.notes)
+            if done.boxes.lost:
+                job.lost.append(f"{done.boxes.lost:,} boxes were left out.")
+        except UnknownLabel as error:
+            progress.failed = "some labels are unknown here. Say what they are in the table, then press Import again"
+            offered = (error.details or {}).get("offered", {})
+            job.unknown.update({label: offered.get(label, "") for label in (error.details or {}).get("labels", [])})
+            job.kept.append(file)
         except Stopped:
             progress.failed = f"stopped after {progress.done} of {progress.total}; what was added stays"
         except DeskError as error:
@@ -179,8 +237,9 @@ class ExchangeTab:
             log.exception("an import failed")
             progress.failed = "a fault in the desk, which has been logged; what was added stays"
         finally:
+            if file not in job.kept:
+                discard(file)
             progress.ended = True
-            discard(file)
 
     # --- both ---------------------------------------------------------------------------------------------
 
@@ -213,6 +272,10 @@ class ExchangeTab:
         if not shown[self.timer]["active"]:
             with suppress(DeskError):  # said when the choice was made
                 shown[self.found] = self.count(who, *chosen)
+            job = self.services.jobs.find(imported, who.username)
+            if job is not None and job.kept:
+                rows = [[label, offer] for label, offer in job.unknown.items()]
+                shown[self.meanings] = gr.update(visible=True, value=rows)
         return shown
 
     def stop_export(self, who: Identity, exported: Any, imported: Any) -> dict[Any, Any]:
@@ -252,6 +315,22 @@ def _filter(
     )
 
 
+def _pairs(meanings: Any) -> list[tuple[str, str]]:
+    """The rows of the mapping table in which something is said, checked: the page may send anything."""
+    rows = meanings if isinstance(meanings, list) else []
+    if not all(isinstance(row, list) and len(row) == 2 and all(isinstance(one, str) for one in row) for row in rows):
+        raise BadInput("The table of labels holds something that is no text.")
+    return [(label, meaning) for label, meaning in rows[:MAX_SHOWN] if label.strip() and meaning.strip()]
+
+
+def _list(looked_for: Any) -> str | None:
+    """What was looked for, as a list of labels in text; None where nothing was said."""
+    labels = looked_for if isinstance(looked_for, list) else []
+    if not all(isinstance(one, str) for one in labels):
+        raise BadInput("Choose what was looked for from the list.")
+    return ALL if ALL in labels else ",".join(labels[:MAX_SHOWN]) or None
+
+
 def _day(text: str | None) -> date | None:
     if not text:
         return None
@@ -268,8 +347,11 @@ def _status(job: Job) -> str:
     if progress.failed:
         line = f'<p class="exchange-failed" role="alert"><b>Not finished:</b> {escape(progress.failed)}</p>'
     elif progress.ended:
-        said = " ".join(job.result) or f"{progress.written} scans exported; your browser has the ZIP."
+        said, *lines = job.result or [f"{progress.written} scans exported; your browser has the ZIP."]
         line = f'<p class="exchange-done" role="status"><b>Done.</b> {escape(said)}</p>'
+        line += "".join(f'<p class="exchange-failed" role="alert"><b>{escape(lost)}</b></p>' for lost in job.lost)
+        if lines:
+            line += f"<ul>{''.join(f'<li>{escape(one)}</li>' for one in lines[:SHOWN])}</ul>"
     else:
         line = (
             f'<p role="status">{verb} {progress.done} of {progress.total or "…"}</p>'

@@ -49,7 +49,11 @@ def test_names_may_be_a_mapping_and_all_drawn_classes_make_a_full_instruction(
     [
         (f"2 {BOX}", "class 2 is not in `names`"),
         ("0 0.5 0.5 0.5", "needs five columns"),
-        ("0 0.1 0.1 0.2 0.1 0.2 0.2", "needs five columns"),
+        ("0 0.1 0.1 0.2 0.1 0.9", "needs five columns"),
+        ("0 0.1 0.1 0.2 0.1 0.2 0.2 0.3", "needs five columns"),
+        ("0 0.1 0.1 0.2 0.1 1.2 0.2", "coordinates must be between 0 and 1"),
+        ("0 0.1 0.1 0.2 0.1 0.3 0.1", "the box has no area"),
+        (f"0 {BOX}", "this row is there twice"),
         ("0 1.2 0.5 0.1 0.1", "coordinates must be between 0 and 1"),
         ("0 nan 0.5 0.1 0.1", "coordinates must be between 0 and 1"),
         ("0 0.5 -0.1 0.1 0.1", "coordinates must be between 0 and 1"),

@@ -20,7 +20,7 @@ from xray_app.store.database import Database
 from xray_app.store.fact_tables import AppearanceRow, DayFiguresRow, FactsRow, LabelFactRow, StaleDayRow
 from xray_app.store.standing import correction_of, newest_accepted
 from xray_app.store.tables import AnalysisRow, CorrectionRow, ScanRow
-from xray_app.types import Analysis, Correction, Value
+from xray_app.types import NOT_ANALYSED, Analysis, Correction, Value
 
 NOTHING = "nothing"
 """In a confusion: nothing was there, or nothing was said."""
@@ -175,7 +175,8 @@ def of_day(session: Session, day: date) -> dict[Cell, Figures]:
         select(FactsRow, ScanRow.width, ScanRow.height, AppearanceRow)
         .join(ScanRow, ScanRow.id == FactsRow.scan_id)
         .outerjoin(AppearanceRow, AppearanceRow.scan_id == FactsRow.scan_id)
-        .where(FactsRow.day == day)
+        # What no model analysed says nothing of the models; its cell is in no sums.
+        .where(FactsRow.day == day, FactsRow.adapter != NOT_ANALYSED)
     )
     with_outcome: list[FactsRow] = []
     for facts, width, height, look in session.execute(query):
