@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import sys
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -133,6 +134,13 @@ def bring_in(
     looked_for: Annotated[
         str | None, typer.Option(metavar="LABELS", help="what was looked for, besides what has a box; or all")
     ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="the set's name, with which its bags' names begin; else its folder's or ZIP's")
+    ] = None,
+    bag: Annotated[
+        str | None,
+        typer.Option("--bag", metavar="REGEX", help="over a picture's path in the set: its bag; else folder and name"),
+    ] = None,
     labels_only: Annotated[bool, typer.Option("--labels-only", help="keep the labels; analyse no picture")] = False,
     skip_unknown: Annotated[bool, typer.Option(help="leave out boxes of unknown labels")] = False,
 ) -> None:
@@ -140,10 +148,11 @@ def bring_in(
 
     What is wrong with the labels is said before any model is loaded. A broken-off import is simply repeated.
     """
+    from xray_app.exchange.bag_names import BagNaming, read_column_file
     from xray_app.exchange.import_dataset import import_dataset
     from xray_app.exchange.label_map import LabelMap, mapping_file, mapping_option, read_looked_for, read_mapping
     from xray_app.exchange.readers import read_dataset
-    from xray_app.exchange.source import opened
+    from xray_app.exchange.source import dataset_name, opened
     from xray_app.intake import Intake, keep_unanalysed
     from xray_app.scan.read import Limits
     from xray_app.taxonomy import load_taxonomy
@@ -156,7 +165,9 @@ def bring_in(
     said = read_mapping(pairs, taxonomy)
     before = label_meanings.said(db, taxonomy)
     labels = LabelMap(taxonomy, before | said, skip_unknown, read_looked_for(looked_for, taxonomy))
+    naming = BagNaming(dataset or dataset_name(data), bag)
     with opened(data) as root:
+        naming = replace(naming, said=read_column_file(root))
         found = read_dataset(root, labels, format_name)
         label_meanings.keep(db, said, author)
         for line in (*found.notes, *found.problems):
@@ -165,13 +176,15 @@ def bring_in(
         if labels_only:
             rules = taxonomy.rules(settings.policy)
             done = import_dataset(
-                found, root, db, taxonomy, lambda scan: keep_unanalysed(db, scan, rules, author), limits, author
-            )
+                found, root, db, taxonomy, lambda scan: keep_unanalysed(db, scan, rules, author), limits, author,
+                naming=naming,
+            )  # fmt: skip
         else:
             intake = Intake(db, _load_analyser(settings), limits)
             done = import_dataset(
-                found, root, db, taxonomy, lambda scan: intake.take_in([scan], author)[0], limits, author
-            )
+                found, root, db, taxonomy, lambda scan: intake.take_in([scan], author)[0], limits, author,
+                naming=naming,
+            )  # fmt: skip
     for problem in done.problems[len(found.problems) :]:
         print(problem, file=sys.stderr)
     print(f"{done.format_name}: {done.added} added, {done.already} here already, {len(done.problems)} left out.")

@@ -17,6 +17,7 @@ from tests.exchange.conftest import LIMITS, Export, said
 from xray_app.analysis import facts_of
 from xray_app.errors import BadDataset, Stopped, UnknownLabel
 from xray_app.exchange import source
+from xray_app.exchange.bag_names import BagNaming
 from xray_app.exchange.export import Progress
 from xray_app.exchange.formats import IMPORTED
 from xray_app.exchange.import_dataset import Imported, import_dataset
@@ -55,9 +56,12 @@ def bring_in(make_analysis: MakeAnalysis, taxonomy: Taxonomy, analysed: list[Sca
             return analyses.save_views(db, [analyses.NewView(made, scan.content, scan.media_type)], "root")[0]
 
         progress, format_name = options.pop("progress", None), options.pop("format_name", None)
+        naming = options.pop("naming", None)
         with source.opened(root) as folder:
             found = read_dataset(folder, LabelMap(taxonomy, **options), format_name)
-            return import_dataset(found, folder, db, taxonomy, take_in, LIMITS, "root", progress=progress)
+            return import_dataset(
+                found, folder, db, taxonomy, take_in, LIMITS, "root", naming=naming, progress=progress
+            )  # fmt: skip
 
     return make
 
@@ -365,3 +369,24 @@ def test_a_folder_of_something_else(tmp_path: Path) -> None:
     Image.new("RGB", (9, 9)).save(tmp_path / "set" / "a.png")
     with pytest.raises(BadDataset, match=r"Read are YOLO: a data\.yaml"):
         format_of(tmp_path / "set")
+
+
+def test_copies_in_two_parts_of_a_set_are_one_bag_on_one_side(db: Database, tmp_path: Path, bring_in: BringIn) -> None:
+    root = tmp_path / "set"
+    for n, (part, tail) in enumerate([("train", "a1"), ("valid", "b2"), ("train", "c3")] * 6):
+        stem = f"b{n // 3}_jpg.rf.{tail * 16}"
+        for kind, content in (("images", png(n)), ("labels", b"")):
+            file = root / part / kind / f"{stem}.{'png' if content else 'txt'}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+    (root / "data.yaml").write_text("train: ../train/images\nval: ../valid/images\nnames: [knife]\n")
+    assert bring_in(db, root, naming=BagNaming("rf"), looked_for=("knife",)).added == 18
+    sides: dict[str, list[str]] = {}
+    for analysis, correction in documents(db, of_scans(db)):
+        assert correction is not None
+        sides.setdefault(analysis.scan.bag_id, []).append(correction.split)
+    assert {bag: len(of_bag) for bag, of_bag in sides.items()} == {f"rf:b{n}": 3 for n in range(6)}
+    assert all(len(set(of_bag)) == 1 for of_bag in sides.values())
+    # A second time the pictures are here, whatever the set is called now.
+    again = bring_in(db, root, naming=BagNaming("other name"), looked_for=("knife",))
+    assert (again.added, again.already) == (0, 18)

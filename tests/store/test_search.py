@@ -266,7 +266,7 @@ def test_a_full_disk_costs_the_thumbnail_alone(
     from tests.conftest import scan_facts
 
     facts = scan_facts(png(6))
-    look = Appearance(b"webp", 0.1, 0.1, 0.1, 0.5)
+    look = Appearance(b"webp", 0.1, 0.1, 0.1, 0.5, "0" * 64)
     (db.data_dir / "thumbnails").write_text("in the way")
     made = save_analysis(db, make_analysis(scan=facts), png(6), "anna", look=look)
     assert ids(db) == {made.id}

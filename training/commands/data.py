@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from training.commands.common import Out, print_json, site_taxonomy
+from training.commands.common import Out, open_database, print_json, site_taxonomy
 from xray_app.errors import BadDataset, BadInput
 
 # Heavy modules are imported inside the commands: --help answers at once.
@@ -44,12 +44,21 @@ def prepare(
     skip_unknown: Annotated[
         bool, typer.Option("--skip-unknown", help="Leave out boxes of labels the taxonomy does not know.")
     ] = False,
+    dataset: Annotated[
+        str | None, typer.Option(help="The set's name, with which its bags' names begin; else its folder's.")
+    ] = None,
+    bag: Annotated[
+        str | None, typer.Option("--bag", metavar="REGEX", help="Over a picture's path in the set: its bag.")
+    ] = None,
 ) -> None:
     """Turn a YOLO data set into train.jsonl and val.jsonl."""
     from training.data.yolo import prepare as write
+    from xray_app.exchange.bag_names import BagNaming
+    from xray_app.exchange.source import dataset_name
 
+    naming = BagNaming(dataset or dataset_name(yolo), bag)
     try:
-        done = write(yolo, out, site_taxonomy(), val, seed, skip_bad, skip_unknown)
+        done = write(yolo, out, site_taxonomy(), val, seed, skip_bad, skip_unknown, naming)
     except BadDataset as error:
         # Here every one is listed, so that all can be put right in one go.
         for problem in (problems := (error.details or {}).get("problems", [])):
@@ -61,3 +70,28 @@ def prepare(
     if done.summary:
         print(f"left out for {done.summary}", file=sys.stderr)
     print_json(train=done.train, val=done.val, left_out=len(done.left_out), labelled_classes=done.labelled_classes)
+
+
+@app.command()
+def leaks(
+    fix: Annotated[bool, typer.Option("--fix", help="Move the bags of all leaks to the training side.")] = False,
+    author: Annotated[str, typer.Option(help="Who is named in the audit trail.")] = "admin",
+) -> None:
+    """List copies, views and near-equal pictures that are trained on and held out both; exit 1 if some stay so."""
+    from training.data.leaks import find_leaks, fix_leaks
+    from xray_app.settings import Settings
+
+    db = open_database(Settings())
+    found = find_leaks(db)
+    for leak in found:
+        print(leak, file=sys.stderr)
+    moved = fix_leaks(db, author) if fix and found else {}
+    if moved:
+        print(
+            f"{len(moved)} bags train from now on. Figures measured before on the site's hold-out are not comparable "
+            "with later ones.",
+            file=sys.stderr,
+        )
+    print_json(leaks=len(found), moved=len(moved))
+    if found and not fix:
+        raise typer.Exit(1)

@@ -173,24 +173,36 @@ def read_jsonl(path: Path) -> list[Sample]:
     return samples
 
 
-def split_by_bag(samples: Sequence[Sample], share: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+def split_by_bag(
+    samples: Sequence[Sample], share: float, seed: int, like: Mapping[str, str] | None = None
+) -> tuple[list[Sample], list[Sample]]:
     """Splits off `share` of the bags, picked by a hash of seed and bag: (the rest, split off).
 
     The order of `samples` does not matter, and all views of a bag stay together. At least one bag is split
     off when there are two or more and `share` is not 0.
+
+    Args:
+        samples: to be split.
+        share: of the bags, 0 to 1.
+        seed: another one picks other bags.
+        like: bags that go with another one, whose side they share.
     """
+    leader = like or {}
 
     def position(bag: str) -> bytes:
         return hashlib.sha256(f"{seed}:{bag}".encode()).digest()
 
-    bags = sorted({sample.bag_id for sample in samples}, key=position)
+    def led_by(sample: Sample) -> str:
+        return leader.get(sample.bag_id, sample.bag_id)
+
+    bags = sorted({led_by(sample) for sample in samples}, key=position)
     wanted = round(share * len(bags))
     if share > 0 and len(bags) > 1:
         wanted = min(max(wanted, 1), len(bags) - 1)
     chosen = set(bags[:wanted])
     return (
-        [sample for sample in samples if sample.bag_id not in chosen],
-        [sample for sample in samples if sample.bag_id in chosen],
+        [sample for sample in samples if led_by(sample) not in chosen],
+        [sample for sample in samples if led_by(sample) in chosen],
     )
 
 

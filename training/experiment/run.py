@@ -26,6 +26,8 @@ from training.experiment.trial import Result, Scans, run_cell
 from training.recipes.recipe import Recipe
 from xray_app.detector.load import detector_file
 from xray_app.errors import BadDataset, BadScan
+from xray_app.exchange.bag_names import BagNaming, bag_name
+from xray_app.exchange.source import dataset_name
 from xray_app.scan import read
 from xray_app.settings import BUNDLED_VLM, Settings
 from xray_app.taxonomy import Taxonomy
@@ -51,7 +53,7 @@ def read_scans(data: Path, clear: Path | None, taxonomy: Taxonomy, skip_bad: boo
         BadDataset: a part is missing, `read_yolo` finds a label wrong or a bag in both parts, or a clear scan is
             none or is in the data set too.
     """
-    found = read_yolo(data, taxonomy, skip_bad)
+    found = read_yolo(data, taxonomy, skip_bad, naming=BagNaming(dataset_name(data)))
     for problem in found.left_out:
         logger.warning("left out: %s", problem)
     if not found.splits.get("train") or not found.splits.get("val"):
@@ -81,7 +83,7 @@ def _clear(folder: Path, labels: tuple[str, ...] | None, taxonomy: Taxonomy) -> 
             picture = read.read_scan(file.read_bytes(), file.name, LOCAL_LIMITS).image
         except BadScan as error:
             raise BadDataset(f"{file}: {error}") from error
-        yield make_sample(file, picture.size, {}, (), labels, file.stem, taxonomy)
+        yield make_sample(file, picture.size, {}, (), labels, bag_name(dataset_name(folder), file.stem), taxonomy)
 
 
 def experiment(

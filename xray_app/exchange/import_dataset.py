@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from xray_app.correction.equality import says_the_same
 from xray_app.correction.revision import standing
 from xray_app.errors import BadInput, BadScan, Busy, DeskError, ScanTooLarge, Stopped
+from xray_app.exchange.bag_names import BagNaming, BagView
 from xray_app.exchange.box_counts import BoxCounts
 from xray_app.exchange.dataset import MAX_PROBLEMS, Dataset, LabelledImage
 from xray_app.exchange.export import Progress
@@ -50,13 +51,14 @@ def import_dataset(
     limits: Limits,
     author: str,
     *,
+    naming: BagNaming | None = None,
     progress: Progress | None = None,
 ) -> Imported:
     """Takes a data set in as accepted corrections. What is wrong is listed by file and line, the rest go on.
 
     A picture that is here already and labelled alike is left as it is, so a broken-off import is simply repeated.
     One that somebody labelled otherwise is listed and not touched. `scans.jsonl`, where there is one, says bag, view,
-    scanner, item counts and what was looked for; without it a bag is a file's stem, items are counted from the boxes,
+    scanner, item counts and what was looked for; without it `naming` says the bag, items are counted from the boxes,
     and the classes looked for are the data set's.
 
     Args:
@@ -67,10 +69,12 @@ def import_dataset(
         take_in: analyses a scan and stores both, or stores it for its labels alone.
         limits: bytes and pixels of a picture.
         author: who vouches for the labels.
+        naming: of the bags; None: folder and file name, less what tools put behind a copy's.
         progress: is kept up to date, and may be told to stop.
 
     Raises:
         BadDataset: `scans.jsonl` cannot be read.
+        BadInput: the pattern of `naming` does not fit the pictures' paths.
         Stopped: `progress.stop` was set; what was added stays.
     """
     progress = progress or Progress()
@@ -79,6 +83,7 @@ def import_dataset(
         problems.add(problem)
     boxes = BoxCounts(left_out=found.left_out.copy())
     sidecar = read_sidecar(root)
+    bags = (naming or BagNaming()).of(_key(image.image, root) for image in found.images)
     progress.total = len(found.images)
     counts = Counter[str]()
     taking = _Taken(db, taxonomy, take_in, replace(limits, patient=True), author, progress.stop)
@@ -88,8 +93,9 @@ def import_dataset(
                 raise Stopped
             labels = [box.label for box in image.boxes]
             try:
-                line = sidecar.get(_key(image.image, root)) if sidecar is not None else None
-                taken = taking.take(image, line)
+                key = _key(image.image, root)
+                line = sidecar.get(key) if sidecar is not None else None
+                taken = taking.take(image, line, bags[key])
                 counts[taken] += 1
                 (boxes.taken if taken == "added" else boxes.here).update(labels)
             except DeskError as error:
@@ -131,7 +137,7 @@ class _Taken:
     author: str
     stop: threading.Event
 
-    def take(self, image: LabelledImage, line: SidecarLine | None) -> str:
+    def take(self, image: LabelledImage, line: SidecarLine | None, bag: BagView) -> str:
         """ "added" or "already"; whatever else is an error."""
         if line is not None and line.source != "correction":
             raise BadInput("is a prediction, which nobody has confirmed. It is not taken in.")
@@ -140,8 +146,8 @@ class _Taken:
             content,
             (line and line.filename) or image.image.name,
             self.limits,
-            bag_id=line.bag_id if line else _bag(image.image),
-            view=line.view if line else None,
+            bag_id=line.bag_id if line else bag.bag_id,
+            view=line.view if line else bag.view,
             scanner_id=line.scanner_id if line else None,
         )
         if (scan.width, scan.height) != (image.width, image.height):
@@ -227,12 +233,6 @@ class _Taken:
         if with_any:
             return max(with_any, key=lambda pair: pair[1][-1].created_at)
         return (here[-1], []) if here else (None, [])
-
-
-def _bag(image: Path) -> str | None:
-    """A YOLO picture's bag is its file stem; where that is no name for a bag, the scan's own hash."""
-    stem = image.stem
-    return stem if len(stem) <= 64 and stem.isprintable() and "\\" not in stem and stem.strip(". ") else None
 
 
 def _key(image: Path, root: Path) -> str:

@@ -59,6 +59,12 @@ def opened(path: Path, scratch: Path | None = None) -> Iterator[Path]:
         yield _without_wrapping(Path(folder))
 
 
+def dataset_name(path: Path) -> str:
+    """The name of a data set that is not given one: its folder's or its ZIP's, never that of where it is unpacked."""
+    whole = path.resolve()
+    return whole.name if whole.is_dir() else whole.stem
+
+
 def _unpack(archive: zipfile.ZipFile, name: str, folder: Path) -> None:
     entries = archive.infolist()
     if len(entries) > MAX_FILES:

@@ -16,11 +16,10 @@ from xray_app.correction.revision import (
     read_items,
     read_labelled_classes,
     refuse_own_review,
-    split_of,
     standing,
 )
 from xray_app.errors import BadInput, Conflict, NotFound
-from xray_app.store import analyses, drafts, facts, queue, tip
+from xray_app.store import analyses, bags, drafts, facts, queue, tip
 from xray_app.store.database import Database
 from xray_app.store.paging import newest_first
 from xray_app.store.standing import correction_of, counted
@@ -75,7 +74,7 @@ def add(
                 labelled_classes=labelled_classes,
                 comment=correction.comment,
                 diff=difference(analysis, base, items, boxes, labelled_classes),
-                split=split_of(analysis.scan.bag_id),
+                split=bags.settle(session, analysis.scan),
             )
             session.add(
                 CorrectionRow(

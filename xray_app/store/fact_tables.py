@@ -76,6 +76,8 @@ class AppearanceRow(Base):
     mixed: Mapped[float]
     metal: Mapped[float]
     brightness: Mapped[float]
+    # None: a blank picture; or a scan from before it was kept, until `training leaks` has made it.
+    perceptual_hash: Mapped[str | None] = mapped_column(Id)
 
 
 class DayFiguresRow(Base):

@@ -110,8 +110,11 @@ def follow(session: Session, analysis_id: str) -> None:
 
 
 def add_appearance(session: Session, scan_id: str, appearance: Appearance) -> None:
-    """How a stored scan looks, once."""
-    if session.get(AppearanceRow, scan_id) is None:
+    """How a stored scan looks, once; the perceptual hash is added to what was kept before there was one."""
+    row = session.get(AppearanceRow, scan_id)
+    if row is not None:
+        row.perceptual_hash = row.perceptual_hash or appearance.perceptual_hash
+    else:
         session.add(
             AppearanceRow(
                 scan_id=scan_id,
@@ -119,6 +122,7 @@ def add_appearance(session: Session, scan_id: str, appearance: Appearance) -> No
                 mixed=appearance.mixed,
                 metal=appearance.metal,
                 brightness=appearance.brightness,
+                perceptual_hash=appearance.perceptual_hash,
             )
         )
         for bag_id in session.scalars(

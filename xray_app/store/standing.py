@@ -153,12 +153,13 @@ def held_out_scans(db: Database) -> frozenset[str]:
     query = (
         select(AnalysisRow.scan_id)
         .join(CorrectionRow, CorrectionRow.analysis_id == AnalysisRow.id)
-        .where(CorrectionRow.split == "holdout", newest_accepted())
+        .where(CorrectionRow.side == "holdout", newest_accepted())
     )
     with db.read() as session:
         return frozenset(session.scalars(query))
 
 
 def correction_of(row: CorrectionRow) -> Correction:
-    """A stored correction. Its document holds the status it was saved with; a review since then is the newer word."""
-    return Correction.model_validate_json(row.document).model_copy(update={"status": row.status})
+    """A stored correction. Its document holds the status and the side of its bag when it was saved; a review, or a
+    bag's move to the other side, is the newer word."""
+    return Correction.model_validate_json(row.document).model_copy(update={"status": row.status, "split": row.side})

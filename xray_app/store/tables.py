@@ -98,6 +98,17 @@ class AnalysisRow(Base):
     document: Mapped[str]  # Analysis
 
 
+class BagRow(Base):
+    """On which side of the split a bag is: said with its first correction, changed by `training leaks --fix` alone."""
+
+    __tablename__ = "bags"
+
+    bag_id: Mapped[str] = mapped_column(Name, primary_key=True)
+    split: Mapped[str] = mapped_column(Word)
+    because: Mapped[str] = mapped_column(Word)  # of `store.bags.Because`
+    like_bag: Mapped[str | None] = mapped_column(Name)  # whose side it took
+
+
 class CorrectionReviewRow(Base):
     __tablename__ = "correction_reviews"
 
@@ -121,9 +132,20 @@ class CorrectionRow(Base):
     author: Mapped[str] = mapped_column(Id)
     created_at: Mapped[datetime]
     first_status: Mapped[str] = mapped_column(Word)  # before any review
-    split: Mapped[str] = mapped_column(Word)
+    split: Mapped[str] = mapped_column(Word)  # when it was saved
     taxonomy_sha256: Mapped[str] = mapped_column(Id)
     document: Mapped[str]  # Correction
+    # The side its bag is on now. No column: computed wherever it is read.
+    side: Mapped[str] = column_property(
+        func.coalesce(
+            select(BagRow.split)
+            .join(AnalysisRow, AnalysisRow.bag_id == BagRow.bag_id)
+            .where(AnalysisRow.id == analysis_id)
+            .correlate_except(BagRow, AnalysisRow)
+            .scalar_subquery(),
+            split,
+        )
+    )
     # What a review said, or until then what it was saved with. No column: computed wherever it is read.
     status: Mapped[str] = column_property(
         func.coalesce(

@@ -35,7 +35,8 @@ def keep(db: Database, scan_id: str, appearance: Appearance) -> Path:
     """
     path = write(db, scan_id, appearance)
     with db.read() as session:
-        known = session.get(AppearanceRow, scan_id) is not None
+        row = session.get(AppearanceRow, scan_id)
+        known = row is not None and row.perceptual_hash is not None
     if not known:
         with db.write() as session:
             facts.add_appearance(session, scan_id, appearance)

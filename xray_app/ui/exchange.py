@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from datetime import date
 from html import escape
 from pathlib import Path
@@ -15,19 +16,21 @@ import gradio as gr
 
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, Conflict, DeskError, Stopped, UnknownLabel
+from xray_app.exchange.bag_names import MAX_NAME, MAX_PATTERN, BagNaming, read_column_file
 from xray_app.exchange.export import Filter, select_scans
 from xray_app.exchange.formats import FORMATS
 from xray_app.exchange.import_dataset import import_dataset
 from xray_app.exchange.jobs import Job
-from xray_app.exchange.label_map import ALL, IGNORE, MAX_SHOWN, LabelMap, read_looked_for, read_mapping
+from xray_app.exchange.label_map import ALL, MAX_SHOWN, LabelMap, read_looked_for, read_mapping
 from xray_app.exchange.readers import read_dataset
-from xray_app.exchange.source import opened
+from xray_app.exchange.source import dataset_name, opened
 from xray_app.intake import keep_unanalysed
 from xray_app.scan.read import Scan
 from xray_app.store import label_meanings
 from xray_app.types import Analysis, Level, Role
 from xray_app.ui import presses
 from xray_app.ui.guard import Guard
+from xray_app.ui.label_table import LabelTable, pairs
 from xray_app.ui.uploads import discard, uploaded
 
 log = logging.getLogger(__name__)
@@ -71,7 +74,7 @@ class ExchangeTab:
         guard.on(
             self.bring_in.click, Role.ADMIN, self.start_import,
             [self.exported, self.upload, self.skip_unknown, self.looked_for, self.labels_only, self.meanings,
-             self.imported],
+             self.imported, self.dataset, self.bag],
             [self.imported, self.upload, self.meanings, *shown],
         )  # fmt: skip
         guard.on(self.import_stop.click, Role.ADMIN, self.stop_import, jobs, shown)
@@ -118,15 +121,20 @@ class ExchangeTab:
             apply_default_css=False,
         )
         self.upload = gr.File(file_types=[".zip"], label="ZIP", height=110, elem_id="import-file")
-        self.meanings = gr.Dataframe(
-            headers=["label in the data set", f"class here, or {IGNORE}"], datatype="str", type="array",
-            column_count=2, static_columns=[0], interactive=True, visible=False, elem_id="import-meanings",
-            label="Unknown labels: say what each is, then press Import again",
-        )  # fmt: skip
+        self.meanings = LabelTable()
         with gr.Row():
             self.looked_for = gr.Dropdown(
                 [("every class", ALL), *self.services.taxonomy.names], multiselect=True, value=[],
                 label="Looked for, besides what has a box", elem_id="import-looked-for",
+            )  # fmt: skip
+            self.dataset = gr.Textbox(
+                label="Name of the data set", placeholder="the ZIP's", max_length=MAX_NAME, elem_id="import-dataset",
+                min_width=120,
+            )  # fmt: skip
+            self.bag = gr.Textbox(
+                label="Bag: a pattern over the path", placeholder=r"([^/]+)_(?P<view>top|side)\.",
+                max_length=MAX_PATTERN, elem_id="import-bag", min_width=120,
+                info="Else folder and file name. _OL and _SD, _top and _side are views of one bag.",
             )  # fmt: skip
         self.labels_only = gr.Checkbox(
             label="Labels alone: analyse no picture that is not here yet", elem_id="import-labels-only"
@@ -172,7 +180,7 @@ class ExchangeTab:
 
     def start_import(
         self, who: Identity, exported: Any, path: Any, skip_unknown: Any, looked_for: Any = None,
-        labels_only: Any = False, meanings: Any = None, imported: Any = None,
+        labels_only: Any = False, meanings: Any = None, imported: Any = None, dataset: Any = None, bag: Any = None,
     ) -> dict[Any, Any]:  # fmt: skip
         """Starts taking a data set in; it goes on when the page is closed.
 
@@ -187,25 +195,26 @@ class ExchangeTab:
             raise BadInput("Choose a ZIP first.")
         if (other := services.jobs.at_work("import")) is not None:
             raise Conflict(f"{other.who} is importing a data set already. Wait for its end, or stop it.")
-        said = read_mapping(_pairs(meanings) if waiting else [], services.taxonomy)
+        said = read_mapping(pairs(meanings) if waiting else [], services.taxonomy)
         labels = LabelMap(
             services.taxonomy,
             label_meanings.said(services.db, services.taxonomy) | said,
             bool(skip_unknown),
             read_looked_for(_list(looked_for), services.taxonomy),
         )
+        naming = BagNaming(_text(dataset), _text(bag) or None)
         file = uploaded(path) if path is not None else waiting.pop()
         while waiting:
             discard(waiting.pop())
         label_meanings.keep(services.db, said, who.username)
         job = services.jobs.start("import", who.username)
-        threading.Thread(target=self._import, args=(job, file, labels, bool(labels_only)), daemon=True).start()
+        threading.Thread(target=self._import, args=(job, file, labels, naming, bool(labels_only)), daemon=True).start()
         none = gr.update(visible=False, value=[])
         return {
             self.imported: job.id, self.upload: None, self.meanings: none, **self.show(who, exported, job.id)
         }  # fmt: skip
 
-    def _import(self, job: Job, file: Path, labels: LabelMap, labels_only: bool) -> None:
+    def _import(self, job: Job, file: Path, labels: LabelMap, naming: BagNaming, labels_only: bool) -> None:
         services, progress = self.services, job.progress
 
         def take_in(scan: Scan) -> Analysis:
@@ -216,9 +225,11 @@ class ExchangeTab:
         try:
             with opened(file) as root:
                 found = read_dataset(root, labels)
+                bags = replace(naming, dataset=naming.dataset or dataset_name(file), said=read_column_file(root))
                 done = import_dataset(
-                    found, root, services.db, services.taxonomy, take_in, services.limits, job.who, progress=progress
-                )
+                    found, root, services.db, services.taxonomy, take_in, services.limits, job.who, naming=bags,
+                    progress=progress,
+                )  # fmt: skip
             job.result.append(f"{done.added} corrections added, {done.already} were here already.")
             job.result.extend(done.boxes.lines())
             job.result.extend(f"Passed over: {note}" for note in done.notes)
@@ -315,20 +326,19 @@ def _filter(
     )
 
 
-def _pairs(meanings: Any) -> list[tuple[str, str]]:
-    """The rows of the mapping table in which something is said, checked: the page may send anything."""
-    rows = meanings if isinstance(meanings, list) else []
-    if not all(isinstance(row, list) and len(row) == 2 and all(isinstance(one, str) for one in row) for row in rows):
-        raise BadInput("The table of labels holds something that is no text.")
-    return [(label, meaning) for label, meaning in rows[:MAX_SHOWN] if label.strip() and meaning.strip()]
-
-
 def _list(looked_for: Any) -> str | None:
     """What was looked for, as a list of labels in text; None where nothing was said."""
     labels = looked_for if isinstance(looked_for, list) else []
     if not all(isinstance(one, str) for one in labels):
         raise BadInput("Choose what was looked for from the list.")
     return ALL if ALL in labels else ",".join(labels[:MAX_SHOWN]) or None
+
+
+def _text(value: Any) -> str:
+    """One line of the page, checked: it may send anything."""
+    if value is not None and not isinstance(value, str):
+        raise BadInput("This choice is not one the page offers.")
+    return (value or "").strip()
 
 
 def _day(text: str | None) -> date | None:

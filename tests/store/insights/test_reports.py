@@ -273,7 +273,7 @@ def test_a_period_is_in_order_and_not_endless(first: date, last: date) -> None:
 def with_looks(db: Database, make_analysis: MakeAnalysis, start: int, n: int, when: datetime, metal: float) -> None:
     draws = random.Random(start)
     for number in range(start, start + n):
-        look = Appearance(b"", draws.random() * 0.5, 0.2, min(metal + draws.random() * 0.1, 1), 0.5)
+        look = Appearance(b"", draws.random() * 0.5, 0.2, min(metal + draws.random() * 0.1, 1), 0.5, "0" * 64)
         content = png(number)
         facts = scan_facts(content)
         save_analysis(db, make_analysis(scan=facts, created_at=when), content, "ana", look=look)

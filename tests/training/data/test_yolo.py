@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from tests.training.conftest import YoloFolder
@@ -13,6 +14,7 @@ from training.__main__ import app
 from training.data.samples import read_jsonl
 from training.data.yolo import prepare, read_yolo
 from xray_app.errors import BadDataset, UnknownLabel
+from xray_app.exchange.bag_names import BagNaming
 from xray_app.report import INSTRUCTION
 from xray_app.taxonomy import Taxonomy
 
@@ -203,3 +205,62 @@ def test_prepare_keeps_an_own_split_and_else_splits_one_in_five_by_bag(
     yolo.add("val", {"v": ""}, start=30).names("knife")
     done = prepare(yolo.root, tmp_path / "out", taxonomy)
     assert (done.train, done.val) == (20, 1)
+
+
+def structured(path: Path, seed: int, size: tuple[int, int] = (160, 120)) -> None:
+    """A picture with something in it, another for each seed."""
+    image = Image.new("RGB", (160, 120), "white")
+    for step in range(10):
+        x, y = (seed * 71 + step * 53) % 130, (seed * 37 + step * step * 29) % 90
+        image.paste((step * 20, 90, 250 - step * 20), (x, y, x + 12 + step * 2, y + 9 + (seed + step) % 20))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.resize(size).save(path)
+
+
+def test_copies_and_views_of_a_bag_are_never_split(yolo: YoloFolder, taxonomy: Taxonomy, tmp_path: Path) -> None:
+    for n in range(12):
+        copies = [f"b{n}_jpg.rf.{tail * 16}" for tail in ("a1", "b2", "c3")]
+        yolo.add("train", dict.fromkeys([*copies, f"d{n}_OL", f"d{n}_SD"], ""), start=n * 20)
+    yolo.splits = ["train"]
+    yolo.names("knife")
+    done = prepare(yolo.root, tmp_path / "out", taxonomy, val=0.3)
+    train, val = ({one.bag_id for one in read_jsonl(tmp_path / f"out/{name}.jsonl")} for name in ("train", "val"))
+    assert train | val == {f"yolo:{kind}{n}" for kind in "bd" for n in range(12)}
+    assert not train & val
+    assert len(val) == 7
+    assert done.train + done.val == 60
+
+
+def test_near_equal_pictures_are_never_split(yolo: YoloFolder, taxonomy: Taxonomy, tmp_path: Path) -> None:
+    stems = [f"a{n}" for n in range(8)] + [f"z{n}" for n in range(8)]
+    yolo.add("train", dict.fromkeys(stems, "")).names("knife")
+    for n in range(8):
+        structured(yolo.root / f"images/train/a{n}.png", n)
+        structured(yolo.root / f"images/train/z{n}.png", n, (200, 150))
+    prepare(yolo.root, tmp_path / "out", taxonomy, val=0.5)
+    sides = [{one.bag_id[-1] for one in read_jsonl(tmp_path / f"out/{name}.jsonl")} for name in ("train", "val")]
+    assert (len(sides[0]), len(sides[1]), sides[0] & sides[1]) == (4, 4, set())
+
+
+def test_a_training_scan_near_the_sets_own_val_gives_the_hold_out_away(
+    yolo: YoloFolder, taxonomy: Taxonomy, tmp_path: Path
+) -> None:
+    yolo.add("train", {"a": "", "b": ""}).add("val", {"v": ""}).names("knife")
+    structured(yolo.root / "images/train/a.png", 1)
+    structured(yolo.root / "images/train/b.png", 2)
+    structured(yolo.root / "images/val/v.png", 1, (320, 240))
+    with pytest.raises(BadDataset, match=r"a\.png: nearly the same picture as v\.png, which is in val"):
+        prepare(yolo.root, tmp_path / "out", taxonomy)
+    done = prepare(yolo.root, tmp_path / "out", taxonomy, skip_bad=True)
+    assert (done.train, done.val, len(done.left_out)) == (1, 1, 1)
+    assert "near-equal picture in both train and val (1)" in done.summary
+
+
+def test_a_pattern_or_a_column_file_says_the_bag(yolo: YoloFolder, taxonomy: Taxonomy, tmp_path: Path) -> None:
+    yolo.add("train", {"s1-v1": "", "s1-v2": "", "s2-v1": ""}).names("knife")
+    prepare(yolo.root, tmp_path / "out", taxonomy, val=0.5, naming=BagNaming("d", r"(s\d)-"))
+    found = [one.bag_id for name in ("train", "val") for one in read_jsonl(tmp_path / f"out/{name}.jsonl")]
+    assert sorted(found) == ["d:s1", "d:s1", "d:s2"]
+    (yolo.root / "bags.csv").write_text("images/train/s2-v1.png,s1\n")
+    (first, *others) = read_yolo(yolo.root, taxonomy, naming=BagNaming("d", r"(s\d)-")).splits["train"]
+    assert {one.bag_id for one in others} == {first.bag_id} == {"d:s1"}

@@ -302,4 +302,4 @@ def test_the_command_line_answers_fast_and_speaks_plainly(tmp_path: Path) -> Non
     assert "run-pipeline" not in shown
     bad = run("prepare", "--yolo", str(tmp_path), "--out", str(tmp_path / "out"))
     assert bad.returncode == 1
-    assert bad.stderr.strip() == f"{tmp_path}/data.yaml: not found; a YOLO data set needs a data.yaml"
+    assert bad.stderr.strip() == f"{tmp_path} needs a data.yaml (YOLO layout)."

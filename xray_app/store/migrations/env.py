@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+import xray_app.store.bag_tables
 import xray_app.store.exchange_tables
 import xray_app.store.fact_tables  # noqa: F401  (they belong to the metadata too)
 from xray_app.store.tables import Base
