@@ -25,8 +25,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # threads of several workers would only
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from xray_app import auth
+from xray_app.correction.revision import split_of
 from xray_app.scan.appearance import Appearance
-from xray_app.store import analyses
+from xray_app.store import analyses, bags
 from xray_app.store.database import Database
 from xray_app.store.tip import Truth
 from xray_app.taxonomy import Taxonomy, load_taxonomy
@@ -58,6 +59,12 @@ def db(tmp_path: Path, database_url: Callable[[Path], str]) -> Iterator[Database
     opened = Database.open(database_url(data_dir), data_dir)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def sides_by_hash_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Corrections are stored as before bags inherited sides, so that one picture may be on both."""
+    monkeypatch.setattr(bags, "settle", lambda session, scan: split_of(scan.bag_id))
 
 
 @pytest.fixture

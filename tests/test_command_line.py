@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from xray_app import auth
 from xray_app.analysis import Analyser
 from xray_app.errors import ModelUnavailable, NotFound, NotSignedIn, StorageFailed, UnknownLabel
 from xray_app.settings import Settings
-from xray_app.store import users
+from xray_app.store import analyses, users
 from xray_app.store.database import Database
 from xray_app.taxonomy import load_taxonomy
 from xray_app.types import Analysis, Role
@@ -214,3 +215,15 @@ def test_a_first_import_says_which_user_to_make(run: CliRunner, tmp_path: Path) 
     refused = run.invoke(command_line.app, ["import", str(root)]).exception
     assert isinstance(refused, NotFound)
     assert "python -m xray_app users add admin --role admin" in refused.message
+
+
+def test_the_set_and_the_pattern_name_the_bags(run: CliRunner, tmp_path: Path) -> None:
+    run.invoke(command_line.app, ["users", "add", "ann", "--role", "admin"], input="a long word\n")
+    root = yolo(tmp_path / "gate", {"s7-v1": (png(1), ""), "s7-v2": (png(2), ""), "s9-v1": (png(3), "")}, "[knife]")
+    asked = ["import", str(root), "--author", "ann", "--labels-only", "--looked-for", "knife"]
+    refused = run.invoke(command_line.app, [*asked, "--bag", "(s7)"])
+    assert "finds no bag in 'images/train/s9-v1.png'" in str(refused.exception)
+    assert run.invoke(command_line.app, [*asked, "--bag", r"(s\d)-(?P<view>v\d)"]).exit_code == 0
+    with closing(Database.open(Settings().sqlalchemy_url, Settings().data_dir)) as db:
+        found = {(one.scan.bag_id, one.scan.view) for one in analyses.page(db, 10)[0]}
+    assert found == {("gate:s7", "v1"), ("gate:s7", "v2"), ("gate:s9", "v1")}

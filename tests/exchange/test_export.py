@@ -114,6 +114,7 @@ def test_supervision_reads_voc(filled: list[Correction], export: Export) -> None
     assert {path.stem for path in (folder / "Annotations").iterdir()} == {*listed["train"], *listed["val"]}
 
 
+@pytest.mark.usefixtures("sides_by_hash_alone")
 def test_a_picture_of_the_hold_out_is_in_val_whatever_bag_it_lies_in(correct: Correct, export: Export) -> None:
     for shade, bag in ((1, "bag 2"), (2, "bag 3"), (2, "bag 5")):  # bag 5 is of the hold-out
         correct(shade, {"knife": 1}, [("knife", (10, 20, 110, 90))], bag=bag)

@@ -30,7 +30,7 @@ from xray_app.store import label_meanings
 from xray_app.types import Analysis, Level, Role
 from xray_app.ui import presses
 from xray_app.ui.guard import Guard
-from xray_app.ui.label_table import LabelTable, pairs
+from xray_app.ui.label_table import label_table, pairs
 from xray_app.ui.uploads import discard, uploaded
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class ExchangeTab:
             apply_default_css=False,
         )
         self.upload = gr.File(file_types=[".zip"], label="ZIP", height=110, elem_id="import-file")
-        self.meanings = LabelTable()
+        self.meanings = label_table()
         with gr.Row():
             self.looked_for = gr.Dropdown(
                 [("every class", ALL), *self.services.taxonomy.names], multiselect=True, value=[],

@@ -10,21 +10,13 @@ from xray_app.errors import BadInput
 from xray_app.exchange.label_map import IGNORE, MAX_SHOWN
 
 
-class LabelTable(gr.Dataframe):
-    """A row an unknown label: its name in the data set, and the class it is here."""
-
-    is_template = True  # Gradio draws it as what it derives from
-
-    def __init__(self) -> None:
-        super().__init__(
-            headers=["label in the data set", f"class here, or {IGNORE}"], datatype="str", type="array",
-            column_count=2, static_columns=[0], interactive=True, visible=False, elem_id="import-meanings",
-            label="Unknown labels: say what each is, then press Import again",
-        )  # fmt: skip
-
-    def preprocess(self, payload: Any) -> Any:
-        """As Gradio's; where nothing was sent there are no rows, so that it is the handler that refuses who may not."""
-        return [] if payload is None else super().preprocess(payload)
+def label_table() -> gr.Dataframe:
+    """A row an unknown label: its name in the data set, and the class it is here. Hidden until there is one."""
+    return gr.Dataframe(
+        headers=["label in the data set", f"class here, or {IGNORE}"], datatype="str", type="array",
+        column_count=2, static_columns=[0], interactive=True, visible=False, elem_id="import-meanings",
+        label="Unknown labels: say what each is, then press Import again",
+    )  # fmt: skip
 
 
 def pairs(rows: Any) -> list[tuple[str, str]]:

@@ -177,6 +177,7 @@ def test_a_scan_whose_file_is_gone_is_named(db: Database, stored: MakeAnalysis, 
             gather(db, taxonomy)
 
 
+@pytest.mark.usefixtures("sides_by_hash_alone")
 def test_a_picture_that_is_held_out_in_one_bag_does_not_train_in_another(
     db: Database, stored: MakeAnalysis, taxonomy: Taxonomy, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -232,7 +233,7 @@ def test_replay_beside_a_data_set_is_as_many_as_the_recipe_says(
         out = tmp_path / f"{ratio}"
         with_replay(tmp_path / "data" / "train.jsonl", recipe, out, taxonomy)
         frozen = read_jsonl(out / "train.jsonl")
-        assert [one.bag_id for one in frozen[:2]] == ["a", "b"]
+        assert [one.bag_id for one in frozen[:2]] == ["yolo:a", "yolo:b"]
         assert sum(one.bag_id.startswith("replay_") for one in frozen) == len(frozen) - 2 == replayed
         assert json.loads((out / "snapshot.json").read_text())["sha256"] == samples_sha256(frozen)
 
