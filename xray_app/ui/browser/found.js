@@ -9,6 +9,7 @@ import { add, addThumbnail, copy, find } from "./dom.js";
  * @property {string} filename
  * @property {"HIGH" | "MEDIUM" | "LOW"} level
  * @property {string} reason
+ * @property {"HIGH" | "MEDIUM" | "LOW"} models the models' own level
  * @property {string} when
  * @property {string} analyst
  * @property {string} scanner
@@ -16,7 +17,7 @@ import { add, addThumbnail, copy, find } from "./dom.js";
  * @property {string | null} outcome
  * @property {string | null} correction
  * @property {boolean} differ
- * @property {{label: string, threat: boolean}[]} labels
+ * @property {{label: string, threat: boolean, by: string}[]} labels each with who named it
  * @property {string[]} found
  */
 /** @typedef {{items: Match[], page?: number, chosen?: string}} Matches */
@@ -50,9 +51,13 @@ export function mount({ element, props, trigger, watch }) {
     addThumbnail(frame, item.scan_id, () => {
       frame.textContent = "no picture";
     });
-    const labels = item.labels.map(one => (one.threat ? "▲ " : "") + one.label);
-    add(button, "span", `${MARKS[item.level]} ${item.level}`, "match-level");
-    add(button, "span", labels.join(", ") || "no items", "match-labels");
+    const level = add(button, "span", `${MARKS[item.level]} ${item.level}`, "match-level");
+    if (item.models !== item.level) add(level, "small", ` models ${item.models}`);
+    const labels = add(button, "span", item.labels.length ? "" : "no items", "match-labels");
+    for (const [index, one] of item.labels.entries()) {
+      labels.append(`${index ? ", " : ""}${one.threat ? "▲ " : ""}${one.label} `);
+      add(labels, "small", one.by);
+    }
     add(button, "span", factsOf(item).join(" · ") || "not decided", "match-facts");
     add(button, "span", [item.when, item.analyst, item.scanner].filter(Boolean).join(" · "), "match-when");
     button.addEventListener("click", () => {
