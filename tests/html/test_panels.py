@@ -69,7 +69,7 @@ def test_what_a_person_found_is_the_verdict_and_the_models_own_stands_beside(mak
     assert 'data-level="HIGH" data-by="nora"' in shown
     assert "Knife, marked by nora" in shown
     assert "<b>SEARCH</b>" in shown
-    assert "LOW, no threats detected" in shown
+    assert "The models: no threats detected" in shown
     assert shown.index(">HIGH<") < shown.index(">LOW<")
     assert TICK not in shown
     assert "another view" not in shown

@@ -112,7 +112,7 @@ def test_a_bag_with_a_high_view_is_not_cleared_by_its_low_view(
     services.analyser.detector = ScriptedDetector(found=())
     page = add(tab, analyst, upload("side.png", shade=20), bag="bag 9")
     assert 'data-level="HIGH"' in page[tab.banner]
-    assert "in another view of this bag" in page[tab.banner]
+    assert "(another view)" in page[tab.banner]
     asked = tab.decision.deciding("CLEAR")(analyst, page[tab.viewer], None)
     assert asked[tab.decision.confirm]["visible"] is True
 

@@ -93,7 +93,7 @@ def test_every_view_of_the_bag_shows_the_bags_verdict_and_its_tile_opens_the_mar
     mark(services, side["analysis_id"], "nora", "knife")
     shown = tab.show(analyst, top["analysis_id"])
     assert 'data-level="HIGH"' in shown[tab.banner]
-    assert "in another view of this bag" in shown[tab.banner]
+    assert "Knife, marked by nora (another view)" in shown[tab.banner]
     assert [view["level"] for view in shown[tab.viewer]["views"]] == ["HIGH"]
     # A bag in which somebody found a threat does not wait for its turn.
     items = shown[tab.strip]["items"]

@@ -56,19 +56,19 @@ def banner(analysis: Analysis | None, decisions: Sequence[Decision] = (), bag: B
             f'<span class="decided">Decided: <b>{escape(last.decision)}</b> by {escape(last.author)}'
             f"{seconds}{flagged}</span>"
         )
+    policy = f" · policy “{escape(analysis.risk.policy)}”"
     own = beside = ""
-    if words := models_own(analysis, risk):
-        own = f'<span class="own">{escape(words)}</span>'
+    if models_own(analysis, risk):
+        own, policy = f'<span class="own">The models: {escape(analysis.risk.reason)}{policy}</span>', ""
         level = analysis.risk.level
         beside = f'<div class="risk-own {level.lower()}"><span>the models’ own</span><b>{level}</b></div>'
-    where = " · in another view of this bag" if bag and in_another_view(analysis, bag) else ""
-    policy = f" · policy “{escape(analysis.risk.policy)}”"
+    where = " (another view)" if bag and in_another_view(analysis, bag) else ""
     return (
         f'<div class="risk {risk.level.lower()}" role="status" data-level="{risk.level}" '
         f'data-by="{escape(risk.by, quote=True)}">{icon(risk.level, risk.action)}'
         f'<div class="risk-word">{risk.level}</div>{beside}'
-        f'<div class="risk-text"><strong>{escape(_sentence(risk.reason))}</strong>'
-        f"<span>Advice: <b>{risk.action}</b>, {_ACTIONS[risk.action]}{where}{policy}</span>"
+        f'<div class="risk-text"><strong>{escape(_sentence(risk.reason))}{where}</strong>'
+        f"<span>Advice: <b>{risk.action}</b>, {_ACTIONS[risk.action]}{policy}</span>"
         f"{own}{decided}</div></div>"
     )
 

@@ -325,14 +325,10 @@ def _words(row: QueueRow) -> tuple[str, ...]:
 def _entries(session: Session, rows: list[QueueRow]) -> list[Entry]:
     ids = [row.analysis_id for row in rows]
     analyses = {row.id: row for row in session.scalars(select(AnalysisRow).where(AnalysisRow.id.in_(ids)))}
-    facts = session.scalars(select(FactsRow).where(FactsRow.id.in_(ids)))
-    stands = {row.id: stands_over(row) for row in facts}
-    claims = {
-        row.analysis_id: row
-        for row in session.scalars(
-            select(QueueClaimRow).where(QueueClaimRow.analysis_id.in_(ids), QueueClaimRow.expires_at > _now())
-        )
-    }
+    facts = select(FactsRow).where(FactsRow.id.in_(ids))
+    stands = {row.id: stands_over(row) for row in session.scalars(facts)}
+    held = select(QueueClaimRow).where(QueueClaimRow.analysis_id.in_(ids), QueueClaimRow.expires_at > _now())
+    claims = {row.analysis_id: row for row in session.scalars(held)}
     skips: dict[str, list[str]] = {}
     for skipped in session.scalars(
         select(QueueSkipRow).where(QueueSkipRow.analysis_id.in_(ids)).order_by(QueueSkipRow.created_at)

@@ -15,7 +15,7 @@ from xray_app.html import panels
 from xray_app.store import search
 from xray_app.store.search import Filter, Found
 from xray_app.taxonomy import ItemClass, Taxonomy
-from xray_app.types import Role, Status
+from xray_app.types import POLICY, Role, Status
 from xray_app.ui import browser_code
 from xray_app.ui.guard import Guard
 
@@ -269,6 +269,7 @@ def _tile(found: Found, taxonomy: Taxonomy) -> dict[str, Any]:
         "filename": analysis.scan.filename,
         "level": found.standing.level,
         "reason": found.standing.reason,
+        "by": None if found.standing.by == POLICY else found.standing.by,
         "models": analysis.risk.level,
         "when": panels.when(analysis.created_at),
         "analyst": found.analyst,

@@ -9,6 +9,7 @@ import { add, addThumbnail, copy, find } from "./dom.js";
  * @property {string} filename
  * @property {"HIGH" | "MEDIUM" | "LOW"} level
  * @property {string} reason
+ * @property {string | null} by the person who found it; null: the models
  * @property {"HIGH" | "MEDIUM" | "LOW"} models the models' own level
  * @property {string} when
  * @property {string} analyst
@@ -26,7 +27,8 @@ const MARKS = { HIGH: "⬣", MEDIUM: "▲", LOW: "●" };
 
 /** What became of a scan, in words. @param {Match} item */
 export function factsOf(item) {
-  const said = [];
+  const said = item.by ? [item.reason] : [];
+  if (item.models !== item.level) said.push(`models: ${item.models}`);
   if (item.decision) said.push(`✓ ${item.decision.toLowerCase()}`);
   if (item.outcome) said.push(`hand search: ${item.found.join(", ") || "nothing"}`);
   if (item.correction) said.push(`✎ ${item.correction === "pending" ? "waits for review" : item.correction}`);
@@ -51,8 +53,7 @@ export function mount({ element, props, trigger, watch }) {
     addThumbnail(frame, item.scan_id, () => {
       frame.textContent = "no picture";
     });
-    const level = add(button, "span", `${MARKS[item.level]} ${item.level}`, "match-level");
-    if (item.models !== item.level) add(level, "small", ` models ${item.models}`);
+    add(button, "span", `${MARKS[item.level]} ${item.level}`, "match-level");
     const labels = add(button, "span", item.labels.length ? "" : "no items", "match-labels");
     for (const [index, one] of item.labels.entries()) {
       labels.append(`${index ? ", " : ""}${one.threat ? "▲ " : ""}${one.label} `);
