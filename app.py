@@ -34,7 +34,7 @@ from xray_app.detector.load import load_detector
 from xray_app.errors import DeskError
 from xray_app.services import Services
 from xray_app.settings import Settings
-from xray_app.store import adapters
+from xray_app.store import adapters, facts
 from xray_app.store.database import Database
 from xray_app.taxonomy import load_taxonomy
 from xray_app.types import AdapterKind
@@ -52,6 +52,7 @@ def wire(settings: Settings) -> Services:
     taxonomy = load_taxonomy(settings.taxonomy)
     rules = taxonomy.rules(settings.policy)
     db = Database.open(settings.sqlalchemy_url, settings.data_dir)
+    facts.complete(db, taxonomy)
     vlm = load_vlm(settings)
     detector = load_detector(settings, taxonomy)
     password = auth.ensure_admin(db, settings.admin_password)

@@ -8,9 +8,20 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.conftest import MakeAnalysis
-from xray_app.risk import agree, assess, clears_high, severity, worst, worst_view
+from xray_app.risk import (
+    Finding,
+    agree,
+    assess,
+    by_people,
+    by_policy,
+    clears_high,
+    severity,
+    standing,
+    worst,
+    worst_view,
+)
 from xray_app.taxonomy import Policy, load_taxonomy
-from xray_app.types import Action, Analysis, Box, Level, Report, Risk
+from xray_app.types import Action, Analysis, Box, Level, Report, Risk, StandingRisk
 
 TAXONOMY = load_taxonomy()
 POLICY = Policy(
@@ -261,3 +272,44 @@ def test_an_older_answer_about_the_same_view_no_longer_counts(make_analysis: Mak
 )
 def test_clearing_what_any_view_rates_high(decision: Action, levels: tuple[str, ...], clears: bool) -> None:
     assert clears_high(decision, levels) is clears
+
+
+def found(label: str, by: str) -> Finding:
+    return Finding(label, TAXONOMY.item(label, 1).status, f"marked by {by}", by)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [(("knife",), HIGH), (("lighter",), MEDIUM), (("laptop", "lighter", "gun"), HIGH), (("laptop",), None), ((), None)],
+)
+def test_a_person_is_as_certain_as_a_model_can_be(
+    labels: tuple[str, ...], expected: tuple[Level, Action] | None
+) -> None:
+    risk = by_people([found(label, "nora") for label in labels])
+    assert (None if risk is None else (risk.level, risk.action)) == expected
+
+
+def test_a_reason_names_who_found_what_first_and_no_more_than_four() -> None:
+    risk = by_people([found("knife", "nora"), found("lighter", "ana"), found("knife", "ben"), found("gun", "ben")])
+    assert risk is not None
+    assert (risk.reason, risk.by) == ("knife, marked by nora; gun, marked by ben", "nora")
+    many = by_people([found(label, "nora") for label in ("knife", "gun", "scissors", "saw", "axe")])
+    assert many is not None
+    assert many.reason == "knife, gun, scissors, saw and 1 more, marked by nora"
+
+
+@pytest.mark.parametrize(
+    ("models", "people", "stands"),
+    [
+        (CLEAR, HIGH, "nora"), (HIGH, HIGH, "policy"), (HIGH, MEDIUM, "policy"), (MEDIUM, MEDIUM, "policy"),
+        (LOW_REVIEW, MEDIUM, "nora"), (LOW_REVIEW, None, "policy"),
+    ],
+)  # fmt: skip
+def test_the_worst_of_models_and_people_stands(
+    models: tuple[Level, Action], people: tuple[Level, Action] | None, stands: str
+) -> None:
+    risk = Risk(level=models[0], action=models[1], reason="why", policy="airport")
+    theirs = people and StandingRisk(level=people[0], action=people[1], reason="knife, marked by nora", by="nora")
+    found = standing(risk, theirs or None)
+    assert found == (theirs if stands == "nora" else by_policy(risk))
+    assert by_policy(risk).model_dump() == {"level": models[0], "action": models[1], "reason": "why", "by": "policy"}

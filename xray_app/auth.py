@@ -20,7 +20,7 @@ from xray_app.errors import BadInput, Forbidden, NotSignedIn, Throttled
 from xray_app.store import sessions, users
 from xray_app.store.database import Database
 from xray_app.store.users import User
-from xray_app.types import Role
+from xray_app.types import POLICY, Role
 
 ADMIN = "admin"
 SESSION = timedelta(hours=12)
@@ -80,7 +80,7 @@ def add_user(db: Database, username: str, password: str, role: Role, by: str = A
 
     Args:
         db: the store.
-        username: 1 to 64 printable characters, no space at either end.
+        username: 1 to 64 printable characters, no space at either end; not "policy", in whatever case.
         password: at least 8 characters.
         role: what they may do.
         by: who adds them, for the audit.
@@ -92,6 +92,8 @@ def add_user(db: Database, username: str, password: str, role: Role, by: str = A
     name = _normalised(username)
     if name is None:
         raise BadInput(f"A user name has 1 to {MAX_USERNAME} printable characters, no space at either end.")
+    if name.casefold() == POLICY:
+        raise BadInput(f"No user is called {POLICY}: it stands for the models' own risk, beside the names of people.")
     return users.add(db, name, role, _hasher.hash(_good(password)), by)
 
 

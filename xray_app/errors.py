@@ -45,6 +45,12 @@ class BadInput(DeskError):
     code = "bad_input"
 
 
+class NeedsNote(BadInput):
+    """A bag that stands at HIGH is to be cleared, and nobody says why."""
+
+    code = "needs_note"
+
+
 class UnknownLabel(BadInput):
     """A label that neither is a class of the taxonomy nor an alias of one."""
 

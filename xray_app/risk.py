@@ -11,22 +11,55 @@ First line that fits:
 5. none of these, but a model not validated on this scanner                        LOW     REVIEW
 6. none of these                                                                   LOW     CLEAR
 
-Where a model gave an item no confidence, it counts as certain: the safe side.
+Where a model gave an item no confidence, it counts as certain: the safe side. So does what a person found: by lines
+1 and 4 a prohibited item is HIGH, a restricted one MEDIUM. What a bag *stands* at is the worst of both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, get_args
+from typing import Protocol, TypeVar, get_args
 
 from xray_app.taxonomy import Policy
-from xray_app.types import Action, Agreement, Analysis, Box, Level, Report, Risk, Status
+from xray_app.types import POLICY, Action, Agreement, Analysis, Box, Level, Report, Risk, StandingRisk, Status
 
 T = TypeVar("T")
 
+# What a certain item makes of a bag, the worst first.
+_CERTAIN: tuple[tuple[Status, Level, Action], ...] = (
+    (Status.PROHIBITED, "HIGH", "SEARCH"),
+    (Status.RESTRICTED, "MEDIUM", "REVIEW"),
+)
 # A reason is read at a glance; a looping model may name thirty items.
 _MOST_NAMED = 4
+
+
+class Rated(Protocol):
+    """What has a level and an action: a `Risk`, a `StandingRisk`."""
+
+    @property
+    def level(self) -> Level: ...
+
+    @property
+    def action(self) -> Action: ...
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A label that a person found.
+
+    Attributes:
+        label: canonical.
+        status: by the taxonomy.
+        how: how they found it, such as "marked by nora".
+        by: who.
+    """
+
+    label: str
+    status: Status
+    how: str
+    by: str
 
 
 @dataclass(frozen=True)
@@ -174,12 +207,12 @@ def _names(all_names: Sequence[str]) -> str:
     return ", ".join(names) + (f" and {more} more" if more > 0 else "")
 
 
-def severity(risk: Risk) -> tuple[int, int]:
+def severity(risk: Rated) -> tuple[int, int]:
     """The one order of risks, by level, then by action: the greater, the worse."""
     return get_args(Level).index(risk.level), get_args(Action).index(risk.action)
 
 
-def worst(found: Iterable[T], risk: Callable[[T], Risk]) -> T:
+def worst(found: Iterable[T], risk: Callable[[T], Rated]) -> T:
     """The one with the worst risk; of several equally bad the first.
 
     Args:
@@ -190,7 +223,7 @@ def worst(found: Iterable[T], risk: Callable[[T], Risk]) -> T:
 
 
 def worst_view(of_one_bag: Sequence[Analysis]) -> Risk:
-    """The worst risk among a bag's scans, each judged by its newest analysis.
+    """The models' worst risk among a bag's scans, each judged by its newest analysis.
 
     Args:
         of_one_bag: at least one analysis, in any order.
@@ -199,6 +232,39 @@ def worst_view(of_one_bag: Sequence[Analysis]) -> Risk:
     for analysis in sorted(of_one_bag, key=lambda one: one.created_at):
         newest[analysis.scan.id] = analysis
     return worst(newest.values(), lambda one: one.risk).risk
+
+
+def by_policy(risk: Risk) -> StandingRisk:
+    """The models' own risk, as what stands where nobody found more."""
+    return StandingRisk(level=risk.level, action=risk.action, reason=risk.reason, by=POLICY)
+
+
+def by_people(found: Sequence[Finding]) -> StandingRisk | None:
+    """The risk of what people found, by the table's lines on certain items; None where nothing of it is forbidden.
+
+    The reason names each label with whoever found it first; `by` is who found the first one.
+
+    Args:
+        found: in the order in which it was said.
+    """
+    for status, level, action in _CERTAIN:
+        first: dict[str, Finding] = {}
+        for one in found:
+            if one.status is status:
+                first.setdefault(one.label, one)
+        if first:
+            named: dict[str, list[str]] = {}
+            for one in first.values():
+                named.setdefault(one.how, []).append(one.label)
+            reason = "; ".join(f"{_names(labels)}, {how}" for how, labels in named.items())
+            return StandingRisk(level=level, action=action, reason=reason, by=next(iter(first.values())).by)
+    return None
+
+
+def standing(policy: Risk, people: StandingRisk | None) -> StandingRisk:
+    """The worst of the models' policy risk and what people found: people alone never lower it."""
+    rated = by_policy(policy)
+    return rated if people is None else worst((rated, people), lambda one: one)
 
 
 def clears_high(decision: Action, levels: Iterable[str]) -> bool:

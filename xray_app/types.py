@@ -118,6 +118,22 @@ class Risk(Value):
     policy: str
 
 
+POLICY = "policy"
+"""Who rated a bag where no person did. No user has this name."""
+
+
+class StandingRisk(Value):
+    """The worst of what the models' policy says of a bag or a view of it and of what people found there.
+
+    `by` is "policy", or the name of the user whose word it is.
+    """
+
+    level: Level
+    action: Action
+    reason: str
+    by: str
+
+
 class Agreement(Value):
     """Labels by which model named them (detector: above the policy's lower threshold)."""
 

@@ -33,7 +33,7 @@ def test_decisions_are_kept_beside_each_other(
     client: TestClient, services: Services, analyst: dict[str, str], analysed: dict[str, Any]
 ) -> None:
     before = rows(services)["decisions"]
-    for body in ({"decision": "SEARCH", "seconds": 4.5, "note": "handle seen"}, {"decision": "CLEAR"}):
+    for body in ({"decision": "SEARCH", "seconds": 4.5, "note": "handle seen"}, {"decision": "REVIEW"}):
         answer = client.post(f"/v1/analyses/{analysed['id']}/decision", json=body, headers=analyst)
         assert answer.status_code == 201
         assert answer.json()["decision"] == body["decision"]

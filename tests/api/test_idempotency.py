@@ -42,8 +42,8 @@ def test_it_is_done_once_and_answered_the_same(client: TestClient, services: Ser
 
 def test_the_status_is_the_first_one_too(client: TestClient, analyst: dict[str, str], analysed: dict[str, Any]) -> None:
     path, headers = f"/v1/analyses/{analysed['id']}/decision", analyst | key()
-    assert client.post(path, json={"decision": "CLEAR"}, headers=headers).status_code == 201
-    again = client.post(path, json={"decision": "CLEAR"}, headers=headers)
+    assert client.post(path, json={"decision": "REVIEW"}, headers=headers).status_code == 201
+    again = client.post(path, json={"decision": "REVIEW"}, headers=headers)
     assert again.status_code == 201
 
 
@@ -54,7 +54,7 @@ def test_a_refusal_that_lies_in_the_request_is_given_again(
     refusals: list[tuple[str, dict[str, Any], int]] = [
         (decision, {"decision": "no"}, 422),
         (correction, {"items": [], "boxes": [], "base_revision": 7}, 409),
-        ("/v1/analyses/none/decision", {"decision": "CLEAR"}, 404),
+        ("/v1/analyses/none/decision", {"decision": "REVIEW"}, 404),
     ]
     for path, sent, status in refusals:
         headers = analyst | key()
@@ -68,7 +68,7 @@ def test_keys_are_each_users_own_and_of_one_path(
     client: TestClient, as_user: Callable[[str], dict[str, str]], analysed: dict[str, Any]
 ) -> None:
     path, one = f"/v1/analyses/{analysed['id']}/decision", key()
-    mine = client.post(path, json={"decision": "CLEAR"}, headers=as_user("analyst") | one)
+    mine = client.post(path, json={"decision": "REVIEW"}, headers=as_user("analyst") | one)
     theirs = client.post(path, json={"decision": "SEARCH"}, headers=as_user("annotator") | one)
     assert theirs.status_code == 201
     assert theirs.json()["id"] != mine.json()["id"]
@@ -84,7 +84,7 @@ def test_of_several_at_once_one_is_done(
     answers: list[Any] = []
 
     def send() -> None:
-        answers.append(client.post(path, json={"decision": "CLEAR"}, headers=headers))
+        answers.append(client.post(path, json={"decision": "REVIEW"}, headers=headers))
 
     senders = [threading.Thread(target=send) for _ in range(8)]
     for sender in senders:
@@ -127,7 +127,7 @@ def test_a_body_cut_off_is_not_remembered_as_bad(client: TestClient, analyst: di
     headers = analyst | key() | {"Content-Type": "application/json"}
     path = "/v1/analyses/none/decision"
     assert client.post(path, content=endless(), headers=headers).status_code == 413
-    assert client.post(path, json={"decision": "CLEAR"}, headers=headers).status_code == 404
+    assert client.post(path, json={"decision": "REVIEW"}, headers=headers).status_code == 404
 
 
 @pytest.mark.parametrize("bad", ["", "x" * 201])
@@ -135,4 +135,4 @@ def test_a_key_of_an_impossible_length_is_refused(
     client: TestClient, analyst: dict[str, str], analysed: dict[str, Any], bad: str
 ) -> None:
     path, headers = f"/v1/analyses/{analysed['id']}/decision", analyst | {"Idempotency-Key": bad}
-    assert client.post(path, json={"decision": "CLEAR"}, headers=headers).status_code == 422
+    assert client.post(path, json={"decision": "REVIEW"}, headers=headers).status_code == 422

@@ -26,7 +26,7 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("GET", "/v1/scans/{scan_id}/image", "analyst", None),
     ("GET", "/v1/scans/{scan_id}/thumbnail", "analyst", None),
     ("GET", "/v1/bags/{bag_id}", "analyst", None),
-    ("POST", "/v1/analyses/{analysis_id}/decision", "analyst", {"decision": "CLEAR"}),
+    ("POST", "/v1/analyses/{analysis_id}/decision", "analyst", {"decision": "REVIEW"}),
     ("POST", "/v1/analyses/{analysis_id}/outcome", "analyst", {"found": []}),
     ("POST", "/v1/analyses/{analysis_id}/corrections", "analyst", {"items": [], "boxes": []}),
     ("GET", "/v1/analyses/{analysis_id}/corrections", "analyst", None),

@@ -13,9 +13,10 @@ from tests.browser.conftest import Desk, Open
 from tests.browser.test_desk import KNIFE, add
 from tests.browser.test_theme import picture
 from tests.conftest import MakeAnalysis, png
+from xray_app.correction.statements import BagStanding
 from xray_app.html.scan_report import Reported, document
 from xray_app.store import decisions
-from xray_app.types import Decision, Item, Report, Risk
+from xray_app.types import Decision, Item, Report, Risk, StandingRisk
 
 
 def sheets(page: Any) -> int:
@@ -76,8 +77,9 @@ def test_the_fullest_report_is_one_sheet(chromium: Any, make_analysis: MakeAnaly
         )
         for n in range(20)
     ]  # fmt: skip
+    bag = BagStanding(StandingRisk(**worst.model_dump(exclude={"policy"}), by="nora"), analysis.scan.id, {})
     told = Reported(
-        analysis=analysis, bag=worst, analyst="ana", picture=png(200, *size), media_type="image/png", revisions=[],
+        analysis=analysis, bag=bag, analyst="ana", picture=png(200, *size), media_type="image/png", revisions=[],
         decisions=decided, outcomes=[], demonstration=True, printed_by="ana", printed_at=now,
     )  # fmt: skip
     page = chromium.new_page(viewport={"width": 794, "height": 1123})

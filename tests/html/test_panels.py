@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeAnalysis, png, scan_facts
+from xray_app.correction.statements import BagStanding
 from xray_app.html import panels, training
+from xray_app.risk import by_policy
 from xray_app.settings import Settings
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import (
@@ -26,6 +28,7 @@ from xray_app.types import (
     Run,
     RunMetrics,
     SampleCounts,
+    StandingRisk,
 )
 from xray_app.ui.desk import demonstration
 
@@ -40,8 +43,53 @@ def test_the_risk_has_a_word_and_a_shape(make_analysis: MakeAnalysis, level: str
     assert f">{level}<" in shown
     assert "<svg" in shown
     assert "REVIEW" in shown
-    shapes = {panels.icon(one) for one in ("LOW", "MEDIUM", "HIGH")}
+    shapes = {panels.icon(one, "REVIEW") for one in ("LOW", "MEDIUM", "HIGH")}
     assert len(shapes) == 3
+
+
+TICK = "M28 52l15 16 29-34"
+KNIFE = StandingRisk(level="HIGH", action="SEARCH", reason="knife, marked by nora", by="nora")
+
+
+@pytest.mark.parametrize(("action", "ticked"), [("CLEAR", True), ("REVIEW", False), ("SEARCH", False)])
+def test_there_is_a_tick_only_where_the_advice_is_to_clear(
+    make_analysis: MakeAnalysis, action: str, ticked: bool
+) -> None:
+    low = make_analysis(risk=Risk(level="LOW", reason="why", action=action, policy="airport"))
+    assert (TICK in panels.banner(low)) is ticked
+
+
+def test_what_a_person_found_is_the_verdict_and_the_models_own_stands_beside(make_analysis: MakeAnalysis) -> None:
+    low = make_analysis(risk=Risk(level="LOW", reason="no threats detected", action="CLEAR", policy="airport"))
+    calm = panels.banner(low, bag=BagStanding(by_policy(low.risk), low.scan.id, {}))
+    assert "risk-own" not in calm
+    assert 'data-by="policy"' in calm
+    shown = panels.banner(low, bag=BagStanding(KNIFE, low.scan.id, {low.scan.id: KNIFE}))
+    assert 'class="risk high"' in shown
+    assert 'data-level="HIGH" data-by="nora"' in shown
+    assert "Knife, marked by nora" in shown
+    assert "<b>SEARCH</b>" in shown
+    assert "The models: no threats detected" in shown
+    assert shown.index(">HIGH<") < shown.index(">LOW<")
+    assert TICK not in shown
+    assert "another view" not in shown
+    assert "another view" in panels.banner(low, bag=BagStanding(KNIFE, "another", {"another": KNIFE}))
+
+
+@pytest.mark.parametrize("stated", ["HIGH", None])
+def test_the_vlms_own_level_is_marked_as_its_own_where_another_stands(
+    taxonomy: Taxonomy, make_analysis: MakeAnalysis, stated: str | None
+) -> None:
+    text = "Items detected: 1 knife (threat). Security risk: HIGH - knife detected."
+    report = Report(items=(), text=text, complete=True, claimed=stated)  # old answers have no `claimed`
+    analysis = make_analysis(report=report)
+    same = panels.opinions(analysis, taxonomy.rules(), by_policy(analysis.risk))
+    assert "own-level" not in same
+    low = StandingRisk(level="LOW", action="REVIEW", reason="why", by="policy")
+    shown = panels.opinions(analysis, taxonomy.rules(), low)
+    assert "“HIGH” is the VLM’s own word. What stands is <b>LOW</b>" in shown
+    mute = make_analysis(report=report.model_copy(update={"text": "A bag.", "claimed": None}))
+    assert "own-level" not in panels.opinions(mute, taxonomy.rules(), low)
 
 
 def test_disagreement_is_told_apart_from_agreement(taxonomy: Taxonomy, make_analysis: MakeAnalysis) -> None:

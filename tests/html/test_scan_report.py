@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import MakeAnalysis, png, scan_facts
+from xray_app.correction.statements import BagStanding
 from xray_app.html.scan_report import MOST_EVENTS, MOST_ITEMS, MOST_NOTE, Reported, document
+from xray_app.risk import by_policy
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import (
     Agreement,
@@ -23,6 +25,7 @@ from xray_app.types import (
     Outcome,
     Report,
     Risk,
+    StandingRisk,
     VlmFacts,
 )
 
@@ -80,7 +83,8 @@ def told(make_analysis: MakeAnalysis, taxonomy: Taxonomy) -> Any:
             id="o1", analysis_id=analysis.id, author="sam", created_at=NOW, found=(ItemCount(label="gun", count=1),)
         )
         values: dict[str, Any] = {
-            "analysis": analysis, "bag": analysis.risk, "analyst": "ana", "picture": png(), "media_type": "image/png",
+            "analysis": analysis, "bag": BagStanding(by_policy(analysis.risk), analysis.scan.id, {}),
+            "analyst": "ana", "picture": png(), "media_type": "image/png",
             "revisions": [revision], "decisions": [decision], "outcomes": [found], "demonstration": True,
             "printed_by": "root", "printed_at": NOW,
         }  # fmt: skip
@@ -104,13 +108,18 @@ def test_everything_somebody_asks_for_later_is_on_it(told: Any) -> None:
     assert document(report).count('class="halo"') == 1  # the corrected box, not the predicted one
 
 
-def test_the_risk_of_one_view_is_not_given_as_the_bags(told: Any, make_analysis: MakeAnalysis) -> None:
+def test_a_report_gives_the_bags_risk_and_beside_it_the_models_own(told: Any, make_analysis: MakeAnalysis) -> None:
     low = make_analysis(risk=Risk(level="LOW", reason="no threats detected", action="CLEAR", policy="airport"))
-    worst = Risk(level="HIGH", reason=f"knife detected {HOSTILE}", action="SEARCH", policy="airport")
-    page = Tags(document(told(analysis=low, bag=worst)))
-    assert "Another view of this bag is HIGH: knife detected" in page.words
-    assert page.tags <= TAGS
-    assert "Another view" not in Tags(document(told(analysis=low))).words
+    by = StandingRisk(level="HIGH", reason=f"knife, marked by {HOSTILE}", action="SEARCH", by=HOSTILE)
+    for scan, elsewhere in ((low.scan.id, False), ("another", True)):
+        page = Tags(document(told(analysis=low, bag=BagStanding(by, scan, {scan: by}))))
+        assert "HIGHknife, marked by" in page.words.replace("HIGH ", "HIGH")
+        assert "The models’ own of this view: LOW, no threats detected" in page.words
+        assert ("in another view of this bag" in page.words) is elsewhere
+        assert page.tags <= TAGS
+    alone = Tags(document(told(analysis=low, bag=BagStanding(by_policy(low.risk), low.scan.id, {}))))
+    assert "another view" not in alone.words
+    assert "The models’ own" not in alone.words
 
 
 def test_a_rejected_correction_is_told_but_does_not_stand(told: Any) -> None:

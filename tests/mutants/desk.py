@@ -33,6 +33,10 @@ RISK = of_file(
          "if _certain(box.confidence) >= 0"),
         ("risk: the oldest analysis of a view counts", "sorted(of_one_bag, key=lambda one: one.created_at)",
          "sorted(of_one_bag, key=lambda one: one.created_at, reverse=True)"),
+        ("risk: what a person found is reviewed, not searched", '(Status.PROHIBITED, "HIGH", "SEARCH")',
+         '(Status.PROHIBITED, "HIGH", "REVIEW")'),
+        ("risk: what people found replaces the models' risk", "worst((rated, people), lambda one: one)", "people"),
+        ("risk: who found it last is named", "first.setdefault(one.label, one)", "first[one.label] = one"),
         ("risk: low is worse than high", "get_args(Level).index", "get_args(Level)[::-1].index"),
     ],
 )  # fmt: skip
@@ -99,6 +103,32 @@ REVISION = of_file(
          'labels.box(given.id, "human",'),
         ("revision: what nobody looked for was removed",
          "if id not in boxes_after and looked_for(box.label)", "if id not in boxes_after"),
+    ],
+)  # fmt: skip
+
+STATEMENTS = of_file(
+    "xray_app/correction/statements.py",
+    ("tests/correction/test_statements.py",),
+    [
+        ("statements: a rejected revision counts", 'if one.kind == "rejected":', "if False:"),
+        ("statements: a pending revision lowers anothers word", 'if self.kind == "accepted":',
+         'if self.kind in ("accepted", "pending"):'),
+        ("statements: what is accepted as saved lowers anothers word", 'if self.kind == "accepted":',
+         'if self.kind in ("accepted", "saved"):'),
+        ("statements: ones own pending word cannot be taken back", 'earlier.kind == "pending" or', "False or"),
+        ("statements: an accepted word is taken back by a pending one of its author",
+         'own and (earlier.kind == "pending" or', 'own and (earlier.kind != "saved" or'),
+        ("statements: a hand search is replaced", 'if "search" in (self.kind, earlier.kind) or', "if"),
+        ("statements: who looked for one class speaks of all", "self.looked_for is None or label in self.looked_for",
+         "True"),
+        ("statements: a box without an item does not count", "(*correction.items, *correction.boxes)",
+         "(*correction.items,)"),
+        ("statements: a user of old is taken for the policy", "if author.casefold() == POLICY", "if author == POLICY"),
+        ("statements: ones own word is anothers", "if one.by != new.by and", "if True and"),
+        ("statements: the same level is lower", "severity(after) >= severity(before)",
+         "severity(after) > severity(before)"),
+        ("statements: a bag is what its view is", "worst((self.of_view(analysis), self.risk), lambda one: one)",
+         "self.of_view(analysis)"),
     ],
 )  # fmt: skip
 
@@ -324,6 +354,7 @@ DESK: tuple[Mutant, ...] = (
     *FORM,
     *COUNT,
     *REVISION,
+    *STATEMENTS,
     *MERGE,
     *ROLES,
     *IDEMPOTENCY,

@@ -49,7 +49,7 @@ def three(db: Database, stored: MakeAnalysis, taxonomy: Taxonomy) -> tuple[Analy
     )
     models = ModelFacts(vlm=VlmFacts(name="b", adapter="a" * 32), detector=DetectorFacts(name="b", sha256="d" * 64))
     second = stored(shade=2, created_at=START + timedelta(days=1), agreement=AGREED, models=models)
-    decisions.add(db, second.id, "CLEAR", 2.0, None, "anna")
+    decisions.add(db, second.id, "CLEAR", 2.0, "a toy", "anna")
     outcomes.add(db, second.id, [], None, "anna", taxonomy)
     risk = second.risk.model_copy(update={"level": "LOW"})
     third = stored(shade=3, created_at=START + timedelta(days=2), agreement=AGREED, risk=risk, by="chi")

@@ -162,7 +162,7 @@ def test_what_counts_as_a_hit(label: str | None, decision: str, result: str) -> 
 def test_an_answer_to_a_test_image_is_final(db: Database, enter: Enter, taxonomy: Taxonomy) -> None:
     test = enter(1, truth=KNIFE)
     assert tip.sight(db, test.id).test is None, "nothing is told before the answer"
-    (made,) = decisions.add_for_bag(db, test.id, "CLEAR", 3.0, None, "anna")
+    (made,) = decisions.add_for_bag(db, test.id, "CLEAR", 3.0, "a toy", "anna")
     assert not made.flagged, "no supervisor is called because of a test"
     with pytest.raises(Conflict, match="test image"):
         decisions.withdraw(db, [made.id], "anna")
@@ -196,7 +196,7 @@ def test_a_blind_scan_is_seen_nowhere_until_it_is_decided_and_counts_from_then_o
     assert analyses.of_bag(db, hidden.scan.bag_id) == []
     assert tip.sight(db, hidden.id).hidden
 
-    (made,) = decisions.add_for_bag(db, hidden.id, "CLEAR", 3.0, None, "anna")
+    (made,) = decisions.add_for_bag(db, hidden.id, "CLEAR", 3.0, "a toy", "anna")
     assert made.blind
     assert made.flagged, "the bag is HIGH: a supervisor is to see it, as of any other"
     assert analyses.get(db, hidden.id) == hidden
@@ -209,7 +209,7 @@ def test_a_blind_scan_is_seen_nowhere_until_it_is_decided_and_counts_from_then_o
 
 def test_the_first_decision_of_a_blind_scan_stays_and_a_later_one_is_marked(db: Database, enter: Enter) -> None:
     hidden = enter(1, blind=True)
-    (made,) = decisions.add_for_bag(db, hidden.id, "CLEAR", 3.0, None, "anna")
+    (made,) = decisions.add_for_bag(db, hidden.id, "CLEAR", 3.0, "a toy", "anna")
     with pytest.raises(Conflict, match="first answer stays"):
         decisions.withdraw(db, [made.id], "anna")
     decisions.add_for_bag(db, hidden.id, "SEARCH", 3.0, None, "anna")
@@ -222,7 +222,7 @@ def test_the_first_decision_of_a_blind_scan_stays_and_a_later_one_is_marked(db: 
 def test_hand_searches_say_how_often_the_eye_alone_was_right(db: Database, enter: Enter, taxonomy: Taxonomy) -> None:
     for shade, decision, found in ((1, "SEARCH", 1), (2, "SEARCH", 0), (3, "SEARCH", None), (4, "CLEAR", None)):
         hidden = enter(shade, blind=True)
-        decisions.add_for_bag(db, hidden.id, decision, 3.0, None, "anna")
+        decisions.add_for_bag(db, hidden.id, decision, 3.0, "a toy", "anna")
         if found is not None:
             outcomes.add(db, hidden.id, [ItemCount(label="knife", count=1)] * found, None, "anna", taxonomy)
     known = screeners.read(db, ASKED)
@@ -234,7 +234,7 @@ def test_hand_searches_say_how_often_the_eye_alone_was_right(db: Database, enter
 
 def test_a_decision_of_a_scan_that_was_never_blind_is_not_marked(db: Database, stored: MakeAnalysis) -> None:
     real = stored()
-    decisions.add_for_bag(db, real.id, "CLEAR", 3.0, None, "anna")
+    decisions.add_for_bag(db, real.id, "CLEAR", 3.0, "a toy", "anna")
     decisions.add_for_bag(db, real.id, "SEARCH", 3.0, None, "anna")
     assert not any(one.blind or one.revised for one in decisions.history(db, real.id))
     assert "blind" not in decisions.history(db, real.id)[0].model_dump(), "the contract's form is as it was"
@@ -258,7 +258,7 @@ def test_a_blind_scan_that_nobody_decides_is_shown_after_a_shift(
     stored(shade=2)
     assert analyses.get(db, hidden.id) == hidden
     assert search.count(db, Filter()) == 2
-    (made,) = decisions.add_for_bag(db, hidden.id, "CLEAR", 3.0, None, "anna")
+    (made,) = decisions.add_for_bag(db, hidden.id, "CLEAR", 3.0, "a toy", "anna")
     assert not made.blind
 
 

@@ -111,8 +111,8 @@ def test_a_bag_with_a_high_view_is_not_cleared_by_its_low_view(
     services.analyser.vlm.text = "Items detected: none. Security risk: LOW - no threats detected."
     services.analyser.detector = ScriptedDetector(found=())
     page = add(tab, analyst, upload("side.png", shade=20), bag="bag 9")
-    assert 'data-level="LOW"' in page[tab.banner]
-    assert "Another view of this bag is HIGH" in page[tab.banner]
+    assert 'data-level="HIGH"' in page[tab.banner]
+    assert "(another view)" in page[tab.banner]
     asked = tab.decision.deciding("CLEAR")(analyst, page[tab.viewer], None)
     assert asked[tab.decision.confirm]["visible"] is True
 

@@ -48,7 +48,7 @@ class ReviewIn(BaseModel):
 
 @router.post("/analyses/{analysis_id}/decision", status_code=201)
 def decide(analysis_id: str, body: DecisionIn, who: Analyst, desk: Desk) -> Decision:
-    """Keeps a decision beside the ones before it."""
+    """Keeps a decision beside the ones before it. 422 where it clears a bag that stands at HIGH, without a note."""
     return decisions.add(desk.db, analysis_id, body.decision, body.seconds, body.note, who.username)
 
 

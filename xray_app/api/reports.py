@@ -11,9 +11,8 @@ from fastapi.responses import HTMLResponse
 from xray_app.api.deps import Analyst, Desk
 from xray_app.api.openapi import refuses
 from xray_app.html.scan_report import POLICY, Reported, document
-from xray_app.risk import worst_view
 from xray_app.scan.read import Limits, browser_picture, upright_picture
-from xray_app.store import analyses, corrections, decisions, outcomes, scans
+from xray_app.store import analyses, corrections, decisions, outcomes, scans, standing
 
 router = APIRouter(prefix="/v1")
 
@@ -29,7 +28,7 @@ def scan_report(analysis_id: str, who: Analyst, desk: Desk) -> HTMLResponse:
     picture, media_type = _for_paper(path.read_bytes(), desk.limits)
     reported = Reported(
         analysis=analysis,
-        bag=worst_view(analyses.of_bag(desk.db, analysis.scan.bag_id)),
+        bag=standing.of_bag(desk.db, analysis.scan.bag_id),
         analyst=analyses.analyst_of(desk.db, analysis_id),
         picture=picture,
         media_type=media_type,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -15,9 +16,10 @@ from xray_app.errors import BadInput, NotFound
 from xray_app.intake import Intake
 from xray_app.risk import worst, worst_view
 from xray_app.scan.read import Scan, browser_picture
+from xray_app.services import Services
 from xray_app.session import bearer_token
-from xray_app.store import analyses, scans
-from xray_app.types import Analysis, Box, Risk, Value
+from xray_app.store import analyses, scans, standing
+from xray_app.types import Analysis, Box, Risk, StandingRisk, Value
 
 router = APIRouter(prefix="/v1")
 
@@ -35,12 +37,19 @@ class Boxes(Value):
     boxes: tuple[Box, ...]
 
 
+class StandingAnalysis(Analysis):
+    """An analysis as it was made, and what its view stands at now: the worst of it and of what people found there."""
+
+    standing: StandingRisk
+
+
 class Bag(Value):
-    """All analyses of one bag; `risk` is that of its worst view."""
+    """All analyses of one bag. `risk` is the models' over its worst view, `standing` the worst of it and of people."""
 
     bag_id: str
     risk: Risk
-    analyses: tuple[Analysis, ...]
+    standing: StandingRisk
+    analyses: tuple[StandingAnalysis, ...]
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,7 @@ async def _upload(request: Request) -> Upload:
 @router.post("/analyze", openapi_extra=form(**TEXT_FIELDS))
 def analyze(
     who: Analyst, desk: Desk, upload: Annotated[Upload, Depends(_upload)], afterwards: BackgroundTasks
-) -> Analysis:
+) -> StandingAnalysis:
     """Both models over one scan; stores scan and analysis together, or neither.
 
     Of a DICOM file of several views every view is analysed, and the one with the worst risk answered; the bag has them
@@ -93,7 +102,7 @@ def analyze(
     scans_read = upload.read(desk.intake)
     analysed = desk.intake.take_in(scans_read, who.username)
     afterwards.add_task(desk.test_images.maybe, scans_read[0], who.username)
-    return worst(analysed, lambda one: one.risk)
+    return _standing(desk, [worst(analysed, lambda one: one.risk)])[0]
 
 
 @router.post("/detect", openapi_extra=form())
@@ -106,15 +115,16 @@ def detect(who: Analyst, desk: Desk, upload: Annotated[Upload, Depends(_upload)]
 
 
 @router.get("/analyses")
-def list_analyses(who: Analyst, desk: Desk, limit: Limit = 50, after: After = None) -> Page[Analysis]:
+def list_analyses(who: Analyst, desk: Desk, limit: Limit = 50, after: After = None) -> Page[StandingAnalysis]:
     """All analyses, newest first."""
-    return page(*analyses.page(desk.db, limit, after))
+    found, following = analyses.page(desk.db, limit, after)
+    return page(_standing(desk, found), following)
 
 
 @router.get("/analyses/{analysis_id}", responses=refuses(409))
-def get_analysis(analysis_id: str, who: Analyst, desk: Desk) -> Analysis:
-    """One analysis, as it was made."""
-    return analyses.get(desk.db, analysis_id)
+def get_analysis(analysis_id: str, who: Analyst, desk: Desk) -> StandingAnalysis:
+    """One analysis, as it was made, and what its view stands at now."""
+    return _standing(desk, [analyses.get(desk.db, analysis_id)])[0]
 
 
 @router.get(
@@ -144,8 +154,14 @@ def scan_image(scan_id: str, request: Request, who: Analyst, desk: Desk) -> Resp
 
 @router.get("/bags/{bag_id:path}")
 def get_bag(bag_id: str, who: Analyst, desk: Desk) -> Bag:
-    """All analyses of a bag; its risk is that of its worst view."""
+    """All analyses of a bag; its risk and what it stands at are those of its worst view."""
     found = analyses.of_bag(desk.db, bag_id)
     if not found:
         raise NotFound(f"No scan of a bag {bag_id!r} was analysed.")
-    return Bag(bag_id=bag_id, risk=worst_view(found), analyses=tuple(found))
+    stands = standing.of_bag(desk.db, bag_id).risk
+    return Bag(bag_id=bag_id, risk=worst_view(found), standing=stands, analyses=tuple(_standing(desk, found)))
+
+
+def _standing(desk: Services, found: Sequence[Analysis]) -> list[StandingAnalysis]:
+    bags = standing.of_bags(desk.db, [one.scan.bag_id for one in found])
+    return [StandingAnalysis(**dict(one), standing=bags[one.scan.bag_id].of_view(one)) for one in found]

@@ -12,13 +12,15 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from xray_app.types import Action, Analysis, Box, Item, Status
+from xray_app.risk import severity
+from xray_app.types import POLICY, Action, Analysis, Box, Item, Risk, StandingRisk, Status
 
 OUTCOME_MISSED = 6.0
 OUTCOME_FALSE = 4.0
 DECIDED_AGAINST = 3.0
 ASKED_FOR_REVIEW = 2.0
 REJECTED = 5.0
+PERSON_FOUND = 3.5
 RARE = 1.0
 INCOMPLETE = 0.5
 DISAGREEMENT = {Status.PROHIBITED: 3.0, Status.RESTRICTED: 2.0, Status.ALLOWED: 1.0}
@@ -95,9 +97,32 @@ def rarest(labels: Iterable[str], corrected_scans: Mapping[str, int]) -> str | N
     return min(rare, key=lambda label: (corrected_scans.get(label, 0), label), default=None)
 
 
-def of_decision(analysis: Analysis, decision: Action, author: str) -> tuple[float, str] | None:
-    """What a person's decision adds; None where they did as advised."""
+def of_standing(models: Risk, stands: StandingRisk) -> tuple[float, str] | None:
+    """What it adds that people found more in a bag than the models did in this view; None where they did not.
+
+    Args:
+        models: the models' own risk of this view.
+        stands: what stands over it.
+    """
+    if stands.by == POLICY or severity(stands) <= severity(models):
+        return None
+    return PERSON_FOUND, f"{stands.reason}; the models said {models.level}"
+
+
+def of_decision(
+    analysis: Analysis, decision: Action, author: str, stands: StandingRisk | None = None
+) -> tuple[float, str] | None:
+    """What a person's decision adds; None where they did as advised.
+
+    Args:
+        analysis: what the models said.
+        decision: CLEAR, REVIEW or SEARCH.
+        author: who decided.
+        stands: what stood over the analysis; None: what the models said.
+    """
     level = analysis.risk.level
+    if decision == "CLEAR" and stands is not None and stands.by != POLICY and stands.level == "HIGH":
+        return DECIDED_AGAINST, f"{author} decided CLEAR; {stands.reason}"
     if (decision == "CLEAR" and level == "HIGH") or (decision == "SEARCH" and level == "LOW"):
         return DECIDED_AGAINST, f"{author} decided {decision}; the models said {level}"
     if decision == "REVIEW" and analysis.risk.action != "REVIEW":

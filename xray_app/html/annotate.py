@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
+from xray_app.html import panels
 from xray_app.html.panels import changes
 from xray_app.store.queue import Claim, Entry, Standing
 from xray_app.types import Analysis, Correction
@@ -34,10 +35,12 @@ def why(entry: Entry, analysis: Analysis, standing: Standing) -> str:
     """Why this scan is worth a person's time, what the models make of it, and how long the queue is."""
     reasons = "".join(f'<span class="reason">{escape(_cut(reason))}</span>' for reason in entry.reasons)
     skipped = "".join(f'<span class="skipped">skipped by {escape(_cut(one))}</span>' for one in entry.skipped)
-    level = analysis.risk.level
+    level = entry.standing.level
+    own = panels.models_own(analysis, entry.standing)
+    models = f'<span class="reason">{escape(_cut(own))}</span>' if own else ""
     return (
         f'<div class="why"><b class="level {level.lower()}">{level}</b>'
-        f"<strong>Why this scan</strong>{reasons or '<span class=reason>nothing stands out</span>'}{skipped}"
+        f"<strong>Why this scan</strong>{reasons or '<span class=reason>nothing stands out</span>'}{models}{skipped}"
         f"{_waiting(standing)}</div>"
     )
 
@@ -95,7 +98,7 @@ def queue_list(entries: Sequence[Entry], standing: Standing, current: str | None
             {
                 "id": entry.analysis_id,
                 "title": entry.filename,
-                "level": entry.risk_level,
+                "level": entry.standing.level,
                 "line": _cut(entry.reasons[0]) if entry.reasons else "nothing stands out",
                 "note": _note(entry, me),
             }

@@ -10,7 +10,7 @@ HELP = """
 2. **Look**: the banner says the risk and what the policy advises. Below it, where the two models disagree (`≠`).
    Filters combine and never change the scan; `R` resets them. Organic, metal and penetration work on the picture's
    colours, not on the scanner's energies. `[` and `]` hide boxes the models are less sure of; a save hides none.
-3. **Decide**: `1` clear, `2` review, `3` search; for five seconds `Z` takes it back. Clearing a bag rated HIGH asks for
+3. **Decide**: `1` clear, `2` review, `3` search; for five seconds `Z` takes it back. Clearing a HIGH bag asks for
    a reason, and a supervisor (annotator or admin) sees. Where a search was ordered the desk asks what it found (`F`).
 4. **Correct** a label with `Enter` (the box in most doubt comes first; `.` the next), a letter or a number, `S`.
    Draw what was missed (drag, or `D` `Enter`, arrows, `Ctrl` arrows, `Enter`), delete what is not there (`Delete`).
@@ -44,7 +44,8 @@ first decision stays on record, and you may decide anew. `G` goes on. Your own f
 |---|---|
 | octagon, red, **HIGH** | a prohibited item, or an opaque area past the hard limit: search |
 | triangle, amber, **MEDIUM** | a restricted item, a doubt, an incomplete answer: review |
-| circle, green, **LOW** | nothing found. Only a model validated on this scanner may advise to clear |
+| circle, green, **LOW** | nothing found. Only a model validated on this scanner may advise to clear: then with a tick |
+| HIGH ✎ nora | a person found more than the models: the worst of both stands, until a second person accepts less |
 | solid frame | prohibited; dashed: restricted; dotted: allowed |
 | ✎ | drawn or changed by a person |
 

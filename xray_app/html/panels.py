@@ -7,9 +7,11 @@ from datetime import datetime
 from html import escape
 from uuid import uuid4
 
-from xray_app.risk import severity
+from xray_app.correction.statements import BagStanding
+from xray_app.free_text import claimed_level
+from xray_app.risk import Rated, by_policy, severity
 from xray_app.taxonomy import Policy, SiteRules, Taxonomy
-from xray_app.types import Analysis, Correction, Decision, Item, ItemCount, Outcome, Risk, Status
+from xray_app.types import Analysis, Correction, Decision, Item, ItemCount, Outcome, Report, StandingRisk, Status
 
 # Shape says the level where colour cannot: octagon, triangle, circle.
 _SHAPES = {
@@ -17,54 +19,82 @@ _SHAPES = {
     "MEDIUM": '<polygon points="50,4 97,94 3,94"/><path d="M50 36v30M50 76v7"/>',
     "LOW": '<circle cx="50" cy="50" r="46"/><path d="M28 52l15 16 29-34"/>',
 }
+# Nothing was found, and yet somebody has to look: no tick.
+_NOT_CLEARED = '<circle cx="50" cy="50" r="46"/><path d="M30 50h40"/>'
 _ACTIONS = {"CLEAR": "clear the bag", "REVIEW": "have it reviewed", "SEARCH": "search by hand"}
 
 
 NO_OPINIONS = '<p class="hint">What both models say, and the items, appear here once a scan is open.</p>'
 
 
-def icon(level: str) -> str:
-    """The level's shape as inline SVG."""
-    return f'<svg class="risk-icon" viewBox="0 0 100 100" aria-hidden="true">{_SHAPES[level]}</svg>'
+def icon(level: str, action: str) -> str:
+    """The level's shape as inline SVG; a tick only where the advice is to clear the bag."""
+    shape = _NOT_CLEARED if level == "LOW" and action != "CLEAR" else _SHAPES[level]
+    return f'<svg class="risk-icon" viewBox="0 0 100 100" aria-hidden="true">{shape}</svg>'
 
 
-def banner(analysis: Analysis | None, decisions: Sequence[Decision] = (), bag: Risk | None = None) -> str:
-    """The risk, readable from across the room; and that of the whole bag where another view is worse."""
+def banner(analysis: Analysis | None, decisions: Sequence[Decision] = (), bag: BagStanding | None = None) -> str:
+    """What the bag stands at, readable from across the room; beside it, smaller, the models' own where it differs.
+
+    Args:
+        analysis: the view on the screen; None: no scan is open.
+        decisions: about it, oldest first.
+        bag: what its bag stands at; None: what the models said of this view.
+    """
     if analysis is None:
         return (
             '<div class="risk none"><div class="risk-word">–</div><div class="risk-text"><strong>No scan open</strong>'
             "<span>Add scans on the left; the risk of each appears here.</span></div></div>"
         )
-    risk = analysis.risk
+    risk = bag.over(analysis) if bag else by_policy(analysis.risk)
     decided = ""
-    if bag is not None and (worse := worse_view(risk, bag)):
-        decided = f'<span class="other">{escape(worse)}</span>'
     if decisions:
         last = decisions[-1]
         seconds = f" after {last.seconds:.0f} s" if last.seconds is not None else ""
         flagged = " · cleared although HIGH" if last.flagged else ""
-        decided += (
+        decided = (
             f'<span class="decided">Decided: <b>{escape(last.decision)}</b> by {escape(last.author)}'
             f"{seconds}{flagged}</span>"
         )
+    policy = f" · policy “{escape(analysis.risk.policy)}”"
+    own = beside = ""
+    if models_own(analysis, risk):
+        own, policy = f'<span class="own">The models: {escape(analysis.risk.reason)}{policy}</span>', ""
+        level = analysis.risk.level
+        beside = f'<div class="risk-own {level.lower()}"><span>the models’ own</span><b>{level}</b></div>'
+    where = " (another view)" if bag and in_another_view(analysis, bag) else ""
     return (
-        f'<div class="risk {risk.level.lower()}" role="status" data-level="{risk.level}">{icon(risk.level)}'
-        f'<div class="risk-word">{risk.level}</div>'
-        f'<div class="risk-text"><strong>{escape(_sentence(risk.reason))}</strong>'
-        f"<span>Advice: <b>{risk.action}</b>, {_ACTIONS[risk.action]} · policy “{escape(risk.policy)}”</span>"
-        f"{decided}</div></div>"
+        f'<div class="risk {risk.level.lower()}" role="status" data-level="{risk.level}" '
+        f'data-by="{escape(risk.by, quote=True)}">{icon(risk.level, risk.action)}'
+        f'<div class="risk-word">{risk.level}</div>{beside}'
+        f'<div class="risk-text"><strong>{escape(_sentence(risk.reason))}{where}</strong>'
+        f"<span>Advice: <b>{risk.action}</b>, {_ACTIONS[risk.action]}{policy}</span>"
+        f"{own}{decided}</div></div>"
     )
 
 
-def worse_view(risk: Risk, bag: Risk) -> str:
-    """That another view of the bag is worse than this one, in words; "" where none is."""
-    if severity(bag) <= severity(risk):
+def in_another_view(analysis: Analysis, bag: BagStanding) -> bool:
+    """Whether it is another view of the bag that makes it stand where it does."""
+    return severity(bag.over(analysis)) > severity(bag.of_view(analysis))
+
+
+def models_own(analysis: Analysis, stands: StandingRisk) -> str:
+    """What the models say of this view, in words; "" where that is what stands."""
+    risk = analysis.risk
+    if stands == by_policy(risk):
         return ""
-    return f"Another view of this bag is {bag.level}: {bag.reason}"
+    return f"The models’ own of this view: {risk.level}, {risk.reason}"
 
 
-def opinions(analysis: Analysis, rules: SiteRules) -> str:
-    """Where the two models agree and differ, and the VLM's own words."""
+def opinions(analysis: Analysis, rules: SiteRules, stands: StandingRisk | None = None) -> str:
+    """Where the two models agree and differ, and the VLM's own words.
+
+    Args:
+        analysis: what they said.
+        rules: this site's classes and policy.
+        stands: the one verdict on the screen; a level that the VLM states otherwise is marked as its own. None: the
+            models' own risk.
+    """
     agreement = analysis.agreement
     differ = bool(agreement.vlm_only or agreement.detector_only)
     heading = "The models disagree" if differ else "The models agree"
@@ -86,9 +116,17 @@ def opinions(analysis: Analysis, rules: SiteRules) -> str:
     return (
         f'<section class="agreement {"differ" if differ else "agree"}"><h3>{heading}</h3>{groups}</section>'
         f'<section class="words"><h3>The VLM’s words</h3><blockquote>{escape(report.text) or "(no answer)"}'
-        f"</blockquote>{warning}</section>"
+        f"</blockquote>{own_level(report, stands or by_policy(analysis.risk))}{warning}</section>"
         f"{_facts(analysis, rules.policy)}"
     )
+
+
+def own_level(report: Report, stands: Rated) -> str:
+    """That the level in the VLM's sentence is its own, where another one stands; "" where they are the same."""
+    level = report.claimed or claimed_level(report.text)  # old answers were stored without
+    if level is None or level == stands.level:
+        return ""
+    return f'<p class="own-level">“{level}” is the VLM’s own word. What stands is <b>{stands.level}</b>.</p>'
 
 
 def _group(kind: str, title: str, meaning: str, labels: Iterable[str], taxonomy: Taxonomy) -> str:
@@ -166,8 +204,16 @@ def _decision(decision: Decision) -> str:
 def flag(decision: Decision) -> str:
     """A HIGH bag that somebody cleared, to the supervisor who has not seen it yet."""
     return (
-        f"<p><strong>{escape(decision.author)} cleared this bag although it is rated HIGH</strong> "
+        f"<p><strong>{escape(decision.author)} cleared this bag although it stands at HIGH</strong> "
         f"({when(decision.created_at)}): <q>{escape(decision.note or 'no reason given')}</q></p>"
+    )
+
+
+def clear_high(stands: StandingRisk) -> str:
+    """The question before a bag that stands at HIGH is cleared."""
+    return (
+        f"<strong>This bag stands at HIGH: {escape(stands.reason)}.</strong> Clearing it lets it go without a search. "
+        "Write in the note why that is right, then press Enter. A supervisor will see it."
     )
 
 

@@ -1,4 +1,4 @@
-"""The queue's tiles: one a bag, with the risk of its worst view."""
+"""The queue's tiles: one a bag, with what it stands at."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from xray_app.risk import worst
 from xray_app.store.recent import Recent
+from xray_app.types import POLICY
 
 BLIND = "BLIND"
 
@@ -35,14 +36,17 @@ def _tile(section: str, group: Sequence[Recent]) -> dict[str, Any]:
     newest = {one.analysis.scan.id: one for one in by_age}
     # Of a blind bag not even which view is the worst may be told.
     hidden = any(one.sight.hidden for one in group)
-    shown = by_age[0] if hidden else worst(newest.values(), lambda one: one.analysis.risk)
+    shown = by_age[0] if hidden else worst(newest.values(), lambda one: one.bag.of_view(one.analysis))
+    stands = shown.bag.over(shown.analysis)
     tested = f" · test: {shown.sight.test.result}" if shown.sight.test else ""
     return {
         "id": shown.analysis.id,
         "ids": [one.analysis.id for one in group],
         "scan_id": shown.analysis.scan.id,
         "filename": shown.analysis.scan.filename,
-        "level": BLIND if hidden else shown.analysis.risk.level,
+        "level": BLIND if hidden else stands.level,
+        "reason": "" if hidden else stands.reason,
+        "by": None if hidden or stands.by == POLICY else stands.by,
         "views": len(newest),
         "decision": f"{shown.decision}{tested}" if shown.decision else None,
         "section": section,

@@ -27,7 +27,10 @@ NO_CLASSES_SHOWN = 12
 def nothing_waits(required: bool, own: int) -> str:
     """Why there is nothing to review."""
     if not required:
-        words = "Review is off (XRAY_REVIEW=off): what somebody saves is accepted at once."
+        words = (
+            "Review is off (XRAY_REVIEW=off): what somebody saves is accepted at once. What lowers another’s finding "
+        )
+        words += "waits here."
     elif own:
         words = f"{own} of your own {'waits' if own == 1 else 'wait'} for somebody else; nobody reviews their own."
     else:
@@ -44,7 +47,7 @@ def waiting_list(waiting: Sequence[Waiting], current: str | None) -> dict[str, A
             {
                 "id": one.correction.analysis_id,
                 "title": one.analysis.scan.filename,
-                "level": one.analysis.risk.level,
+                "level": one.bag.over(one.analysis).level,
                 "line": changes(one.correction),
                 "note": f"{one.correction.author}, {ago(one.correction.created_at)}",
             }
@@ -174,8 +177,9 @@ def _counts(shown: Sequence[tuple[str, Version]]) -> str:
     return f'<table class="grid counts"><thead><tr><th>item</th>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
-def facts(analysis: Analysis, proposed: Correction, revisions: Sequence[Correction]) -> str:
+def facts(waiting: Waiting, revisions: Sequence[Correction]) -> str:
     """Who proposes what, for which scan, and what a reviewer must know besides."""
+    analysis, proposed, stands = waiting.analysis, waiting.correction, waiting.bag.over(waiting.analysis)
     scope = (
         f'<p class="review-note">Looked for {escape(", ".join(proposed.labelled_classes))} only; '
         "the rest is neither taught nor scored.</p>"
@@ -192,7 +196,7 @@ def facts(analysis: Analysis, proposed: Correction, revisions: Sequence[Correcti
     use = "kept for testing, never trained on" if proposed.split == "holdout" else "trains once accepted"
     return (
         f'<div class="review-facts"><b>{escape(analysis.scan.filename)}</b> '
-        f'<span class="quiet">risk {analysis.risk.level} · {use}</span>'
+        f'<span class="quiet">{stands.level}: {escape(stands.reason)} · {use}</span>'
         f"<b>{escape(proposed.author)}</b>, revision {proposed.revision}: {escape(changes(proposed))}"
         f"{comment}{scope}{before}</div>"
     )

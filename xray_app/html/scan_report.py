@@ -15,8 +15,9 @@ from html import escape
 from pathlib import Path
 
 from xray_app.correction.revision import standing
+from xray_app.correction.statements import BagStanding
 from xray_app.html import panels
-from xray_app.types import Analysis, Box, Correction, Decision, Item, ItemCount, Outcome, Risk
+from xray_app.types import Analysis, Box, Correction, Decision, Item, ItemCount, Outcome
 
 # Of everything at once, what still fits on one sheet.
 MOST_ITEMS = 10
@@ -43,7 +44,7 @@ class Reported:
 
     Attributes:
         analysis: what the models said.
-        bag: the risk of the bag's worst view.
+        bag: what the bag stands at.
         analyst: who had the scan analysed.
         picture: the scan as browsers show it, any size.
         media_type: of the picture.
@@ -56,7 +57,7 @@ class Reported:
     """
 
     analysis: Analysis
-    bag: Risk
+    bag: BagStanding
     analyst: str
     picture: bytes
     media_type: str
@@ -90,6 +91,7 @@ def document(reported: Reported) -> str:
         f"<div><h2>Items</h2>{_items(items)}<p class='small quiet'>{source}</p></div></div>"
         f"{_agreement(analysis)}"
         f"<h2>The VLM’s words</h2><blockquote>{_cut(analysis.report.text, MOST_WORDS) or '(no answer)'}</blockquote>"
+        f"{panels.own_level(analysis.report, reported.bag.over(analysis))}"
         f"{_incomplete(analysis)}<h2>What people said</h2>{_events(reported)}<h2>Models</h2>{_models(analysis)}"
         "<p class='small quiet'>[+n]: so many more characters, on the desk.</p>"
         '<div class="sign"><span>name</span><span>date and time</span><span>signature</span></div>'
@@ -110,14 +112,16 @@ def _head(reported: Reported) -> str:
     )
 
 
-def _risk(analysis: Analysis, bag: Risk) -> str:
-    risk = analysis.risk
-    worse = panels.worse_view(risk, bag)
+def _risk(analysis: Analysis, bag: BagStanding) -> str:
+    risk = bag.over(analysis)
+    own = panels.models_own(analysis, risk)
+    where = "in another view of this bag · " if panels.in_another_view(analysis, bag) else ""
     return (
-        f'<div class="risk {risk.level.lower()}">{panels.icon(risk.level)}<b class="word">{risk.level}</b>'
-        f"<span><strong>{_cut(risk.reason, MOST_LABELS)}</strong>Advice: <b>{risk.action}</b> · "
-        f"policy {_name(risk.policy)} · opaque {analysis.opaque_fraction:.1%}</span></div>"
-        f"{f'<p><b>▲ {_cut(worse, MOST_REASON)}</b></p>' if worse else ''}"
+        f'<div class="risk {risk.level.lower()}">{panels.icon(risk.level, risk.action)}'
+        f'<b class="word">{risk.level}</b>'
+        f"<span><strong>{_cut(risk.reason, MOST_LABELS)}</strong>Advice: <b>{risk.action}</b> · {where}"
+        f"policy {_name(analysis.risk.policy)} · opaque {analysis.opaque_fraction:.1%}</span></div>"
+        f"{f'<p>{_cut(own, MOST_REASON)}</p>' if own else ''}"
     )
 
 

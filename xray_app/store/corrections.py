@@ -18,11 +18,12 @@ from xray_app.correction.revision import (
     refuse_own_review,
     standing,
 )
+from xray_app.correction.statements import lowers, of_correction
 from xray_app.errors import BadInput, Conflict, NotFound
 from xray_app.store import analyses, bags, drafts, facts, queue, tip
 from xray_app.store.database import Database
 from xray_app.store.paging import newest_first
-from xray_app.store.standing import correction_of, counted
+from xray_app.store.standing import correction_of, counted, said_of
 from xray_app.store.tables import AnalysisRow, CorrectionReviewRow, CorrectionRow
 from xray_app.types import Correction, CorrectionIn, ReviewStatus
 
@@ -43,7 +44,8 @@ def add(
         correction: as sent; labels may be aliases.
         author: who says so.
         taxonomy: resolves the labels.
-        review_required: whether somebody else must accept it before it trains.
+        review_required: whether somebody else must accept it before it trains. One that lowers what another person
+            found waits for that in any case.
 
     Raises:
         NotFound: no analysis has this id.
@@ -76,6 +78,8 @@ def add(
                 diff=difference(analysis, base, items, boxes, labelled_classes),
                 split=bags.settle(session, analysis.scan),
             )
+            if lowers(said_of(session, analysis.scan), of_correction(value, second=False)):
+                value = value.model_copy(update={"status": "pending"})
             session.add(
                 CorrectionRow(
                     id=value.id,

@@ -16,11 +16,13 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, aliased
 
+from xray_app.correction.statements import BagStanding
 from xray_app.correction.usefulness import of_decision
-from xray_app.errors import BadInput, Conflict, Forbidden, NotFound
+from xray_app.errors import BadInput, Conflict, Forbidden, NeedsNote, NotFound
 from xray_app.risk import clears_high
 from xray_app.store import analyses, facts, queue, tip
 from xray_app.store.database import Database
+from xray_app.store.standing import read_bags
 from xray_app.store.tables import AnalysisRow, DecisionMarkRow, DecisionRow, TrialRow
 from xray_app.types import Action, Decision
 
@@ -35,7 +37,7 @@ _MARKS = ("flagged", "blind", "revised", "withdrawn_at")
 def add(
     db: Database, analysis_id: str, decision: Action, seconds: float | None, note: str | None, author: str
 ) -> Decision:
-    """Append a decision about one view. Clearing a bag that is HIGH in any view flags it to a supervisor.
+    """Append a decision about one view. Clearing a bag that stands at HIGH flags it to a supervisor.
 
     Args:
         db: the store.
@@ -48,6 +50,8 @@ def add(
     Raises:
         NotFound: no analysis has this id.
         BadInput: another word, or seconds below zero or not finite.
+        NeedsNote: it clears a bag that stands at HIGH, and the note does not say why. Of a blind bag only what people
+            found counts: its author does not know what the models say, and is not told by this.
         Conflict: it is a test image that was answered.
     """
     with db.write() as session:
@@ -55,7 +59,9 @@ def add(
         if row is None:
             raise NotFound("There is no analysis with this id.")
         knew = tip.answer(session, row.bag_id)
-        return _append(session, row, _views(session, row.bag_id), decision, seconds, note, author, knew.get(row.id))
+        bag = read_bags(session, [row.bag_id])[row.bag_id]
+        _refuse_without_note(row, bag, decision, note, blind="blind" in knew.values())
+        return _append(session, row, bag, decision, seconds, note, author, knew.get(row.id))
 
 
 def add_for_bag(
@@ -85,15 +91,16 @@ def add_for_bag(
         if seen is not None and theirs is not None and theirs.id not in seen:
             words = f"{theirs.author} has decided {theirs.decision} meanwhile."
             raise Conflict(words, details={"decision": theirs.id})
-        views = _views(session, row.bag_id)
-        newest = [view for view in views if view.scan_id != row.scan_id]
+        bag = read_bags(session, [row.bag_id])[row.bag_id]
+        _refuse_without_note(row, bag, decision, note, blind="blind" in knew.values())
+        newest = [view for view in _views(session, row.bag_id) if view.scan_id != row.scan_id]
         decided = select(DecisionRow.id).where(DecisionRow.analysis_id == AnalysisRow.id, not_withdrawn()).exists()
         waiting = session.scalars(select(AnalysisRow).where(AnalysisRow.bag_id == row.bag_id, ~decided))
         others = {view.id: view for view in (*newest, *waiting) if view.id != row.id}.values()
-        first = _append(session, row, views, decision, seconds, note, author, knew.get(row.id))
+        first = _append(session, row, bag, decision, seconds, note, author, knew.get(row.id))
         return [
             first,
-            *(_append(session, view, views, decision, None, note, author, knew.get(view.id)) for view in others),
+            *(_append(session, view, bag, decision, None, note, author, knew.get(view.id)) for view in others),
         ]
 
 
@@ -219,10 +226,25 @@ def _newest_of_others(session: Session, analysis_id: str, author: str) -> Decisi
     ).first()
 
 
+def _refuse_without_note(
+    row: AnalysisRow, bag: BagStanding, decision: Action, note: str | None, *, blind: bool
+) -> None:
+    # A test image asks as a real bag does: else the question would tell them apart.
+    people = bag.by_people
+    levels = [people.level] if blind and people else [] if blind else [row.risk_level, bag.risk.level]
+    if not clears_high(decision, levels) or (note or "").strip():
+        return
+    stands = people if blind and people else bag.risk
+    raise NeedsNote(
+        "This bag stands at HIGH, and clearing it needs a note that says why.",
+        details={"standing": stands.model_dump(mode="json")},
+    )
+
+
 def _append(
     session: Session,
     row: AnalysisRow,
-    views: Sequence[AnalysisRow],
+    bag: BagStanding,
     decision: Action,
     seconds: float | None,
     note: str | None,
@@ -230,7 +252,6 @@ def _append(
     knew: tip.Knew | None,
 ) -> Decision:
     trial = session.get(TrialRow, row.id) is not None
-    clears = clears_high(decision, (row.risk_level, *(view.risk_level for view in views)))
     try:
         value = Decision(
             id=uuid4().hex,
@@ -240,7 +261,7 @@ def _append(
             decision=decision,
             seconds=seconds,
             note=note,
-            flagged=clears and not trial,
+            flagged=clears_high(decision, (row.risk_level, bag.risk.level)) and not trial,
             blind=knew == "blind",
             revised=knew == "revised",
         )
@@ -251,7 +272,7 @@ def _append(
     session.add(DecisionRow(**value.model_dump(exclude=set(_MARKS))))
     session.flush()
     analysis = analyses.read(session, row.id)
-    queue.give_reason(session, row.id, "decision", of_decision(analysis, value.decision, author))
+    queue.give_reason(session, row.id, "decision", of_decision(analysis, value.decision, author, bag.over(analysis)))
     if value.flagged:
         _mark(session, value.id, "flagged", author)
     if knew:

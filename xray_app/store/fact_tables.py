@@ -5,9 +5,14 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.orm import Mapped, mapped_column
 
 from xray_app.store.tables import Base, Id, Name, Word
+
+
+def _models_own(context: DefaultExecutionContext) -> str:
+    return str(context.get_current_parameters()["risk_level"])
 
 
 class FactsRow(Base):
@@ -18,6 +23,8 @@ class FactsRow(Base):
         Index(None, "created_at", "id"),
         # One for each filter, in the order of the pages.
         Index(None, "risk_level", "created_at", "id"),
+        Index(None, "standing_level", "created_at", "id"),
+        Index(None, "standing_by"),
         Index(None, "decision", "created_at", "id"),
         Index(None, "outcome", "created_at", "id"),
         Index(None, "disagree", "created_at", "id"),
@@ -40,7 +47,12 @@ class FactsRow(Base):
     bag_id: Mapped[str] = mapped_column(Name)
     scanner_id: Mapped[str] = mapped_column(Name)  # "": unknown
     adapter: Mapped[str] = mapped_column(Id)  # "": the base model
-    risk_level: Mapped[str] = mapped_column(Word)
+    risk_level: Mapped[str] = mapped_column(Word)  # the models' own
+    # What stands over it: the worst of its view's and its bag's risk, by the models and by what people found.
+    standing_level: Mapped[str] = mapped_column(Word, default=_models_own)
+    standing_action: Mapped[str] = mapped_column(Word, default="")
+    standing_reason: Mapped[str] = mapped_column(default="")
+    standing_by: Mapped[str] = mapped_column(Name, default="")  # "policy" or a user; "": to be worked out
     disagree: Mapped[bool]
     opaque_fraction: Mapped[float]
     decision: Mapped[str] = mapped_column(Word)  # the newest one, as the next two; "": none
@@ -62,8 +74,18 @@ class LabelFactRow(Base):
     created_at: Mapped[datetime]  # of the analysis, so that pages of one label are in order
     by_vlm: Mapped[bool]
     by_detector: Mapped[bool]
-    by_person: Mapped[bool]  # the newest correction that was not rejected
+    by_person: Mapped[bool]  # the newest correction that was not rejected, or one that counts besides
     by_search: Mapped[bool]  # the newest outcome
+
+
+class FoundItemRow(Base):
+    """A label that a hand search found, and what the taxonomy says of it."""
+
+    __tablename__ = "found_items"
+
+    outcome_id: Mapped[str] = mapped_column(ForeignKey("outcomes.id"), primary_key=True)
+    label: Mapped[str] = mapped_column(String(100), primary_key=True)
+    status: Mapped[str] = mapped_column(Word)  # "": found before statuses were kept, and not judged yet
 
 
 class AppearanceRow(Base):

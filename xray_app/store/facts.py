@@ -9,14 +9,20 @@ never behind them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, date
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from xray_app.correction.statements import counting
+from xray_app.correction.usefulness import of_standing
+from xray_app.risk import by_policy, standing, worst
 from xray_app.scan.appearance import Appearance
-from xray_app.store.fact_tables import AppearanceRow, FactsRow, LabelFactRow, StaleDayRow
-from xray_app.store.standing import correction_of, newest_not_rejected
+from xray_app.store import queue
+from xray_app.store.database import Database
+from xray_app.store.fact_tables import AppearanceRow, FactsRow, FoundItemRow, LabelFactRow, StaleDayRow
+from xray_app.store.standing import BATCH, bare_risk, correction_of, newest_not_rejected, read_bags, statements
 from xray_app.store.tables import (
     AnalysisRow,
     CorrectionRow,
@@ -24,7 +30,8 @@ from xray_app.store.tables import (
     DecisionRow,
     OutcomeRow,
 )
-from xray_app.types import NOT_ANALYSED, Analysis, Outcome
+from xray_app.taxonomy import Taxonomy
+from xray_app.types import NOT_ANALYSED, POLICY, Analysis, Outcome, Status
 
 MAX_LABEL = 100
 
@@ -45,6 +52,10 @@ def add(session: Session, analysis: Analysis, created_by: str) -> None:
             # Its own group: what no model saw, no model missed.
             adapter=(analysis.models.vlm.adapter or "") if analysis.analysed else NOT_ANALYSED,
             risk_level=analysis.risk.level,
+            standing_level=analysis.risk.level,
+            standing_action=analysis.risk.action,
+            standing_reason=analysis.risk.reason,
+            standing_by=POLICY,
             disagree=bool(agreement.vlm_only or agreement.detector_only),
             opaque_fraction=analysis.opaque_fraction,
             decision="",
@@ -60,6 +71,7 @@ def add(session: Session, analysis: Analysis, created_by: str) -> None:
         if len(label) <= MAX_LABEL:
             _label(session, row, label).by_vlm = label in vlm
             _label(session, row, label).by_detector = label in detector
+    _stand(session, [scan.bag_id])
     _mark_stale(session, scan.bag_id)
 
 
@@ -91,12 +103,15 @@ def follow(session: Session, analysis_id: str) -> None:
     facts.outcome_at = outcome.created_at if outcome else None
     of_this = CorrectionRow.analysis_id == analysis_id
     # What was rejected is nobody's word: an earlier revision stands, or the prediction.
-    standing = session.scalar(select(CorrectionRow).where(of_this, newest_not_rejected()))
-    rejected = standing is None and session.scalar(select(CorrectionRow.id).where(of_this).limit(1)) is not None
-    correction = correction_of(standing) if standing else None
+    newest = session.scalar(select(CorrectionRow).where(of_this, newest_not_rejected()))
+    rejected = newest is None and session.scalar(select(CorrectionRow.id).where(of_this).limit(1)) is not None
+    correction = correction_of(newest) if newest else None
     facts.correction = correction.status if correction else "rejected" if rejected else ""
     person = set(correction.counts) if correction else set()
     search = {item.label for item in outcome.found} if outcome else set()
+    # Of several people's words more than the newest may count.
+    said = statements(session, [facts.bag_id]).get((facts.bag_id, facts.scan_id), [])
+    person.update(label for one in counting(said) if one.kind != "search" for label in one.labels)
     known = {row.label: row for row in session.scalars(select(LabelFactRow).filter_by(analysis_id=analysis_id))}
     for label in sorted(person | search | known.keys()):
         if len(label) <= MAX_LABEL:
@@ -106,7 +121,52 @@ def follow(session: Session, analysis_id: str) -> None:
     facts.missed = facts.adapter != NOT_ANALYSED and any(
         (row.by_person or row.by_search) and not (row.by_vlm or row.by_detector) for row in known.values()
     )
+    _stand(session, [facts.bag_id])
     _mark_stale(session, facts.bag_id)
+
+
+def complete(db: Database, taxonomy: Taxonomy) -> None:
+    """Works out what stands over analyses that were stored before it was kept.
+
+    Args:
+        db: the store.
+        taxonomy: says what the labels are that hand searches found then; one that is no class of it any more counts
+            as prohibited.
+    """
+    unjudged = select(FoundItemRow.label).where(FoundItemRow.status == "").distinct()
+    with db.write() as session:
+        for label in session.scalars(unjudged).all():
+            known = taxonomy.find(label)
+            status = known.status if known else Status.PROHIBITED
+            session.execute(
+                update(FoundItemRow)
+                .where(FoundItemRow.label == label, FoundItemRow.status == "")
+                .values(status=status.value)
+            )
+    waiting = select(FactsRow.bag_id).where(FactsRow.standing_by == "").distinct().limit(BATCH)
+    bags: list[str] = [""]
+    while bags:
+        with db.write() as session:
+            bags = list(session.scalars(waiting))
+            _stand(session, bags)
+
+
+def _stand(session: Session, bag_ids: Sequence[str]) -> None:
+    """Brings up to date what stands over each analysis of these bags, and what that tells the annotators' queue."""
+    session.flush()
+    found = read_bags(session, bag_ids)
+    rows = select(FactsRow, AnalysisRow).join(AnalysisRow, AnalysisRow.id == FactsRow.id)
+    for facts, stored in session.execute(rows.where(FactsRow.bag_id.in_(bag_ids))).all():
+        bag = found[facts.bag_id]
+        people = bag.people.get(facts.scan_id)
+        own = bare_risk(stored.risk_level, stored.action)
+        stands = worst((standing(own, people), bag.risk), lambda one: one)
+        if stands.by == POLICY and stands.reason == "":
+            stands = by_policy(Analysis.model_validate_json(stored.document).risk)
+        facts.standing_level, facts.standing_action = stands.level, stands.action
+        facts.standing_reason, facts.standing_by = stands.reason, stands.by
+        queue.give_reason(session, facts.id, "standing", of_standing(own, stands))
+    session.flush()
 
 
 def add_appearance(session: Session, scan_id: str, appearance: Appearance) -> None:

@@ -14,6 +14,7 @@ from xray_app.correction.usefulness import of_outcome
 from xray_app.errors import NotFound
 from xray_app.store import analyses, facts, queue
 from xray_app.store.database import Database
+from xray_app.store.fact_tables import FoundItemRow
 from xray_app.store.tables import AnalysisRow, OutcomeRow
 from xray_app.types import ItemCount, Outcome
 
@@ -53,9 +54,12 @@ def add(
                 document=value.model_dump_json(),
             )
         )
-        facts.follow(session, analysis_id)
         items = [taxonomy.item(label, count) for label, count in counts.items()]
+        session.flush()
+        for item in items:
+            session.add(FoundItemRow(outcome_id=value.id, label=item.label, status=item.status.value))
         queue.give_reason(session, analysis_id, "outcome", of_outcome(analysis, items))
+        facts.follow(session, analysis_id)
     return value
 
 

@@ -19,10 +19,11 @@ from sqlalchemy.orm import Session
 from xray_app.correction.usefulness import RARE, RARE_BELOW, REJECTED, Reasons, rarest, reasons_of, sightings
 from xray_app.errors import BadInput, Conflict, NotFound
 from xray_app.store.database import Database
-from xray_app.store.fact_tables import CorrectedLabelRow
+from xray_app.store.fact_tables import CorrectedLabelRow, FactsRow
 from xray_app.store.paging import MAX_LIMIT
+from xray_app.store.standing import stands_over
 from xray_app.store.tables import AnalysisRow, CorrectionRow, QueueClaimRow, QueueRow, QueueSkipRow
-from xray_app.types import Analysis, Value
+from xray_app.types import Analysis, StandingRisk, Value
 
 CLAIM = timedelta(minutes=15)
 """How long a claim lasts after the last sign of work on it."""
@@ -36,6 +37,8 @@ class Entry(Value):
     """An analysis that waits for an annotator.
 
     Attributes:
+        risk_level: the models' own.
+        standing: what stands over it, by the models and by people.
         score: the higher, the sooner; see `usefulness`.
         reasons: why, in words, the weightiest first.
         claimed_by: who is at work on it now, None where nobody is.
@@ -46,6 +49,7 @@ class Entry(Value):
     scan_id: str
     filename: str
     risk_level: str
+    standing: StandingRisk
     created_at: datetime
     score: float
     reasons: tuple[str, ...]
@@ -321,12 +325,10 @@ def _words(row: QueueRow) -> tuple[str, ...]:
 def _entries(session: Session, rows: list[QueueRow]) -> list[Entry]:
     ids = [row.analysis_id for row in rows]
     analyses = {row.id: row for row in session.scalars(select(AnalysisRow).where(AnalysisRow.id.in_(ids)))}
-    claims = {
-        row.analysis_id: row
-        for row in session.scalars(
-            select(QueueClaimRow).where(QueueClaimRow.analysis_id.in_(ids), QueueClaimRow.expires_at > _now())
-        )
-    }
+    facts = select(FactsRow).where(FactsRow.id.in_(ids))
+    stands = {row.id: stands_over(row) for row in session.scalars(facts)}
+    held = select(QueueClaimRow).where(QueueClaimRow.analysis_id.in_(ids), QueueClaimRow.expires_at > _now())
+    claims = {row.analysis_id: row for row in session.scalars(held)}
     skips: dict[str, list[str]] = {}
     for skipped in session.scalars(
         select(QueueSkipRow).where(QueueSkipRow.analysis_id.in_(ids)).order_by(QueueSkipRow.created_at)
@@ -341,6 +343,7 @@ def _entries(session: Session, rows: list[QueueRow]) -> list[Entry]:
                 scan_id=analysis.scan_id,
                 filename=str(json.loads(analysis.document)["scan"]["filename"]),
                 risk_level=analysis.risk_level,
+                standing=stands[row.analysis_id],
                 created_at=analysis.created_at,
                 score=round(row.score, 3),
                 reasons=_words(row),

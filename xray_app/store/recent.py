@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Row, ScalarSelect, func, select
 from sqlalchemy.orm import aliased
 
+from xray_app.correction.statements import BagStanding
 from xray_app.store.database import Database
 from xray_app.store.decisions import has_mark, not_withdrawn
 from xray_app.store.fact_tables import FactsRow
+from xray_app.store.standing import of_bags
 from xray_app.store.tables import AnalysisRow, DecisionMarkRow, DecisionRow, OutcomeRow
 from xray_app.store.tip import Sight, is_trial, sights
-from xray_app.types import Analysis
+from xray_app.types import POLICY, Analysis
 
 
 @dataclass(frozen=True)
 class Recent:
-    """An analysis and its newest standing decision's word, None where nobody decided yet; what may be seen of it."""
+    """An analysis in somebody's queue.
+
+    Attributes:
+        analysis: what the models said.
+        decision: the newest standing decision's word, None where nobody decided yet.
+        bag: what its bag stands at.
+        sight: what may be seen of it.
+    """
 
     analysis: Analysis
     decision: str | None
+    bag: BagStanding
     sight: Sight = field(default_factory=Sight)
 
 
@@ -31,7 +41,7 @@ class Shift:
     """One person's queue.
 
     Attributes:
-        waiting: nobody decided yet; the oldest first.
+        waiting: nobody decided yet; bags that people found to be HIGH first, then the oldest.
         waiting_in_all: how many there are, of which `waiting` may be the first.
         searching: sent to a hand search whose outcome nobody has recorded yet; the newest first.
         done: decided, and nothing left to record; the newest first.
@@ -59,14 +69,14 @@ def of_user(db: Database, username: str, since: datetime, limit: int = 60) -> Sh
     waits = (*own, decision.is_(None))
     newest = (AnalysisRow.created_at.desc(), AnalysisRow.id.desc())
     columns = select(AnalysisRow.document, decision)
+    in_order = (_found_by_people().desc(), AnalysisRow.created_at, AnalysisRow.id)
     with db.read() as session:
-        first = session.execute(columns.where(*waits).order_by(AnalysisRow.created_at, AnalysisRow.id).limit(limit))
-        waiting = _values(first.all())
+        waiting = session.execute(columns.where(*waits).order_by(*in_order).limit(limit)).all()
         in_all = session.scalar(select(func.count()).select_from(AnalysisRow).where(*waits)) or 0
         searching = session.execute(columns.where(*own, to_record).order_by(*newest).limit(limit)).all()
         settled: ColumnElement[bool] = decision.is_not(None) & ~to_record
         done = session.execute(columns.where(*own, settled).order_by(*newest).limit(limit)).all()
-    return Shift(_seen(db, waiting), in_all, _seen(db, _values(searching)), _seen(db, _values(done)))
+    return Shift(_read(db, waiting), in_all, _read(db, searching), _read(db, done))
 
 
 def left_over(db: Database, username: str, before: datetime, limit: int = 60) -> tuple[list[Recent], int]:
@@ -80,7 +90,7 @@ def left_over(db: Database, username: str, before: datetime, limit: int = 60) ->
     with db.read() as session:
         rows = session.execute(query.order_by(FactsRow.created_at.desc()).limit(limit)).all()
         in_all = session.scalar(select(func.count()).select_from(FactsRow).where(*waits)) or 0
-    return _seen(db, _values([(document, None) for document, _ in rows])), in_all
+    return _read(db, [(document, None) for document, _ in rows]), in_all
 
 
 def flagged(db: Database, supervisor: str, analysis_id: str | None = None, limit: int = 20) -> list[Recent]:
@@ -108,13 +118,25 @@ def flagged(db: Database, supervisor: str, analysis_id: str | None = None, limit
     if analysis_id is not None:
         query = query.where(AnalysisRow.id == analysis_id)
     with db.read() as session:
-        found = _values(session.execute(query).all())
-    return list({one.analysis.id: one for one in found}.values())
+        rows = session.execute(query).all()
+    return list({one.analysis.id: one for one in _read(db, rows)}.values())
 
 
-def _seen(db: Database, found: list[Recent]) -> list[Recent]:
-    known = sights(db, [one.analysis.id for one in found])
-    return [replace(one, sight=known.get(one.analysis.id, one.sight)) for one in found]
+def _read(db: Database, rows: Sequence[Row[str, str | None]] | Sequence[tuple[str, str | None]]) -> list[Recent]:
+    found = [(Analysis.model_validate_json(document), decision) for document, decision in rows]
+    seen = sights(db, [analysis.id for analysis, _ in found])
+    bags = of_bags(db, [analysis.scan.bag_id for analysis, _ in found])
+    return [
+        Recent(analysis, decision, bags[analysis.scan.bag_id], seen.get(analysis.id, Sight()))
+        for analysis, decision in found
+    ]
+
+
+def _found_by_people() -> ColumnElement[bool]:
+    """The condition that people, not the models, found a bag to be HIGH; a hidden one stays in its place."""
+    facts = aliased(FactsRow)
+    by_people = facts.standing_by.not_in(("", POLICY))
+    return select(facts.id).where(facts.id == AnalysisRow.id, facts.standing_level == "HIGH", by_people).exists()
 
 
 def _newest_decision() -> ScalarSelect[str]:
@@ -125,7 +147,3 @@ def _newest_decision() -> ScalarSelect[str]:
         .limit(1)
         .scalar_subquery()
     )
-
-
-def _values(rows: Sequence[Row[str, str | None]] | Sequence[tuple[str, str | None]]) -> list[Recent]:
-    return [Recent(Analysis.model_validate_json(document), decision) for document, decision in rows]

@@ -6,18 +6,20 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
+from xray_app.correction.statements import BagStanding
 from xray_app.store.database import Database
-from xray_app.store.standing import counted, newest_not_rejected
+from xray_app.store.standing import counted, newest_not_rejected, of_bags
 from xray_app.store.tables import AnalysisRow, CorrectionReviewRow, CorrectionRow
 from xray_app.types import Analysis, Correction
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A pending revision with the analysis it corrects."""
+    """A pending revision with the analysis it corrects, and what the bag stands at."""
 
     analysis: Analysis
     correction: Correction
+    bag: BagStanding
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,12 @@ def waiting(db: Database, reviewer: str, limit: int = 50) -> list[Waiting]:
         .limit(limit)
     )
     with db.read() as session:
-        return [
-            Waiting(Analysis.model_validate_json(analysis), Correction.model_validate_json(correction))
+        found = [
+            (Analysis.model_validate_json(analysis), Correction.model_validate_json(correction))
             for analysis, correction in session.execute(query)
         ]
+    bags = of_bags(db, [analysis.scan.bag_id for analysis, _ in found])
+    return [Waiting(analysis, correction, bags[analysis.scan.bag_id]) for analysis, correction in found]
 
 
 def count_own(db: Database, author: str) -> int:

@@ -15,8 +15,9 @@ from xray_app.errors import BadInput, Conflict, NotFound
 from xray_app.store.database import Database
 from xray_app.store.fact_tables import FactsRow, LabelFactRow
 from xray_app.store.paging import newest_first
+from xray_app.store.standing import stands_over
 from xray_app.store.tables import AnalysisRow, SavedFilterRow
-from xray_app.types import Action, Analysis, Level, Value
+from xray_app.types import Action, Analysis, Level, StandingRisk, Value
 
 NamedBy = Literal["vlm", "detector", "person", "search"]
 Word = Annotated[str, Field(max_length=200)]
@@ -36,7 +37,7 @@ class Filter(Value):
         label: a canonical label somebody or something named.
         named_by: who named it; None: anybody.
         missed: a person or a search named it (or, without a label, anything) and neither model did.
-        risk: the model's risk level.
+        risk: the level that stands over it, by the models and by people.
         decision: the newest decision, or "none".
         outcome: what the newest hand search found: "found", "nothing", or "none" where nobody told.
         disagree: whether the two models differ.
@@ -71,9 +72,10 @@ class Filter(Value):
 
 @dataclass(frozen=True)
 class Found:
-    """An analysis and what became of it; "" where nothing did."""
+    """An analysis and what became of it; "" where nothing did. `standing` is the one verdict over it."""
 
     analysis: Analysis
+    standing: StandingRisk
     decision: str
     outcome: str
     correction: str
@@ -114,6 +116,7 @@ def page(db: Database, wanted: Filter, limit: int = 48, after: str | None = None
     found = [
         Found(
             Analysis.model_validate_json(documents[row.id]),
+            stands_over(row),
             row.decision,
             row.outcome,
             row.correction,
@@ -169,7 +172,7 @@ def _query(wanted: Filter) -> Select[FactsRow]:
     if wanted.missed:
         query = query.where(FactsRow.missed == true())
     for column, value in (
-        (FactsRow.risk_level, wanted.risk),
+        (FactsRow.standing_level, wanted.risk),
         (FactsRow.analyst, wanted.analyst),
         (FactsRow.scanner_id, wanted.scanner),
         (FactsRow.decision, "" if wanted.decision == "none" else wanted.decision),

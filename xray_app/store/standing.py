@@ -1,21 +1,25 @@
-"""What stands for a scan by now: which analyses count, which correction holds, which scans are held out.
+"""What stands for a scan by now: which analyses count, which correction holds, what is held out, what a bag stands at.
 
 Whoever counts, lists, exports or trains on corrections asks here, so that all of them mean the same ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, select
-from sqlalchemy.orm import InstrumentedAttribute, aliased
+from sqlalchemy import ColumnElement, exists, select
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
+from xray_app.correction.statements import BagStanding, Statement, of_correction, of_search, risk_of
+from xray_app.risk import standing, worst
 from xray_app.store.database import Database
-from xray_app.store.fact_tables import FactsRow
-from xray_app.store.tables import AnalysisRow, CorrectionRow
-from xray_app.types import Analysis, Correction, ReviewStatus
+from xray_app.store.fact_tables import FactsRow, FoundItemRow
+from xray_app.store.tables import AnalysisRow, CorrectionReviewRow, CorrectionRow, OutcomeRow
+from xray_app.types import POLICY, Analysis, Correction, ReviewStatus, Risk, ScanFacts, StandingRisk, Status
 
 BATCH = 200
 """Documents read in one query."""
@@ -157,6 +161,107 @@ def held_out_scans(db: Database) -> frozenset[str]:
     )
     with db.read() as session:
         return frozenset(session.scalars(query))
+
+
+# --- what a bag stands at -----------------------------------------------------------------------------------
+
+
+def of_bag(db: Database, bag_id: str) -> BagStanding:
+    """What a bag stands at, its hidden views included.
+
+    Raises:
+        KeyError: no scan of it was analysed.
+    """
+    return of_bags(db, [bag_id])[bag_id]
+
+
+def of_bags(db: Database, bag_ids: Collection[str]) -> dict[str, BagStanding]:
+    """As `of_bag`, of many in a few queries; bags of which no scan was analysed are left out."""
+    found: dict[str, BagStanding] = {}
+    wanted = list(dict.fromkeys(bag_ids))
+    with db.read() as session:
+        for start in range(0, len(wanted), BATCH):
+            found |= read_bags(session, wanted[start : start + BATCH])
+    return found
+
+
+def read_bags(session: Session, bag_ids: Collection[str]) -> dict[str, BagStanding]:
+    """As `of_bags`, within a transaction, of at most a few hundred bags."""
+    people: dict[str, dict[str, StandingRisk]] = defaultdict(dict)
+    for (bag_id, scan_id), said in statements(session, bag_ids).items():
+        if (risk := risk_of(said)) is not None:
+            people[bag_id][scan_id] = risk
+    views: dict[str, dict[str, tuple[str, Risk]]] = defaultdict(dict)
+    query = (
+        select(AnalysisRow.bag_id, AnalysisRow.scan_id, AnalysisRow.id, AnalysisRow.risk_level, AnalysisRow.action)
+        .where(AnalysisRow.bag_id.in_(bag_ids))
+        .order_by(AnalysisRow.created_at, AnalysisRow.id)
+    )
+    for bag_id, scan_id, analysis_id, level, action in session.execute(query):
+        views[bag_id][scan_id] = analysis_id, bare_risk(level, action)  # its reason is read where it is the worst
+    stands = {
+        bag_id: worst(
+            ((scan, id, standing(rated, people[bag_id].get(scan))) for scan, (id, rated) in of_bag.items()),
+            lambda view: view[2],
+        )
+        for bag_id, of_bag in views.items()
+    }
+    by_models = [id for _, id, risk in stands.values() if risk.by == POLICY]
+    documents = select(AnalysisRow.id, AnalysisRow.document).where(AnalysisRow.id.in_(by_models))
+    reasons = {id: str(json.loads(document)["risk"]["reason"]) for id, document in session.execute(documents)}
+    return {
+        bag_id: BagStanding(risk.model_copy(update={"reason": reasons.get(id, risk.reason)}), scan, people[bag_id])
+        for bag_id, (scan, id, risk) in stands.items()
+    }
+
+
+def stands_over(row: FactsRow) -> StandingRisk:
+    """What stands over an analysis, as it is kept with the facts of it."""
+    kept = {"level": row.standing_level, "action": row.standing_action or "REVIEW", "reason": row.standing_reason}
+    return StandingRisk.model_validate(kept | {"by": row.standing_by or POLICY})
+
+
+def bare_risk(level: str, action: str) -> Risk:
+    """The models' risk as a row's columns have it: without reason and policy, which are in the document."""
+    return Risk.model_validate({"level": level, "action": action, "reason": "", "policy": ""})
+
+
+def said_of(session: Session, scan: ScanFacts) -> list[Statement]:
+    """What people said of one view, in the order of time."""
+    return statements(session, [scan.bag_id]).get((scan.bag_id, scan.id), [])
+
+
+def statements(session: Session, bag_ids: Collection[str]) -> dict[tuple[str, str], list[Statement]]:
+    """What people said of bags, by bag and scan, in the order of time; of a scan analysed twice all of it."""
+    found: dict[tuple[str, str], list[Statement]] = defaultdict(list)
+    second = exists().where(
+        CorrectionReviewRow.correction_id == CorrectionRow.id, CorrectionReviewRow.status == "accepted"
+    )
+    revisions = (
+        select(CorrectionRow, second, AnalysisRow.bag_id, AnalysisRow.scan_id)
+        .join(AnalysisRow, AnalysisRow.id == CorrectionRow.analysis_id)
+        .where(AnalysisRow.bag_id.in_(bag_ids))
+        .order_by(CorrectionRow.created_at, CorrectionRow.revision)
+    )
+    for row, accepted_by_second, bag_id, scan_id in session.execute(revisions):
+        found[bag_id, scan_id].append(of_correction(correction_of(row), second=accepted_by_second))
+    searches = (
+        select(OutcomeRow, AnalysisRow.bag_id, AnalysisRow.scan_id, FoundItemRow.label, FoundItemRow.status)
+        .join(AnalysisRow, AnalysisRow.id == OutcomeRow.analysis_id)
+        .join(FoundItemRow, FoundItemRow.outcome_id == OutcomeRow.id)
+        .where(AnalysisRow.bag_id.in_(bag_ids))
+        .order_by(OutcomeRow.created_at, OutcomeRow.id, FoundItemRow.label)
+    )
+    searched: dict[str, tuple[OutcomeRow, tuple[str, str], dict[str, Status]]] = {}
+    for outcome, bag_id, scan_id, label, status in session.execute(searches):
+        # What was found before statuses were kept is prohibited until it is judged: the safe side.
+        _, _, labels = searched.setdefault(outcome.id, (outcome, (bag_id, scan_id), {}))
+        labels[label] = Status(status) if status else Status.PROHIBITED
+    for outcome, view, labels in searched.values():
+        found[view].append(of_search(outcome.author, outcome.created_at, labels))
+    for said in found.values():
+        said.sort(key=lambda one: one.at)  # stable: of one moment revisions stay in their order
+    return dict(found)
 
 
 def correction_of(row: CorrectionRow) -> Correction:

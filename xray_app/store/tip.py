@@ -108,8 +108,8 @@ def enter(session: Session, analysis: Analysis, created_by: str, blind: bool, tr
     if blind:
         session.add(BlindRow(analysis_id=analysis.id, bag_id=analysis.scan.bag_id, created_at=now, shown_at=None))
     if not blind and truth is None:
-        facts.add(session, analysis, created_by)
         queue.add(session, analysis)
+        facts.add(session, analysis, created_by)
     session.flush()
 
 
@@ -188,8 +188,8 @@ def _show(session: Session, row: BlindRow, now: datetime) -> None:
     if session.get(TrialRow, row.analysis_id) is not None:
         return
     stored = session.get_one(AnalysisRow, row.analysis_id)
-    facts.add(session, Analysis.model_validate_json(stored.document), stored.created_by)
     queue.add(session, Analysis.model_validate_json(stored.document))
+    facts.add(session, Analysis.model_validate_json(stored.document), stored.created_by)
     session.flush()
     first = session.scalar(select(CorrectionRow).filter_by(analysis_id=row.analysis_id, revision=1))
     if first is not None:

@@ -17,7 +17,7 @@ from xray_app.html import panels
 from xray_app.html import tip as tip_html
 from xray_app.html.queue_tiles import tiles
 from xray_app.scan.read import Scan
-from xray_app.store import analyses, corrections, decisions, outcomes, recent, tip
+from xray_app.store import analyses, corrections, decisions, outcomes, recent, standing, tip
 from xray_app.types import Analysis, Role
 from xray_app.ui import browser_code
 from xray_app.ui.decision import DecisionForm
@@ -132,17 +132,17 @@ class AnalyseTab:
         sight = tip.sight(db, analysis_id)
         revisions = corrections.history(db, analysis_id)
         every = decisions.history(db, analysis_id)
-        standing = [one for one in every if one.withdrawn_at is None]
-        views = self._views(analysis)
-        work = work_of(analysis, revisions, taxonomy, who.username, views, discard_draft=discard_draft)
+        decided = [one for one in every if one.withdrawn_at is None]
+        views, bag = self._views(analysis), standing.of_bag(db, analysis.scan.bag_id)
+        work = work_of(analysis, revisions, taxonomy, who.username, views, bag=bag, discard_draft=discard_draft)
         page = {
             self.strip: self.queue(who, analysis_id),
-            self.banner: self.decision.banner_of(analysis),
-            self.opinions: panels.opinions(analysis, self.services.rules),
+            self.banner: panels.banner(analysis, decided, bag),
+            self.opinions: panels.opinions(analysis, self.services.rules, bag.over(analysis)),
             self.history: panels.history(analysis, revisions, outcomes.history(db, analysis_id), every),
-            **self.decision.fresh(who, revisions, standing),
-            **self.outcome.fresh(analysis, standing if sight.test is None else ()),
-            **self.answered.fresh(sight, analysis, standing),
+            **self.decision.fresh(who, revisions, decided),
+            **self.outcome.fresh(analysis, decided if sight.test is None else ()),
+            **self.answered.fresh(sight, analysis, decided),
         }
         if sight.hidden:
             work = hidden_work(analysis, revisions, taxonomy, who.username, views)
@@ -154,9 +154,9 @@ class AnalyseTab:
         elif sight.test is not None:
             work = true_work(analysis, sight.test.truth, taxonomy, who.username)
             page |= {
-                self.banner: tip_html.result_banner(sight.test, standing),
+                self.banner: tip_html.result_banner(sight.test, decided),
             }
-        theirs = [one.id for one in standing if one.author != who.username]
+        theirs = [one.id for one in decided if one.author != who.username]
         page[self.viewer] = work.model_copy(update={"decided": theirs[-1] if theirs else None}).sent()
         return page
 
@@ -201,7 +201,7 @@ class AnalyseTab:
         both = (at_hand.analysis_id, at_hand.open_view)
         of_bags = {analyses.get_hidden(self.services.db, id).scan.bag_id for id in both}
         if len(of_bags) == 1:  # the note, and the question whether to clear it, are about the bag
-            for part in (self.decision.note, self.decision.confirm):
+            for part in (self.decision.note, self.decision.confirm, self.decision.question):
                 del page[part]
         return page
 

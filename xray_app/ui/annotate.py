@@ -166,7 +166,7 @@ class AnnotateTab:
             discard_edits: whether what the browser kept of unsaved edits goes; a stored draft stays.
         """
         db, taxonomy = self.services.db, self.services.taxonomy
-        analysis = analyses.get(db, claim.analysis_id)
+        analysis, entry = analyses.get(db, claim.analysis_id), queue.get(db, claim.analysis_id)
         revisions = corrections.history(db, analysis.id)
         newest = revisions[-1] if revisions else None
         work = work_of(analysis, revisions, taxonomy, who.username, discard_draft=discard_edits)
@@ -183,7 +183,7 @@ class AnnotateTab:
             conflict = bars.conflict(newest, from_draft=True)
         return {
             self.said: "",
-            self.why: bars.why(queue.get(db, analysis.id), analysis, queue.standing(db)),
+            self.why: bars.why(entry, analysis, queue.standing(db)),
             self.list: self._list(who, analysis.id),
             self.viewer: work.sent(),
             self.claim: bars.claim(claim, drafts.others(db, analysis.id, who.username)),
@@ -191,7 +191,7 @@ class AnnotateTab:
             self.conflict_buttons: gr.update(visible=bool(conflict)),
             self.labelled: list((draft.labelled_classes if draft else None) or ()),
             self.comment: (draft.comment if draft else None) or "",
-            self.opinions: panels.opinions(analysis, self.services.rules),
+            self.opinions: panels.opinions(analysis, self.services.rules, entry.standing),
             self.history: panels.history(analysis, revisions, outcomes.history(db, analysis.id)),
             self.skip_words: "",
         }

@@ -13,12 +13,12 @@ from xray_app.auth import Identity
 from xray_app.correction.draft import refuse_unlisted
 from xray_app.correction.equality import is_sent_twice
 from xray_app.correction.revision import may_review
-from xray_app.errors import BadInput, Conflict, NotFound
+from xray_app.errors import BadInput, Conflict, NeedsNote, NotFound
 from xray_app.html import panels
-from xray_app.risk import clears_high, worst_view
+from xray_app.risk import clears_high
 from xray_app.services import Services
-from xray_app.store import analyses, corrections, decisions, recent, tip
-from xray_app.types import Action, Analysis, Correction, CorrectionIn, Decision, Risk, Role
+from xray_app.store import analyses, corrections, decisions, recent, standing, tip
+from xray_app.types import Action, Analysis, Correction, CorrectionIn, Decision, Role, StandingRisk
 from xray_app.ui import presses
 from xray_app.ui.guard import Guard
 from xray_app.ui.viewer.component import analysis_id_of, correction_from
@@ -70,11 +70,7 @@ class DecisionForm:
             self.flag = gr.HTML("", apply_default_css=False)
             self.seen = gr.Button("I have seen it", size="sm", elem_id="flag-seen")
         with gr.Group(visible=False, elem_id="confirm") as self.confirm:
-            gr.HTML(
-                "<strong>This bag is rated HIGH.</strong> Clearing it lets it go without a search. "
-                "Write in the note why that is right, then press Enter. A supervisor will see it.",
-                apply_default_css=False,
-            )
+            self.question = gr.HTML("", apply_default_css=False)
             with gr.Row():
                 self.clear_anyway = gr.Button(
                     "Clear this HIGH bag",
@@ -122,8 +118,8 @@ class DecisionForm:
     def outputs(self) -> list[Any]:
         """The components a freshly shown analysis resets."""
         return [
-            self.confirm, self.conflict, self.seen_revision, self.conflict_buttons, self.note, self.comment,
-            self.labelled, self.review_group, self.pending, self.said, self.made, self.flagged, self.flag,
+            self.confirm, self.question, self.conflict, self.seen_revision, self.conflict_buttons, self.note,
+            self.comment, self.labelled, self.review_group, self.pending, self.said, self.made, self.flagged, self.flag,
         ]  # fmt: skip
 
     def fresh(self, who: Identity, revisions: Sequence[Correction], decided: Sequence[Decision]) -> dict[Any, Any]:
@@ -136,6 +132,7 @@ class DecisionForm:
             self.flagged: gr.update(visible=may_see),
             self.flag: panels.flag(flags[-1]) if may_see else "",
             self.confirm: gr.update(visible=False),
+            self.question: "",
             self.conflict: "",
             self.seen_revision: 0,
             self.conflict_buttons: gr.update(visible=False),
@@ -175,21 +172,26 @@ class DecisionForm:
         def decide(who: Identity, work: Any, note: str | None) -> dict[Any, Any]:
             db, seen = self.services.db, read_work(work)
             analysis = analyses.get_hidden(db, seen.analysis_id)
-            if clears_high(word, (analysis.risk.level, self._bag(analysis).level)):
-                sight = tip.sight(db, analysis.id)
-                if not sight.hidden and sight.test is None:  # the question would tell what a blind scan is rated
-                    return {self.confirm: gr.update(visible=True)}
+            sight, bag = tip.sight(db, analysis.id), standing.of_bag(db, analysis.scan.bag_id)
+            # What the models rate a blind scan the question would tell; what people marked is no secret.
+            stands = bag.by_people if sight.hidden else bag.over(analysis)
+            if stands is not None and sight.test is None and clears_high(word, (stands.level,)):
+                return self._ask(analysis, stands)
             return self._decide(who, analysis, word, seen, note)
 
         decide.__name__ = decide.__qualname__ = f"decide_{word.lower()}"
         return decide
 
-    def banner_of(self, analysis: Analysis) -> str:
-        """The risk of a scan, what was decided, and whether another view of its bag is worse."""
-        return panels.banner(analysis, decisions.standing(self.services.db, analysis.id), self._bag(analysis))
+    def _ask(self, analysis: Analysis, stands: StandingRisk) -> dict[Any, Any]:
+        """The question before a bag that stands at HIGH is cleared; somebody may have marked it since it was shown."""
+        asked = {self.confirm: gr.update(visible=True), self.question: panels.clear_high(stands)}
+        hidden = tip.sight(self.services.db, analysis.id).hidden
+        return asked if hidden else asked | {self.banner: self._banner_of(analysis)}
 
-    def _bag(self, analysis: Analysis) -> Risk:
-        return worst_view(analyses.of_bag(self.services.db, analysis.scan.bag_id, with_hidden=True))
+    def _banner_of(self, analysis: Analysis) -> str:
+        """What the bag of a scan stands at, and what was decided."""
+        db = self.services.db
+        return panels.banner(analysis, decisions.standing(db, analysis.id), standing.of_bag(db, analysis.scan.bag_id))
 
     def clear_high(self, who: Identity, work: Any, note: str | None) -> dict[Any, Any]:
         """Clears a HIGH bag, with the reason in the note."""
@@ -212,6 +214,8 @@ class DecisionForm:
             made = decisions.add_for_bag(db, analysis.id, word, work.seconds, text_of(note), who.username, seen=seen)
         except Conflict as error:
             return self._decided_meanwhile(who, analysis, (error.details or {}).get("decision"), error)
+        except NeedsNote as error:  # somebody has marked it this moment
+            return self._ask(analysis, StandingRisk.model_validate((error.details or {})["standing"]))
         sight = tip.sight(db, analysis.id)
         if made[0].blind or sight.test is not None:  # stays on the screen, to be compared
             shown = self._show(who, analysis.id, discard_draft=sight.test is not None)
@@ -223,7 +227,7 @@ class DecisionForm:
             return undoable | {
                 self.said: panels.decided(words),
                 self.strip: self._queue(who, analysis.id),
-                self.banner: self.banner_of(analysis),
+                self.banner: self._banner_of(analysis),
                 self.confirm: gr.update(visible=False),
                 self.note: "",
             }

@@ -156,7 +156,7 @@ class ReviewTab:
             self.seen: {"analysis_id": analysis.id, "correction_id": proposed.id},
             self.list: parts.waiting_list(waiting, analysis.id),
             self.versions: parts.versions(analyses.get(db, analysis.id), proposed, earlier),
-            self.facts: parts.facts(analysis, proposed, revisions),
+            self.facts: parts.facts(chosen, revisions),
             self.decide: gr.update(visible=True),
             self.comment: "",
             self.history: parts.reviews(reviews.of_analysis(db, analysis.id))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from html import escape
 from typing import Any
@@ -15,7 +15,7 @@ from xray_app.html import panels
 from xray_app.store import search
 from xray_app.store.search import Filter, Found
 from xray_app.taxonomy import ItemClass, Taxonomy
-from xray_app.types import Role, Status
+from xray_app.types import POLICY, Role, Status
 from xray_app.ui import browser_code
 from xray_app.ui.guard import Guard
 
@@ -31,7 +31,7 @@ FIELDS: dict[str, tuple[str, list[Choice]]] = {
         "Named by",
         [("the VLM", "vlm"), ("the detector", "detector"), ("a correction", "person"), ("a hand search", "search")],
     ),
-    "risk": ("Risk", [("HIGH", "HIGH"), ("MEDIUM", "MEDIUM"), ("LOW", "LOW")]),
+    "risk": ("Stands at", [("HIGH", "HIGH"), ("MEDIUM", "MEDIUM"), ("LOW", "LOW")]),
     "decision": (
         "Decision",
         [("clear", "CLEAR"), ("review", "REVIEW"), ("search", "SEARCH"), ("not decided", "none")],
@@ -45,6 +45,7 @@ FIELDS: dict[str, tuple[str, list[Choice]]] = {
 }
 """Name, label and choices of each filter; the empty ones are filled when the tab is opened."""
 
+_NAMERS = {"vlm": "VLM", "detector": "detector", "person": "person", "search": "hand search"}
 _DISAGREE = {"differ": True, "agree": False}
 
 
@@ -261,13 +262,15 @@ def _tile(found: Found, taxonomy: Taxonomy) -> dict[str, Any]:
     # The worst first: a tile has room for two lines.
     known = {label: taxonomy.find(label) for label, _ in found.labels}
     ranked = sorted(known, key=lambda label: (known[label] is None, taxonomy.rank(label) if known[label] else 0))
-    agreement = analysis.agreement
+    agreement, by = analysis.agreement, {label: _named_by(named_by.split()) for label, named_by in found.labels}
     return {
         "id": analysis.id,
         "scan_id": analysis.scan.id,
         "filename": analysis.scan.filename,
-        "level": analysis.risk.level,
-        "reason": analysis.risk.reason,
+        "level": found.standing.level,
+        "reason": found.standing.reason,
+        "by": None if found.standing.by == POLICY else found.standing.by,
+        "models": analysis.risk.level,
         "when": panels.when(analysis.created_at),
         "analyst": found.analyst,
         "scanner": analysis.scan.scanner_id or "",
@@ -275,9 +278,15 @@ def _tile(found: Found, taxonomy: Taxonomy) -> dict[str, Any]:
         "outcome": found.outcome,
         "correction": found.correction,
         "differ": bool(agreement.vlm_only or agreement.detector_only),
-        "labels": [{"label": label, "threat": _is_threat(known[label])} for label in ranked],
+        "labels": [{"label": label, "threat": _is_threat(known[label]), "by": by[label]} for label in ranked],
         "found": [label for label, named_by in found.labels if "search" in named_by.split()],
     }
+
+
+def _named_by(who: Sequence[str]) -> str:
+    """Who named a thing, models before people."""
+    said = [_NAMERS[one] for one in _NAMERS if one in who]
+    return " + ".join(["both models", *said[2:]] if said[:2] == ["VLM", "detector"] else said)
 
 
 def _is_threat(known: ItemClass | None) -> bool:

@@ -107,7 +107,7 @@ def test_kept_sums_equal_sums_made_at_once(db: Database, stored: MakeAnalysis, t
         one = draws.choice(made)
         happening = draws.randrange(3)
         if happening == 0:
-            decisions.add(db, one.id, draws.choice(("CLEAR", "SEARCH")), draws.random() * 20, None, "ana")
+            decisions.add(db, one.id, draws.choice(("CLEAR", "SEARCH")), draws.random() * 20, "a note", "ana")
         elif happening == 1:
             found(db, one, taxonomy, *draws.sample(["knife", "axe"], draws.randrange(3)))
         else:

@@ -9,6 +9,8 @@ import { add, addThumbnail, copy, find } from "./dom.js";
  * @property {string} filename
  * @property {"HIGH" | "MEDIUM" | "LOW"} level
  * @property {string} reason
+ * @property {string | null} by the person who found it; null: the models
+ * @property {"HIGH" | "MEDIUM" | "LOW"} models the models' own level
  * @property {string} when
  * @property {string} analyst
  * @property {string} scanner
@@ -16,7 +18,7 @@ import { add, addThumbnail, copy, find } from "./dom.js";
  * @property {string | null} outcome
  * @property {string | null} correction
  * @property {boolean} differ
- * @property {{label: string, threat: boolean}[]} labels
+ * @property {{label: string, threat: boolean, by: string}[]} labels each with who named it
  * @property {string[]} found
  */
 /** @typedef {{items: Match[], page?: number, chosen?: string}} Matches */
@@ -25,7 +27,8 @@ const MARKS = { HIGH: "⬣", MEDIUM: "▲", LOW: "●" };
 
 /** What became of a scan, in words. @param {Match} item */
 export function factsOf(item) {
-  const said = [];
+  const said = item.by ? [item.reason] : [];
+  if (item.models !== item.level) said.push(`models: ${item.models}`);
   if (item.decision) said.push(`✓ ${item.decision.toLowerCase()}`);
   if (item.outcome) said.push(`hand search: ${item.found.join(", ") || "nothing"}`);
   if (item.correction) said.push(`✎ ${item.correction === "pending" ? "waits for review" : item.correction}`);
@@ -50,9 +53,12 @@ export function mount({ element, props, trigger, watch }) {
     addThumbnail(frame, item.scan_id, () => {
       frame.textContent = "no picture";
     });
-    const labels = item.labels.map(one => (one.threat ? "▲ " : "") + one.label);
     add(button, "span", `${MARKS[item.level]} ${item.level}`, "match-level");
-    add(button, "span", labels.join(", ") || "no items", "match-labels");
+    const labels = add(button, "span", item.labels.length ? "" : "no items", "match-labels");
+    for (const [index, one] of item.labels.entries()) {
+      labels.append(`${index ? ", " : ""}${one.threat ? "▲ " : ""}${one.label} `);
+      add(labels, "small", one.by);
+    }
     add(button, "span", factsOf(item).join(" · ") || "not decided", "match-facts");
     add(button, "span", [item.when, item.analyst, item.scanner].filter(Boolean).join(" · "), "match-when");
     button.addEventListener("click", () => {

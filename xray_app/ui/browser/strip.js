@@ -9,7 +9,9 @@ import { desk } from "./page_desk.js";
  * @property {string[]} ids of all analyses of the scan
  * @property {string} scan_id
  * @property {string} filename
- * @property {string} level
+ * @property {string} level what the bag stands at
+ * @property {string} reason
+ * @property {string | null} by the person who found it; null: the models
  * @property {string | null} decision
  * @property {"flagged" | "waiting" | "searching" | "done"} section
  * @property {number} views
@@ -57,12 +59,12 @@ export function mount({ element, props, trigger, watch }) {
     const button = add(tile, "button", "", `tile ${item.level.toLowerCase()}${done} ${item.section}`);
     button.type = "button";
     button.dataset.analysis = item.id;
-    button.title = item.filename;
+    button.title = [item.filename, item.reason].filter(Boolean).join("\n");
     button.setAttribute("aria-current", String(current !== null && item.ids.includes(current)));
     addThumbnail(button, item.scan_id, image => {
       image.style.visibility = "hidden";
     });
-    add(button, "span", item.level, "tile-level");
+    add(button, "span", item.by ? `${item.level} ✎ ${item.by}` : item.level, "tile-level");
     add(button, "span", item.filename, "tile-name");
     if (item.views > 1) add(button, "span", `${item.views} views`, "tile-views");
     if (item.decision) add(button, "span", `✓ ${item.decision}`, "tile-decision");

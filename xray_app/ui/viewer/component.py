@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from xray_app.correction.merging import Version
 from xray_app.correction.revision import standing
+from xray_app.correction.statements import BagStanding
 from xray_app.errors import BadInput
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Analysis, Box, Correction, CorrectionIn, Item
@@ -73,6 +74,7 @@ def work_of(
     user: str,
     views: Sequence[Analysis] = (),
     *,
+    bag: BagStanding | None = None,
     discard_draft: bool = False,
 ) -> Work:
     """The scan in hand: the newest revision that was not rejected, or the prediction where there is none.
@@ -83,6 +85,7 @@ def work_of(
         taxonomy: gives the labels to choose from, in rank order.
         user: whose unsaved draft the browser may bring back.
         views: the bag's other views, shown beside it.
+        bag: what the bag stands at; None: each view what the models said of it.
         discard_draft: True when the browser's unsaved edits are to be thrown away.
     """
     stands = standing(revisions)
@@ -101,7 +104,7 @@ def work_of(
         items=items_of(items),
         labels=labels_of(taxonomy),
         agreement=WorkAgreement.model_validate(analysis.agreement.model_dump()),
-        views=tuple(_view(one) for one in views),
+        views=tuple(_view(one, bag) for one in views),
     )
 
 
@@ -119,11 +122,11 @@ def _scan(analysis: Analysis) -> WorkScan:
     return WorkScan.model_validate(analysis.scan.model_dump())
 
 
-def _view(analysis: Analysis) -> WorkView:
+def _view(analysis: Analysis, bag: BagStanding | None) -> WorkView:
     return WorkView(
         analysis_id=analysis.id,
         name=analysis.scan.view or analysis.scan.filename,
-        level=analysis.risk.level,
+        level=(bag.of_view(analysis) if bag else analysis.risk).level,
         scan=_scan(analysis),
         boxes=boxes_of(analysis.boxes),
     )

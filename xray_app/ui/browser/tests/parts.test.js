@@ -135,6 +135,8 @@ test("an answer's status is said where it is an alarm", () => {
 test("what became of a scan is said in words", () => {
   const item = /** @type {any} */ ({ decision: "CLEAR", outcome: "x", found: [], correction: "pending", differ: true });
   assert.deepEqual(factsOf(item), ["✓ clear", "hand search: nothing", "✎ waits for review", "≠ models differ"]);
+  const found = { level: "HIGH", models: "LOW", by: "nora", reason: "knife, marked by nora" };
+  assert.deepEqual(factsOf({ ...item, ...found }).slice(0, 2), ["knife, marked by nora", "models: LOW"]);
 });
 
 test("a class is added by its name or an alias, as it is written in full", () => {
