@@ -63,6 +63,12 @@ class BadDataset(DeskError):
     code = "bad_dataset"
 
 
+class BadBackup(DeskError):
+    """A backup that is not whole: broken off, damaged, or of a newer version."""
+
+    code = "bad_backup"
+
+
 class BadRecipe(DeskError):
     """A training recipe is unknown or holds an unknown key."""
 
