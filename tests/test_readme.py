@@ -159,7 +159,7 @@ def test_training_away_from_the_desk(here: Path) -> None:
 
 def test_a_model_from_the_hub_says_plainly_that_there_is_no_hub(here: Path) -> None:
     command = next(one for one in COMMANDS if one.startswith("XRAY_VLM="))
-    done = run(command, here, free_port())
+    done = run(f"XRAY_DATA_DIR=other {command}", here, free_port())  # the first one's is in use
     assert done.returncode == 1
     assert "could it be fetched" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr + done.stdout

@@ -146,9 +146,11 @@ def bring_in(
     from xray_app.exchange.source import opened
     from xray_app.intake import Intake, keep_unanalysed
     from xray_app.scan.read import Limits
+    from xray_app.scratch_folder import remove_abandoned
     from xray_app.taxonomy import load_taxonomy
 
     settings = Settings()
+    remove_abandoned()
     db = _open(settings)
     _require_author(db, author)
     taxonomy = load_taxonomy(settings.taxonomy)

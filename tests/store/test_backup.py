@@ -94,18 +94,18 @@ def test_everything_comes_back_as_it_was(
     assert (restored / "adapters/a1/manifest.json").read_bytes() == (folder / "manifest.json").read_bytes()
     files = {path.relative_to(restored).as_posix() for path in restored.rglob("*") if path.is_file()}
     others = {path for path in files if not path.startswith(("scans/", "adapters/", "xray.db"))}
-    assert others == {"site.yaml", "runs/r1/log.txt", "runs/r1/snapshot/train.jsonl"}
+    assert others == {"storage_id", "site.yaml", "runs/r1/log.txt", "runs/r1/snapshot/train.jsonl"}
 
 
 def test_a_second_backup_copies_what_is_new_and_forgets_what_is_gone(
     db: Database, stored: MakeAnalysis, target: Path, restored: Path, opened: list[Database]
 ) -> None:
     stored(shade=1)
-    assert take(db, target).copied == 1
+    assert take(db, target).copied == 2, "the scan, and the folder's name"
     first = {path.name for path in target.glob("content/*/*")}
     new = stored(shade=2)
     second = take(db, target)
-    assert (second.copied, len(second.manifest.files)) == (1, 2)
+    assert (second.copied, len(second.manifest.files)) == (1, 3)
     now = {path.name for path in target.glob("content/*/*")}
     assert len(first - now) == 1, "the first database"
     assert now == {second.manifest.database.sha256, *(file.sha256 for file in second.manifest.files)}
@@ -135,9 +135,10 @@ def test_a_backup_that_breaks_off_leaves_the_one_before_whole(
     assert [file.path for file in manifest.files] == [
         f"scans/{before.scan.id[:2]}/{before.scan.id}.png",
         "runs/log.txt",
+        "storage_id",
     ]
     assert (restored / "runs" / "log.txt").read_text() == "first"
-    assert len(take(db, target).manifest.files) == 3, "and it is simply taken again"
+    assert len(take(db, target).manifest.files) == 4, "and it is simply taken again"
 
 
 def test_a_first_one_that_breaks_off_is_no_backup(

@@ -29,6 +29,8 @@ from sqlalchemy import make_url
 from xray_app.atomic_write import atomic_write
 from xray_app.errors import BadBackup, BadInput, Conflict, StorageFailed
 from xray_app.folder_lock import folder_lock
+from xray_app.store import storage_id
+from xray_app.store.database import QUICK_CHECK, refuse_damaged
 from xray_app.store.scans import file_name
 from xray_app.types import Value
 
@@ -77,6 +79,7 @@ class Manifest(Value):
     Attributes:
         form: of this manifest and its folder.
         taken_at: when the database was copied; what was acknowledged before is in it.
+        storage_id: of the data folder; None for one that no desk of today has opened.
         database: the copied database.
         files: everything else.
         lacking: what was missing or damaged in the data folder, in words.
@@ -84,6 +87,7 @@ class Manifest(Value):
 
     form: int
     taken_at: datetime
+    storage_id: str | None = None
     database: KeptFile
     files: tuple[KeptFile, ...]
     lacking: tuple[str, ...] = ()
@@ -123,6 +127,7 @@ def take(url: str, data_dir: Path, target: Path) -> Taken:
         with folder_lock(target, LOCK) as free:
             if not free:
                 raise Conflict(f"Another backup into {target} is at work. Wait for its end.")
+            _refuse_anothers(target, data_dir)
             return _Backup(database, data_dir.resolve(), target).take()
     except OSError as error:
         raise StorageFailed(f"The backup was not taken: {error}. An earlier one in {target} is as it was.") from error
@@ -202,6 +207,14 @@ def _check_target(target: Path, data_dir: Path) -> None:
         raise BadInput(f"{target} holds other things ({strange[0]}), so no backup is put there. Name another folder.")
 
 
+def _refuse_anothers(target: Path, data_dir: Path) -> None:
+    """Refuses (BadInput) to replace the backup of another desk."""
+    ours = storage_id.read(data_dir)
+    theirs = read_manifest(target).storage_id if (target / MANIFEST).exists() else None
+    if ours and theirs and ours != theirs:
+        raise BadInput(f"{target} holds the backup of another desk, which is not replaced. Name another folder.")
+
+
 def _is_ours(name: str) -> bool:
     return name in (MANIFEST, CONTENT, LOCK) or name.endswith(".part")
 
@@ -232,7 +245,12 @@ class _Backup:
         for path in _others(self.data_dir, self.database):
             self._keep_as_it_is(path)
         manifest = Manifest(
-            form=FORM, taken_at=taken_at, database=database, files=tuple(self.files), lacking=tuple(self.lacking)
+            form=FORM,
+            taken_at=taken_at,
+            storage_id=storage_id.read(self.data_dir),
+            database=database,
+            files=tuple(self.files),
+            lacking=tuple(self.lacking),
         )
         os.sync()  # all content reaches the disk before the manifest that speaks of it
         with atomic_write(self.target / MANIFEST) as part:
@@ -250,7 +268,7 @@ class _Backup:
             live.execute("PRAGMA busy_timeout = 30000")
             live.backup(copy)  # all pages in one step: with a write-ahead log nobody waits for it
             copy.execute("PRAGMA journal_mode = DELETE")  # all of it in one file
-            check_whole(copy, self.database)
+            refuse_damaged(copy.execute(QUICK_CHECK).fetchone()[0], str(self.database))
         part.chmod(0o600)
         return self._into_content(part, self.database.name, *_sha256(part))
 
@@ -296,8 +314,8 @@ class _Backup:
             part, sha256, size = self._copy(path)
         except FileNotFoundError:
             return
+        self.copied += not self._content(sha256).is_file()
         self.files.append(self._into_content(part, path.relative_to(self.data_dir).as_posix(), sha256, size))
-        self.copied += 1
 
     def _copy(self, source: Path) -> tuple[Path, str, int]:
         """A copy of the file in the backup's folder, with the hash and the size of what was copied."""
@@ -329,20 +347,6 @@ class _Backup:
         for path in (self.target / CONTENT).glob("*/*"):
             if path.name not in named:
                 path.unlink()
-
-
-def check_whole(connection: sqlite3.Connection, database: Path) -> None:
-    """Looks through all pages of an SQLite database.
-
-    Raises:
-        StorageFailed: it is damaged.
-    """
-    (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-    if said != "ok":
-        raise StorageFailed(
-            f"The database {database} is damaged ({' '.join(said.split())}). Restore the newest backup into another "
-            "folder: XRAY_DATA_DIR=NEW python -m xray_app restore SOURCE."
-        )
 
 
 def _others(data_dir: Path, database: Path) -> Iterator[Path]:
