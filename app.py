@@ -41,6 +41,7 @@ from xray_app.taxonomy import load_taxonomy
 from xray_app.types import AdapterKind
 from xray_app.ui import browser_code, desk
 from xray_app.ui.first_paint import FirstPaint
+from xray_app.ui.root_path import UnderRootPath
 from xray_app.vlm.load import load_vlm
 
 
@@ -88,7 +89,7 @@ def with_desk(services: Services) -> FastAPI:
 
     @app.get("/desk", include_in_schema=False)
     def to_desk() -> RedirectResponse:
-        return RedirectResponse("/desk/")
+        return RedirectResponse(services.settings.address("/desk/"))
 
     def username(request: Request) -> str:
         # The door let the request in, so somebody is signed in; every handler asks again who.
@@ -102,6 +103,7 @@ def with_desk(services: Services) -> FastAPI:
         app,
         page,
         path="/desk",
+        root_path=services.settings.address("/desk") if services.settings.root_path else None,
         auth_dependency=username,
         allowed_paths=[],
         blocked_paths=[str(services.db.data_dir)],
@@ -115,7 +117,7 @@ def with_desk(services: Services) -> FastAPI:
     )
     for route in served.routes:
         if isinstance(route, Mount) and route.path == "/desk":
-            route.app = FirstPaint(route.app, desk.HEAD)
+            route.app = UnderRootPath(FirstPaint(route.app, desk.HEAD), services.settings.address(""))
     return served
 
 

@@ -70,13 +70,19 @@ NOTHING: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json"
 """A route's `responses` where the answer is `null`."""
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
-    """The whole description, OpenAPI 3.1. A route's `security` names its least role."""
+def describe(app: FastAPI, address: str = "/") -> dict[str, Any]:
+    """The whole description, OpenAPI 3.1. A route's `security` names its least role.
+
+    Args:
+        app: with all its routes.
+        address: where a proxy serves it.
+    """
     described = get_openapi(
         title=app.title,
         version=VERSION,
         description="Errors have one form, 404 and 405 included. Lists go on at `?after=` with the `next` of the page.",
         routes=app.routes,
+        servers=[{"url": address}],
     )
     parts = described["components"]
     parts["schemas"]["ErrorEnvelope"] = ErrorEnvelope.model_json_schema(ref_template="#/components/schemas/{model}")
