@@ -35,7 +35,7 @@ from xray_app.errors import DeskError
 from xray_app.scratch_folder import remove_abandoned, scratch_folder
 from xray_app.services import Services
 from xray_app.settings import Settings
-from xray_app.store import adapters
+from xray_app.store import adapters, idempotency
 from xray_app.store.database import Database, only_server
 from xray_app.taxonomy import load_taxonomy
 from xray_app.types import AdapterKind
@@ -189,6 +189,8 @@ def main() -> int:
         bound = listen(settings.host, settings.port)
         with only_server(settings.sqlalchemy_url, settings.data_dir):
             services = wire(settings)
+            if services.db.engine.dialect.name == "sqlite":  # nobody else serves it
+                idempotency.free_open(services.db)
             supervisor.keep_watch(services.db, settings)
             serve(services, bound)
             services.db.close()

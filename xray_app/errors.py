@@ -116,6 +116,12 @@ class Conflict(DeskError):
     http_status = 409
 
 
+class InProgress(Conflict):
+    """The same request, sent before, is still being worked on; its answer is there a little later."""
+
+    code = "in_progress"
+
+
 class Throttled(DeskError):
     """Too many failed sign-ins."""
 

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, aliased
 from xray_app.correction.usefulness import of_decision
 from xray_app.errors import BadInput, Conflict, Forbidden, NotFound
 from xray_app.risk import clears_high
-from xray_app.store import analyses, facts, queue, tip
+from xray_app.store import analyses, facts, idempotency, queue, tip
 from xray_app.store.database import Database
 from xray_app.store.tables import AnalysisRow, DecisionMarkRow, DecisionRow, TrialRow
 from xray_app.types import Action, Decision
@@ -55,7 +55,10 @@ def add(
         if row is None:
             raise NotFound("There is no analysis with this id.")
         knew = tip.answer(session, row.bag_id)
-        return _append(session, row, _views(session, row.bag_id), decision, seconds, note, author, knew.get(row.id))
+        views = _views(session, row.bag_id)
+        value = _append(session, row, views, decision, seconds, note, author, knew.get(row.id))
+        idempotency.answer(session, value)
+        return value
 
 
 def add_for_bag(

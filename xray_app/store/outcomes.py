@@ -12,7 +12,7 @@ from xray_app.correction.labels import Labels
 from xray_app.correction.revision import read_counts
 from xray_app.correction.usefulness import of_outcome
 from xray_app.errors import NotFound
-from xray_app.store import analyses, facts, queue
+from xray_app.store import analyses, facts, idempotency, queue
 from xray_app.store.database import Database
 from xray_app.store.tables import AnalysisRow, OutcomeRow
 from xray_app.types import ItemCount, Outcome
@@ -56,6 +56,7 @@ def add(
         facts.follow(session, analysis_id)
         items = [taxonomy.item(label, count) for label, count in counts.items()]
         queue.give_reason(session, analysis_id, "outcome", of_outcome(analysis, items))
+        idempotency.answer(session, value)
     return value
 
 
