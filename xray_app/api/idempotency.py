@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import IO, BinaryIO
 
 import anyio.to_thread
@@ -19,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from xray_app import auth
 from xray_app.api.envelope import desk_error
+from xray_app.api.one_at_a_time import OneAtATime
 from xray_app.errors import DeskError
 from xray_app.services import Services
 from xray_app.store import idempotency
@@ -40,7 +38,7 @@ class IdempotencyMiddleware:
     def __init__(self, app: ASGIApp, services: Services) -> None:
         self.app = app
         self.services = services
-        self._at_work: dict[tuple[str, str], tuple[asyncio.Lock, list[None]]] = {}
+        self._turns = OneAtATime()  # in this process; the row guards across processes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         identity: auth.Identity | None = scope.get("state", {}).get("identity")
@@ -48,7 +46,7 @@ class IdempotencyMiddleware:
         if key is None or identity is None or scope["method"] != "POST" or scope["path"][:4] != "/v1/":
             await self.app(scope, receive, send)
             return
-        async with self._alone(identity.username, key):
+        async with self._turns.turn((identity.username, key)):
             with tempfile.SpooledTemporaryFile(IN_MEMORY) as body:
                 await _read_body(receive, body)
                 asked = await _fingerprint(scope, body)
@@ -87,19 +85,6 @@ class IdempotencyMiddleware:
                 await anyio.to_thread.run_sync(idempotency.forget, db, username, key)
         for message in messages:
             await send(message)
-
-    @asynccontextmanager
-    async def _alone(self, username: str, key: str) -> AsyncIterator[None]:
-        """One request of a user and key at a time, in this process; the row guards across processes."""
-        lock, waiting = self._at_work.setdefault((username, key), (asyncio.Lock(), []))
-        waiting.append(None)
-        try:
-            async with lock:
-                yield
-        finally:
-            waiting.pop()
-            if not waiting:
-                self._at_work.pop((username, key), None)
 
 
 async def _read_body(receive: Receive, body: IO[bytes]) -> None:
@@ -163,7 +148,10 @@ async def _fields(scope: Scope, body: IO[bytes]) -> list[tuple[str, str, str]]:
 
 
 def _sha256(file: BinaryIO) -> str:
-    return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    while piece := file.read(PIECE):
+        digest.update(piece)
+    return digest.hexdigest()
 
 
 async def _nothing() -> Message:

@@ -117,7 +117,7 @@ async def sign_in(request: Request, desk: Desk) -> Response:
     async with request.form(max_files=0, max_fields=8, max_part_size=4096) as form:
         username, password = str(form.get("username", ""))[:200], str(form.get("password", ""))[:1000]
     try:
-        signed_in = await check_password(desk, username, password)
+        signed_in = await check_password(desk, request, username, password)
     except DeskError as error:
         page = _page(request, desk, username, error.message)
         page.status_code = error.http_status
