@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 import sys
-import tempfile
+from typing import NoReturn
 
 # Before Gradio is imported: nothing that happens at this desk is reported to anybody.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
@@ -32,14 +32,16 @@ from xray_app.api.app import create_app
 from xray_app.api.door import FILES_PER_UPLOAD
 from xray_app.detector.load import load_detector
 from xray_app.errors import DeskError
+from xray_app.scratch_folder import remove_abandoned, scratch_folder
 from xray_app.services import Services
 from xray_app.settings import Settings
-from xray_app.store import adapters, facts
-from xray_app.store.database import Database
+from xray_app.store import adapters, facts, idempotency
+from xray_app.store.database import Database, only_server
 from xray_app.taxonomy import load_taxonomy
 from xray_app.types import AdapterKind
 from xray_app.ui import browser_code, desk
 from xray_app.ui.first_paint import FirstPaint
+from xray_app.ui.root_path import UnderRootPath
 from xray_app.vlm.load import load_vlm
 
 
@@ -48,10 +50,11 @@ class CannotListen(DeskError):
 
 
 def wire(settings: Settings) -> Services:
-    """Opens the database and loads both models."""
+    """Opens the database, looks whether it is whole, and loads both models."""
     taxonomy = load_taxonomy(settings.taxonomy)
     rules = taxonomy.rules(settings.policy)
     db = Database.open(settings.sqlalchemy_url, settings.data_dir)
+    db.check_whole()
     facts.complete(db, taxonomy)
     vlm = load_vlm(settings)
     detector = load_detector(settings, taxonomy)
@@ -87,7 +90,7 @@ def with_desk(services: Services) -> FastAPI:
 
     @app.get("/desk", include_in_schema=False)
     def to_desk() -> RedirectResponse:
-        return RedirectResponse("/desk/")
+        return RedirectResponse(services.settings.address("/desk/"))
 
     def username(request: Request) -> str:
         # The door let the request in, so somebody is signed in; every handler asks again who.
@@ -101,6 +104,7 @@ def with_desk(services: Services) -> FastAPI:
         app,
         page,
         path="/desk",
+        root_path=services.settings.address("/desk") if services.settings.root_path else None,
         auth_dependency=username,
         allowed_paths=[],
         blocked_paths=[str(services.db.data_dir)],
@@ -114,7 +118,7 @@ def with_desk(services: Services) -> FastAPI:
     )
     for route in served.routes:
         if isinstance(route, Mount) and route.path == "/desk":
-            route.app = FirstPaint(route.app, desk.HEAD)
+            route.app = UnderRootPath(FirstPaint(route.app, desk.HEAD), services.settings.address(""))
     return served
 
 
@@ -157,8 +161,9 @@ class Server(uvicorn.Server):
 def serve(services: Services, bound: socket.socket) -> None:
     """Serves until a signal comes; a run at work goes on without the server."""
     # What browsers upload passes through a folder of this process alone, which goes with it.
-    with tempfile.TemporaryDirectory(prefix="xray-desk-") as uploads:
-        os.environ["GRADIO_TEMP_DIR"] = uploads
+    remove_abandoned()
+    with scratch_folder() as uploads:
+        os.environ["GRADIO_TEMP_DIR"] = str(uploads)
         config = uvicorn.Config(
             with_desk(services),
             host=services.settings.host,
@@ -168,7 +173,7 @@ def serve(services: Services, bound: socket.socket) -> None:
             timeout_graceful_shutdown=3,
         )
         # Uvicorn raises the signal again when it has stopped; this way the folder is still removed.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             Server(config).run(sockets=[bound])
         except KeyboardInterrupt:
@@ -183,15 +188,19 @@ def main() -> int:
     try:
         settings = Settings()
         bound = listen(settings.host, settings.port)
-        services = wire(settings)
-        supervisor.keep_watch(services.db, settings)
+        with only_server(settings.sqlalchemy_url, settings.data_dir):
+            services = wire(settings)
+            if services.db.engine.dialect.name == "sqlite":  # nobody else serves it
+                idempotency.free_open(services.db)
+            supervisor.keep_watch(services.db, settings)
+            serve(services, bound)
+            services.db.close()
     except ValidationError as error:
         print(f"A setting is wrong: {_settings_problem(error)}", file=sys.stderr)
         return 1
     except DeskError as error:
         print(error.message, file=sys.stderr)
         return 1
-    serve(services, bound)
     return 0
 
 
@@ -201,5 +210,13 @@ def _settings_problem(error: ValidationError) -> str:
     return f"{name if name.isupper() else 'XRAY_' + name.upper()}: {first['msg']}"
 
 
+def leave(status: int) -> NoReturn:
+    """Ends the process at once: all is stored, and taking the models apart would outlast the time a stop is given."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -258,3 +258,64 @@ def test_each_role_includes_the_ones_before_it() -> None:
             else:
                 with pytest.raises(Forbidden):
                     auth.require(identity, needed)
+
+
+HOME, ELSEWHERE = "192.0.2.7", "198.51.100.9"
+
+
+def fail(db: Database, name: str, address: str, times: int) -> list[type[Exception]]:
+    """Tries a wrong password; what was told each time."""
+    told: list[type[Exception]] = []
+    for _ in range(times):
+        with pytest.raises((NotSignedIn, Throttled)) as error:
+            auth.sign_in(db, name, "wrong", address)
+        told.append(error.type)
+    return told
+
+
+def test_a_guesser_elsewhere_closes_no_name_at_home(db: Database, anna: str) -> None:
+    auth.sign_in(db, anna, PASSWORD, HOME)
+    assert fail(db, anna, ELSEWHERE, 6) == [NotSignedIn] * 5 + [Throttled]
+    with pytest.raises(Throttled, match="with this name"):
+        auth.sign_in(db, anna, PASSWORD, "203.0.113.5")  # an address nobody knows
+    assert fail(db, anna, HOME, 1) == [NotSignedIn]
+    auth.sign_in(db, anna, PASSWORD, HOME)
+
+
+def test_at_home_a_name_has_a_count_of_its_own(db: Database, anna: str) -> None:
+    auth.sign_in(db, anna, PASSWORD, HOME)
+    assert fail(db, anna, HOME, 19) == [NotSignedIn] * 19
+    auth.sign_in(db, anna, PASSWORD, HOME)
+    assert fail(db, anna, HOME, 21) == [NotSignedIn] * 20 + [Throttled]
+    auth.sign_in(db, anna, PASSWORD, ELSEWHERE)  # and closes the name nowhere else
+
+
+def test_sixty_attempts_with_made_up_names_close_the_address_to_strangers_alone(db: Database, anna: str) -> None:
+    auth.sign_in(db, anna, PASSWORD, HOME)
+    told = [error for number in range(60) for error in fail(db, f"guess {number}", HOME, 1)]
+    assert told == [NotSignedIn] * 20 + [Throttled] * 40
+    auth.sign_in(db, anna, PASSWORD, HOME)
+    with pytest.raises(Throttled, match="from this address"):
+        auth.sign_in(db, "admin", "secret of the admin", HOME)
+    auth.sign_in(db, "admin", "secret of the admin", ELSEWHERE)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8::1", "2001:db8::ffff", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("testclient", "other", False),
+    ],
+)
+def test_what_counts_as_one_address(db: Database, anna: str, one: str, other: str, same: bool) -> None:
+    auth.sign_in(db, anna, PASSWORD, one)
+    fail(db, anna, "203.0.113.5", 5)
+    if same:
+        auth.sign_in(db, anna, PASSWORD, other)
+    else:
+        with pytest.raises(Throttled):
+            auth.sign_in(db, anna, PASSWORD, other)

@@ -1,4 +1,4 @@
-"""The desk while things go wrong: in short, what `faults` and `promote_under_load` do at length."""
+"""The desk while things go wrong: in short, what `faults`, `promote_under_load` and `backup` do at length."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks.backup import backed_up
 from tests.benchmarks.fault_kinds import KINDS
 from tests.benchmarks.faults import suffer
 from tests.benchmarks.promote_under_load import under_load
@@ -24,3 +25,9 @@ def test_every_answer_comes_from_the_models_it_names(tmp_path: Path) -> None:
     assert (figures["failed"], figures["misattributed"]) == (0, 0)
     assert figures["requests"] > 0
     assert figures["promotions"] > 0
+
+
+def test_a_backup_under_load_has_every_write_that_was_acknowledged(tmp_path: Path) -> None:
+    figures = backed_up(tmp_path, 40)
+    assert (figures["missing"], figures["torn"], figures["unasked"], figures["failed"]) == (0, 0, 0, [])
+    assert figures["writes_before"] >= 40

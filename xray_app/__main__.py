@@ -1,4 +1,4 @@
-"""The command line of the desk: analyse scans, export and import labels, manage users. `python -m xray_app --help`."""
+"""The command line of the desk: scans, labels, users, backups. `python -m xray_app --help`."""
 
 from __future__ import annotations
 
@@ -155,9 +155,11 @@ def bring_in(
     from xray_app.exchange.source import dataset_name, opened
     from xray_app.intake import Intake, keep_unanalysed
     from xray_app.scan.read import Limits
+    from xray_app.scratch_folder import remove_abandoned
     from xray_app.taxonomy import load_taxonomy
 
     settings = Settings()
+    remove_abandoned()
     db = _open(settings)
     _require_author(db, author)
     taxonomy = load_taxonomy(settings.taxonomy)
@@ -194,6 +196,44 @@ def bring_in(
         typer.secho(f"{done.boxes.lost:,} boxes were left out.", fg=typer.colors.RED, err=True)
     if not done.whole:
         raise typer.Exit(1)
+
+
+@app.command()
+def backup(target: Annotated[Path, typer.Argument(metavar="TARGET", show_default=False)]) -> None:
+    """Takes a backup of database, scans, adapters and runs into a folder; the desk may be at work meanwhile.
+
+    A backup into the folder of an earlier one copies what is new and replaces it once it is whole. What is missing or
+    damaged in the data folder is listed, the rest is kept, exit 1.
+    """
+    from xray_app.store.backup import take
+
+    settings = Settings()
+    taken = take(settings.sqlalchemy_url, settings.data_dir, target)
+    for line in taken.manifest.lacking:
+        print(line, file=sys.stderr)
+    files = taken.manifest.files
+    size = sum(file.size for file in (taken.manifest.database, *files))
+    print(
+        f"{target}: a backup of {taken.manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC, {len(files):,} files and the "
+        f"database, {size:,} bytes; {taken.copied:,} files were copied, the others were there."
+    )
+    if taken.manifest.lacking:
+        raise typer.Exit(1)
+
+
+@app.command()
+def restore(source: Annotated[Path, typer.Argument(metavar="SOURCE", show_default=False)]) -> None:
+    """Brings a backup back into an empty data folder; every file is held against its hash."""
+    from xray_app.store.backup import restore as bring_back
+
+    settings = Settings()
+    manifest = bring_back(source, settings.sqlalchemy_url, settings.data_dir)
+    for line in manifest.lacking:
+        print(f"lacking since the backup was taken: {line}", file=sys.stderr)
+    print(
+        f"{settings.data_dir}: restored as it was on {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC, "
+        f"{len(manifest.files):,} files and the database."
+    )
 
 
 def _require_author(db: Database, author: str) -> None:

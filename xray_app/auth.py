@@ -7,6 +7,7 @@ alone. Failed sign-ins are counted in the database, so that a restart does not r
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import secrets
 import threading
 import unicodedata
@@ -25,6 +26,11 @@ from xray_app.types import POLICY, Role
 ADMIN = "admin"
 SESSION = timedelta(hours=12)
 MAX_FAILURES = 5
+"""Of a name, from everywhere its user has never signed in from."""
+MAX_FAILURES_AT_HOME = 20
+"""Of a name from an address its user has signed in from."""
+MAX_FAILURES_OF_ADDRESS = 20
+"""Of all names from one address; users who have signed in from there before are let in all the same."""
 FAILURE_WINDOW = timedelta(minutes=5)
 MAX_USERNAME = 64
 MIN_PASSWORD = 8
@@ -117,25 +123,35 @@ def disable_user(db: Database, username: str, by: str = ADMIN) -> User:
     return users.disable(db, _normalised(username) or "", by)
 
 
-def sign_in(db: Database, username: str, password: str) -> SignedIn:
+def sign_in(db: Database, username: str, password: str, address: str | None = None) -> SignedIn:
     """Check a password and open a session of 12 hours.
+
+    Who guesses closes nobody else's way in: neither a name to an address that its user has signed in from, nor the
+    desk to users at an address that others guess from.
+
+    Args:
+        db: the store.
+        username: as typed.
+        password: as typed.
+        address: where the request comes from, None where that is not known.
 
     Raises:
         NotSignedIn: wrong name or password, or a disabled user; which one is not told, nor by the time taken.
-        Throttled: five failures of this name within five minutes.
+        Throttled: too many failures within five minutes, of this name or from this address.
     """
+    address = _network(address)
     # A name that cannot exist is counted with its like, not let through uncounted.
     name = _normalised(username) or ""
     with _gates[hash(name) % len(_gates)]:
-        _refuse_throttled(db, name)
+        _refuse_throttled(db, name, address)
         known_hash = users.password_hash(db, name) if name else None
         right = _hasher.verify(_bytes(password[:MAX_PASSWORD]), known_hash or _no_ones_hash())
         if known_hash is None or not right or len(password) > MAX_PASSWORD:
-            sessions.add_failure(db, name, keep=FAILURE_WINDOW)
+            sessions.add_failure(db, name, address, keep=FAILURE_WINDOW)
             raise NotSignedIn("Wrong user name or password.")
     token = secrets.token_urlsafe(32)
     expires_at = datetime.now(UTC) + SESSION
-    role = sessions.add(db, _sha256(token), name, known_hash, expires_at)
+    role = sessions.add(db, _sha256(token), name, known_hash, expires_at, address)
     return SignedIn(token=token, expires_at=expires_at, role=role)
 
 
@@ -166,15 +182,33 @@ def require(identity: Identity, role: Role) -> None:
         raise Forbidden(f"This needs the role {role.value}; yours is {identity.role.value}.")
 
 
-def _refuse_throttled(db: Database, name: str) -> None:
-    count, first = sessions.failures(db, name, within=FAILURE_WINDOW)
-    if count < MAX_FAILURES or first is None:
-        return
-    wait = max(1, round((first + FAILURE_WINDOW - datetime.now(UTC)).total_seconds()))
-    raise Throttled(
-        f"Too many failed sign-ins with this name. Try again in {wait} seconds.",
-        details={"retry_after": wait},
-    )
+def _refuse_throttled(db: Database, name: str, address: str | None) -> None:
+    if name and address is not None and sessions.knows(db, name, address):
+        counts = [(sessions.failures(db, FAILURE_WINDOW, name, address), MAX_FAILURES_AT_HOME, "with this name")]
+    else:
+        counts = [(sessions.failures(db, FAILURE_WINDOW, name), MAX_FAILURES, "with this name")]
+        if address is not None:
+            of_address = sessions.failures(db, FAILURE_WINDOW, address=address)
+            counts.append((of_address, MAX_FAILURES_OF_ADDRESS, "from this address"))
+    for (count, first), most, what in counts:
+        if count >= most and first is not None:
+            wait = max(1, round((first + FAILURE_WINDOW - datetime.now(UTC)).total_seconds()))
+            raise Throttled(
+                f"Too many failed sign-ins {what}. Try again in {wait} seconds.", details={"retry_after": wait}
+            )
+
+
+def _network(address: str | None) -> str | None:
+    """What counts as one address: of IPv6 the 64 bits that one subscriber has."""
+    if address is None:
+        return None
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:MAX_USERNAME]
+    if parsed.version == 4:
+        return str(parsed)
+    return str(parsed.ipv4_mapped or ipaddress.ip_network((parsed, 64), strict=False))
 
 
 def _normalised(username: str) -> str | None:

@@ -69,6 +69,12 @@ class BadDataset(DeskError):
     code = "bad_dataset"
 
 
+class BadBackup(DeskError):
+    """A backup that is not whole: broken off, damaged, or of a newer version."""
+
+    code = "bad_backup"
+
+
 class BadRecipe(DeskError):
     """A training recipe is unknown or holds an unknown key."""
 
@@ -114,6 +120,12 @@ class Conflict(DeskError):
 
     code = "conflict"
     http_status = 409
+
+
+class InProgress(Conflict):
+    """The same request, sent before, is still being worked on; its answer is there a little later."""
+
+    code = "in_progress"
 
 
 class Throttled(DeskError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from importlib.util import find_spec
 
@@ -10,11 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from training.data.samples import usable
 from training.promotion import registry
 from training.recipes.recipe import FULL_AT_THE_DESK, available, load_recipe, recipe_of_base
-from xray_app.errors import BadInput, BadModel, BadRecipe, Conflict, StorageFailed
+from xray_app.errors import BadInput, BadModel, BadRecipe, Conflict
 from xray_app.services import Services
 from xray_app.store import runs
 from xray_app.types import Adapter, AdapterKind, Method, Run
 from xray_app.vlm.remote import RemoteVlm
+
+logger = logging.getLogger(__name__)
 
 DETECTOR_RECIPE = "bundled"
 RECIPE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -59,10 +62,9 @@ def start_run(desk: Services, asked: RunIn, username: str) -> Run:
     run = runs.create(desk.db, asked.kind, recipe, method, asked.epochs, username)
     try:
         desk.launch(run)
-    except OSError as error:
-        problem = f"The run could not be started: {error.strerror or error}."
-        runs.finish(desk.db, run.id, "failed", error=problem)
-        raise StorageFailed(problem) from error
+    except OSError:
+        # The run is queued, and so it was answered; whoever watches over runs starts it.
+        logger.warning("run %s could not be launched yet", run.id, exc_info=True)
     return runs.get(desk.db, run.id)
 
 

@@ -24,6 +24,9 @@ class Settings(BaseSettings):
     data_dir: Path = Path("data")
     database_url: str = Field(default="", description="empty: SQLite in the data folder")
     host: str = "127.0.0.1"
+    root_path: str = Field(
+        default="", pattern=r"^(/[A-Za-z0-9._~-]+)*/?$", description="where a proxy serves the desk, as in /xray"
+    )
     port: int = Field(default=7860, ge=1, le=65535, validation_alias=AliasChoices("XRAY_PORT", "CDSW_APP_PORT"))
     vlm: str = "bundled"
     vlm_dtype: Literal["auto", "bf16", "fp16", "fp32", "nf4"] = "auto"
@@ -46,6 +49,10 @@ class Settings(BaseSettings):
     def sqlalchemy_url(self) -> str:
         """The database URL, SQLite in the data folder unless another is set."""
         return self.database_url or f"sqlite:///{(self.data_dir / 'xray.db').resolve()}"
+
+    def address(self, path: str) -> str:
+        """A path of the desk, as a browser must name it."""
+        return f"{self.root_path.rstrip('/')}{path}"
 
     @property
     def max_upload_bytes(self) -> int:

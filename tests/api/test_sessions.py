@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
 
-from tests.api.conftest import PASSWORD
+from tests.api.conftest import PASSWORD, make_services
 from xray_app import auth
+from xray_app.api.app import create_app
 from xray_app.errors import NotSignedIn
 from xray_app.services import Services
 from xray_app.session import COOKIE, bearer_token, cookie_token, identity_of
@@ -149,3 +151,19 @@ def test_bearer_token(header: str, token: str | None) -> None:
 @pytest.mark.parametrize("header", ["", "a=b", f"{COOKIE}=", "=;;;", f"{COOKIE}"])
 def test_no_cookie_token(header: str) -> None:
     assert cookie_token({"cookie": header}) is None
+
+
+def test_sixty_anonymous_attempts_are_not_felt_by_others(tmp_path: Path) -> None:
+    services = make_services(tmp_path)
+    auth.add_user(services.db, "ann", PASSWORD, Role.ANALYST)
+    mine = {"username": "ann", "password": PASSWORD}
+    with TestClient(create_app(services)) as client:
+        assert client.post("/v1/login", json=mine).status_code == 200
+        told = [
+            client.post("/v1/login", json={"username": f"guess {number % 30}", "password": "x"}).status_code
+            for number in range(60)
+        ]
+        assert told == [401] * 20 + [429] * 40
+        assert client.post("/v1/login", json=mine).status_code == 200
+        assert client.post("/signin", data=mine, follow_redirects=False).status_code == 303
+    services.db.close()

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import io
+import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import uvicorn
 
 from app import listen, with_desk
 from xray_app.services import Services
+from xray_app.settings import ROOT
 from xray_app.simulate.scene import simulate_scan
 from xray_app.taxonomy import load_taxonomy
 
@@ -43,6 +50,50 @@ def served(services: Services) -> Iterator[str]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+@dataclass(frozen=True)
+class DeskProcess:
+    """A desk in a process of its own: where it answers, the process, and the file of what it says."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+@contextmanager
+def desk_process(data_dir: Path, patience: float = 300, **settings: str) -> Iterator[DeskProcess]:
+    """`python app.py` on this data folder and a free port, killed at the end; `settings` are named as in `XRAY_…`.
+
+    Raises:
+        RuntimeError: it ended, or does not answer within `patience` seconds.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    own = {"XRAY_DATA_DIR": str(data_dir), "XRAY_PORT": str(port), "XRAY_ADMIN_PASSWORD": PASSWORD}
+    named = {f"XRAY_{name.upper()}": value for name, value in settings.items()}
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"} | own | named
+    log = data_dir.with_name(f"{data_dir.name}.log")
+    with log.open("ab") as said:
+        process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=said, stderr=said)
+    desk = DeskProcess(f"http://127.0.0.1:{port}", process, log)
+    try:
+        until = time.monotonic() + patience
+        while not _answers(desk.address):
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"the desk does not answer: {log.read_text()[-2000:]}")
+            time.sleep(0.2)
+        yield desk
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/health", timeout=5).is_success
+    except httpx.TransportError:
+        return False
 
 
 def jpeg(seed: int) -> bytes:

@@ -301,7 +301,7 @@ def test_links_lies_and_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
             source.opened(path, tmp_path),
         ):
             pass
-    assert not list(tmp_path.glob("xray-import-*"))
+    assert not list(tmp_path.glob("*xray-scratch-*"))
 
 
 def test_a_damaged_zip_is_one_clear_error(tmp_path: Path, export: Export, filled: list[Correction]) -> None:

@@ -9,7 +9,6 @@ one run at a time per data folder.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -24,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from xray_app.folder_lock import folder_lock
 from xray_app.settings import ROOT, Settings
 from xray_app.store import runs
 from xray_app.store.database import Database
@@ -77,15 +77,8 @@ def process_started(pid: int) -> float | None:
 @contextmanager
 def run_lock(settings: Settings) -> Iterator[bool]:
     """Holds this data folder's lock for runs; False where another process has it."""
-    folder = settings.data_dir / "runs"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
+    with folder_lock(settings.data_dir / "runs") as free:
+        yield free
 
 
 def claim(db: Database, run_id: str) -> Run:

@@ -48,7 +48,7 @@ def create_app(services: Services) -> FastAPI:
     for module in (sessions, sign_in_page, scans, thumbnails, feedback, queue, insights, learning, exchange, openapi):
         app.include_router(module.router)
     app.include_router(reports.router)
-    described = openapi.describe(app)
+    described = openapi.describe(app, services.settings.address("") or "/")
     app.openapi = lambda: described  # type: ignore[method-assign]
     envelope.install(app)
     app.add_middleware(IdempotencyMiddleware, services=services)

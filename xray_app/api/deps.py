@@ -11,6 +11,7 @@ from fastapi.security import HTTPBearer
 from xray_app import auth
 from xray_app.errors import BadInput, NotSignedIn
 from xray_app.services import Services
+from xray_app.store import idempotency
 from xray_app.types import Role, Value
 
 Listed = TypeVar("Listed")
@@ -30,6 +31,8 @@ def _requires(role: Role) -> Callable[..., auth.Identity]:
         if identity is None:
             raise NotSignedIn("Sign in first.")
         auth.require(identity, role)
+        if keyed := idempotency.CURRENT.get():
+            keyed.status = request.scope["route"].status_code or 200
         return identity
 
     return check

@@ -90,6 +90,7 @@ class Door:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        scope = _below(self.services.settings.address(""), scope)
         started = False
 
         async def sending(message: Message) -> None:
@@ -132,7 +133,7 @@ class Door:
             _check_length(headers, body_limit(path, self.services.settings.max_upload_bytes))
         except NotSignedIn as error:
             if method == "GET" and _is_page(path, headers):
-                return RedirectResponse("/signin", 303)
+                return RedirectResponse(self.services.settings.address("/signin"), 303)
             return desk_error(error)
         except DeskError as error:
             return desk_error(error)
@@ -183,6 +184,18 @@ def body_limit(path: str, max_upload: int) -> int:
     if path == DESK_UPLOAD:
         return max_upload * FILES_PER_UPLOAD
     return DESK_LIMIT if _on_desk(path) else JSON_LIMIT
+
+
+def _below(root: str, scope: Scope) -> Scope:
+    """The request without the path a proxy serves the desk under: some leave it in the address, some take it off."""
+    if not root or not f"{scope['path']}/".startswith(f"{root}/"):
+        return scope
+    raw = scope.get("raw_path") or b""
+    return {
+        **scope,
+        "path": scope["path"].removeprefix(root) or "/",
+        "raw_path": raw.removeprefix(root.encode()) or b"/",
+    }
 
 
 def _on_desk(path: str) -> bool:

@@ -13,12 +13,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from xray_app.errors import DeskError
+from xray_app.errors import DeskError, InProgress
 
 logger = logging.getLogger(__name__)
 
 # Seconds after which trying again makes sense, where the error itself does not say.
 RETRY_AFTER = {429: 60, 503: 5}
+IN_PROGRESS_RETRY = 2
 
 # Messages may repeat what was sent, which may be a megabyte.
 LONGEST_MESSAGE = 500
@@ -47,10 +48,10 @@ def error_response(
 
 
 def desk_error(error: DeskError) -> Response:
-    """The answer to an error written for a person; 429 and 503 say when to try again."""
+    """The answer to an error written for a person; 429, 503 and what is in progress say when to try again."""
     headers = {}
-    if error.http_status in RETRY_AFTER:
-        seconds = (error.details or {}).get("retry_after", RETRY_AFTER[error.http_status])
+    if isinstance(error, InProgress) or error.http_status in RETRY_AFTER:
+        seconds = (error.details or {}).get("retry_after", RETRY_AFTER.get(error.http_status, IN_PROGRESS_RETRY))
         headers["Retry-After"] = str(max(1, math.ceil(seconds)))
     if error.http_status == 401:
         headers["WWW-Authenticate"] = "Bearer"

@@ -21,7 +21,8 @@ ERRORS = {
     401: "No token, or one that is unknown, expired or revoked.",
     403: "The user's role, or having a part in the matter, does not allow this.",
     404: "Nothing has this id.",
-    409: "Somebody else was first, the state does not allow it, or the Idempotency-Key is in use.",
+    409: "Somebody else was first, or the state does not allow it; code in_progress: the first request with this "
+    "Idempotency-Key is at work, Retry-After says when to ask again.",
     413: "The body is larger than this address takes.",
     422: "What was sent does not have the agreed form, or makes no sense.",
     429: "Too many failed sign-ins; Retry-After says how long to wait.",
@@ -70,13 +71,19 @@ NOTHING: dict[int | str, dict[str, Any]] = {200: {"content": {"application/json"
 """A route's `responses` where the answer is `null`."""
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
-    """The whole description, OpenAPI 3.1. A route's `security` names its least role."""
+def describe(app: FastAPI, address: str = "/") -> dict[str, Any]:
+    """The whole description, OpenAPI 3.1. A route's `security` names its least role.
+
+    Args:
+        app: with all its routes.
+        address: where a proxy serves it.
+    """
     described = get_openapi(
         title=app.title,
         version=VERSION,
         description="Errors have one form, 404 and 405 included. Lists go on at `?after=` with the `next` of the page.",
         routes=app.routes,
+        servers=[{"url": address}],
     )
     parts = described["components"]
     parts["schemas"]["ErrorEnvelope"] = ErrorEnvelope.model_json_schema(ref_template="#/components/schemas/{model}")
@@ -90,7 +97,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
         "IdempotencyKey": {
             "name": "Idempotency-Key",
             "in": "header",
-            "description": "Sent again within a day, it brings the first answer again.",
+            "description": "Sent again within a day with the same request, it brings the first answer again; "
+            "with another request it is 422.",
             "schema": {"type": "string", "pattern": f"^[ -~]{{1,{MAX_KEY}}}$"},
         }
     }

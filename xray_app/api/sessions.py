@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from xray_app import auth
 from xray_app.api.deps import Analyst, Desk
+from xray_app.api.one_at_a_time import OneAtATime
 from xray_app.api.openapi import NOTHING, refuses
 from xray_app.services import Services
 from xray_app.session import bearer_token
@@ -23,15 +24,20 @@ router = APIRouter()
 # Checking a password is slow on purpose. Those who wait for it hold no thread, so that a flood of
 # sign-ins keeps nobody from working who is signed in.
 CHECKS_AT_ONCE = anyio.CapacityLimiter(4)
+_turns = OneAtATime()
 
 
-async def check_password(desk: Services, username: str, password: str) -> auth.SignedIn:
-    """`auth.sign_in`, in its turn.
+async def check_password(desk: Services, request: Request, username: str, password: str) -> auth.SignedIn:
+    """`auth.sign_in`, in its turn: one at a time from an address, so that nobody waits behind another's flood.
 
     Raises:
         NotSignedIn, Throttled: as there.
     """
-    return await anyio.to_thread.run_sync(auth.sign_in, desk.db, username, password, limiter=CHECKS_AT_ONCE)
+    address = request.client.host if request.client else None
+    async with _turns.turn(address):
+        return await anyio.to_thread.run_sync(
+            auth.sign_in, desk.db, username, password, address, limiter=CHECKS_AT_ONCE
+        )
 
 
 class Credentials(BaseModel):
@@ -62,9 +68,9 @@ async def health() -> Health:
 
 
 @router.post("/v1/login", responses=refuses(401, 413, 422, 429, 503))
-async def login(credentials: Credentials, desk: Desk) -> Session:
+async def login(credentials: Credentials, request: Request, desk: Desk) -> Session:
     """A token for a name and password."""
-    signed_in = await check_password(desk, credentials.username, credentials.password)
+    signed_in = await check_password(desk, request, credentials.username, credentials.password)
     return Session(token=signed_in.token, expires_at=signed_in.expires_at, role=signed_in.role)
 
 

@@ -16,6 +16,7 @@ from xray_app.api.sessions import check_password
 from xray_app.errors import DeskError, NotSignedIn
 from xray_app.html.theme import Theme, theme_of
 from xray_app.session import COOKIE, cookie_token, identity_of
+from xray_app.settings import Settings
 
 router = APIRouter(include_in_schema=False)
 
@@ -65,17 +66,18 @@ MARK = (
 DEMONSTRATION = '<p class="note">Demonstration model: trained on simulated scans, not validated on any scanner.</p>'
 
 
-def sign_in_html(demonstration: bool, username: str = "", problem: str = "", theme: Theme = "dark") -> str:
+def sign_in_html(settings: Settings, username: str = "", problem: str = "", theme: Theme = "dark") -> str:
     """The page; `problem` is said above the fields, `username` is kept from the last attempt."""
+    demonstration = "bundled" in (settings.vlm, settings.detector)
     alarm = f'<p class="alarm" role="alert">{escape(problem)}</p>' if problem else ""
     name_focus, password_focus = ("", " autofocus") if username else (" autofocus", "")
     return (
         f'<!doctype html><html lang="en" data-theme="{theme}"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="color-scheme" content="{theme}"><link rel="icon" href="/favicon.ico">'
+        f'<meta name="color-scheme" content="{theme}"><link rel="icon" href="{settings.address("/favicon.ico")}">'
         f"<title>Sign in · X-ray screening desk</title><style>{STYLE}</style></head><body><main>"
         f"{MARK}<h1>X-ray screening desk</h1><p>Sign in to analyse scans.</p>"
-        f'<form method="post" action="/signin">{alarm}'
+        f'<form method="post" action="{settings.address("/signin")}">{alarm}'
         '<label for="username">User name</label>'
         f'<input id="username" name="username" value="{escape(username)}" autocomplete="username" '
         f'autocapitalize="none" spellcheck="false" maxlength="200" required{name_focus}>'
@@ -88,9 +90,9 @@ def sign_in_html(demonstration: bool, username: str = "", problem: str = "", the
 
 
 @router.get("/")
-def root() -> Response:
+def root(desk: Desk) -> Response:
     """The desk is the front page."""
-    return RedirectResponse("/desk", 307)
+    return RedirectResponse(desk.settings.address("/desk"), 307)
 
 
 @router.get("/favicon.ico")
@@ -106,7 +108,7 @@ def sign_in_page(request: Request, desk: Desk) -> Response:
         identity_of(request, desk)
     except NotSignedIn:
         return _page(request, desk)
-    return RedirectResponse("/desk", 303)
+    return RedirectResponse(desk.settings.address("/desk"), 303)
 
 
 @router.post("/signin")
@@ -115,17 +117,17 @@ async def sign_in(request: Request, desk: Desk) -> Response:
     async with request.form(max_files=0, max_fields=8, max_part_size=4096) as form:
         username, password = str(form.get("username", ""))[:200], str(form.get("password", ""))[:1000]
     try:
-        signed_in = await check_password(desk, username, password)
+        signed_in = await check_password(desk, request, username, password)
     except DeskError as error:
         page = _page(request, desk, username, error.message)
         page.status_code = error.http_status
         return page
-    answer = RedirectResponse("/desk", 303)
+    answer = RedirectResponse(desk.settings.address("/desk"), 303)
     answer.set_cookie(
         COOKIE,
         signed_in.token,
         max_age=max(0, int((signed_in.expires_at - datetime.now(UTC)).total_seconds())),
-        path="/",
+        path=desk.settings.address("") or "/",
         secure=_over_tls(request),
         httponly=True,
         samesite="strict",
@@ -139,16 +141,17 @@ def sign_out(request: Request, desk: Desk) -> Response:
     token = cookie_token(request.headers)
     if token is not None:
         auth.sign_out(desk.db, token)
-    answer = RedirectResponse("/signin", 303)
-    answer.delete_cookie(COOKIE, path="/", secure=_over_tls(request), httponly=True, samesite="strict")
+    answer = RedirectResponse(desk.settings.address("/signin"), 303)
+    answer.delete_cookie(
+        COOKIE, path=desk.settings.address("") or "/", secure=_over_tls(request), httponly=True, samesite="strict"
+    )
     return answer
 
 
 def _page(request: Request, desk: Desk, username: str = "", problem: str = "") -> HTMLResponse:
-    demonstration = "bundled" in (desk.settings.vlm, desk.settings.detector)
     theme = theme_of(request.headers.get("cookie", ""))
     return HTMLResponse(
-        sign_in_html(demonstration, username, problem, theme), headers={"Content-Security-Policy": PAGE_POLICY}
+        sign_in_html(desk.settings, username, problem, theme), headers={"Content-Security-Policy": PAGE_POLICY}
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import stat
 import struct
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from xray_app.errors import BadDataset
 from xray_app.exchange.bounded_text import decoded
+from xray_app.scratch_folder import scratch_folder
 
 MAX_FILES = 200_000
 MAX_FOLDERS = 20_000
@@ -47,16 +47,16 @@ def opened(path: Path, scratch: Path | None = None) -> Iterator[Path]:
         return
     if not path.is_file():
         raise BadDataset(f"{path.name}: there is no such folder or ZIP file.")
-    with tempfile.TemporaryDirectory(prefix="xray-import-", dir=scratch) as folder:
+    with scratch_folder(scratch) as folder:
         try:
             _refuse_long_directory(path)
             with zipfile.ZipFile(path) as archive:
-                _unpack(archive, path.name, Path(folder))
+                _unpack(archive, path.name, folder)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise BadDataset(f"{path.name}: not a ZIP file that can be read: {error}.") from error
         except OSError as error:
             raise BadDataset(f"{path.name}: cannot be unpacked: {error.strerror or error}.") from error
-        yield _without_wrapping(Path(folder))
+        yield _without_wrapping(folder)
 
 
 def dataset_name(path: Path) -> str:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from xray_app.errors import Conflict, NotFound
-from xray_app.store import audit
+from xray_app.store import audit, idempotency
 from xray_app.store.database import Database
 from xray_app.store.paging import newest_first
 from xray_app.store.tables import AdapterRow, PromotionRow
@@ -107,7 +107,7 @@ def activate(
             if (row.kind, row.base_sha256) != (kind, base_sha256):
                 raise Conflict(f"This adapter belongs to another base model ({row.base}).")
         _point(session, kind, base_sha256, adapter_id, by, reason, forced, rollback=False)
-        return _active(session, kind, base_sha256)
+        return _answered(session, kind, base_sha256)
 
 
 def rollback(db: Database, kind: AdapterKind, base_sha256: str, by: str, reason: str | None = None) -> Adapter | None:
@@ -120,7 +120,7 @@ def rollback(db: Database, kind: AdapterKind, base_sha256: str, by: str, reason:
         states = _states(session, kind, base_sha256)
         if len(states) > 1:
             _point(session, kind, base_sha256, states[-2], by, reason, forced=False, rollback=True)
-        return _active(session, kind, base_sha256)
+        return _answered(session, kind, base_sha256)
 
 
 def _row(session: Session, adapter_id: str) -> AdapterRow:
@@ -147,6 +147,12 @@ def _value(session: Session, row: AdapterRow) -> Adapter:
 def _active(session: Session, kind: str, base_sha256: str) -> Adapter | None:
     adapter_id = _active_id(session, kind, base_sha256)
     return None if adapter_id is None else _value(session, _row(session, adapter_id))
+
+
+def _answered(session: Session, kind: str, base_sha256: str) -> Adapter | None:
+    now = _active(session, kind, base_sha256)
+    idempotency.answer(session, now)
+    return now
 
 
 def _active_id(session: Session, kind: str, base_sha256: str) -> str | None:

@@ -20,7 +20,7 @@ from xray_app.correction.revision import (
 )
 from xray_app.correction.statements import lowers, of_correction
 from xray_app.errors import BadInput, Conflict, NotFound
-from xray_app.store import analyses, bags, drafts, facts, queue, tip
+from xray_app.store import analyses, bags, drafts, facts, idempotency, queue, tip
 from xray_app.store.database import Database
 from xray_app.store.paging import newest_first
 from xray_app.store.standing import correction_of, counted, said_of
@@ -98,6 +98,7 @@ def add(
             facts.follow(session, analysis_id)
             drafts.forget(session, analysis_id, author)
             queue.corrected(session, analysis_id, newest is None, [item.label for item in items])
+            idempotency.answer(session, value)
     except IntegrityError as error:  # somebody's revision of the same number came first
         with db.read() as session:
             _refuse_stale(next(reversed(_revisions(session, analysis_id)), None), correction.base_revision)
@@ -164,7 +165,9 @@ def review(db: Database, correction_id: str, status: ReviewStatus, comment: str 
             facts.follow(session, correction.analysis_id)
             if status == "rejected":
                 queue.rejected(session, correction.analysis_id, correction.revision, reviewer, comment)
-            return _read(session, correction_id)
+            reviewed_now = _read(session, correction_id)
+            idempotency.answer(session, reviewed_now)
+            return reviewed_now
     except IntegrityError as error:
         raise Conflict("Somebody else reviewed this correction at the same moment.") from error
 

@@ -20,7 +20,9 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session
 
-from xray_app.errors import BadInput, Busy, DeskError, StorageFailed
+from xray_app.errors import BadInput, Busy, Conflict, DeskError, StorageFailed
+from xray_app.folder_lock import folder_lock
+from xray_app.store import storage_id
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 30
@@ -30,6 +32,9 @@ LOCK_NOT_AVAILABLE, DISK_FULL = "55P03", "53100"  # PostgreSQL's names for them
 # Where a scan's file lies until it is whole, below the data folder.
 INCOMING = Path("scans") / "incoming"
 ABANDONED_SECONDS = 3600
+SERVER_LOCK = ".server.lock"
+QUICK_CHECK = "PRAGMA quick_check(1)"
+"""Looks for damage in every page, and names the first; "ok" where there is none."""
 
 
 class Database:
@@ -57,8 +62,8 @@ class Database:
             data_dir: created if it is not there.
 
         Raises:
-            StorageFailed: the folder or the database cannot be written or reached, or was written by a
-                newer version; the message says what to do.
+            StorageFailed: the folder or the database cannot be written or reached, was written by a newer
+                version, or they are not each other's; the message says what to do.
         """
         _prepare_folder(data_dir)
         try:
@@ -74,7 +79,14 @@ class Database:
             ) from error
         db = cls(engine, data_dir.resolve())
         try:
+            if engine.dialect.name == "sqlite" and not _exists(engine):
+                storage_id.refuse_lost(db.data_dir, _shown(engine))
             db._migrate()
+            with db.read() as session:
+                agreed = storage_id.agreed(session, db.data_dir)
+            if not agreed:
+                with db.write() as session:
+                    storage_id.agree(session, db.data_dir, _shown(engine))
         except BaseException:
             engine.dispose()
             raise
@@ -83,6 +95,17 @@ class Database:
     def close(self) -> None:
         """Give back all connections."""
         self.engine.dispose()
+
+    def check_whole(self) -> None:
+        """Looks through the pages of an SQLite database; PostgreSQL looks after its own.
+
+        Raises:
+            StorageFailed: it is damaged; the message says what to do.
+        """
+        if self.engine.dialect.name == "sqlite":
+            with self._reporting_failures(), self.engine.connect() as connection:
+                said = connection.exec_driver_sql(QUICK_CHECK).scalar_one()
+            refuse_damaged(said, _shown(self.engine))
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -134,6 +157,47 @@ class Database:
                         f"The database {_shown(self.engine)} was written by another version of this program "
                         f"({error}). Start that version, or point XRAY_DATA_DIR at another folder."
                     ) from error
+
+
+@contextmanager
+def only_server(url: str, data_dir: Path) -> Iterator[None]:
+    """Keeps another server from this data folder while the block runs; other commands may still read and write.
+
+    With PostgreSQL several servers may share one folder, and nothing is kept from anybody.
+
+    Raises:
+        Conflict: another server has it.
+        StorageFailed: the folder cannot be written.
+    """
+    if make_url(url).get_backend_name() != "sqlite":
+        yield
+        return
+    _prepare_folder(data_dir)
+    with folder_lock(data_dir, SERVER_LOCK) as free:
+        if not free:
+            raise Conflict(
+                f"Another server works with the data folder {data_dir}; with SQLite it is one a folder. Stop that one, "
+                "or set XRAY_DATA_DIR to another folder, or XRAY_DATABASE_URL to a PostgreSQL database."
+            )
+        yield
+
+
+def refuse_damaged(said: str, database: str) -> None:
+    """Judges the answer to `QUICK_CHECK`.
+
+    Raises:
+        StorageFailed: it names a damage.
+    """
+    if said != "ok":
+        raise StorageFailed(
+            f"The database {database} is damaged ({' '.join(said.split())[:200]}). Restore the newest backup into "
+            "another folder: XRAY_DATA_DIR=NEW python -m xray_app restore SOURCE."
+        )
+
+
+def _exists(engine: Engine) -> bool:
+    path = Path(engine.url.database or "")
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _prepare_folder(data_dir: Path) -> None:
@@ -216,7 +280,7 @@ def _error_for_people(error: DBAPIError, engine: Engine, data_dir: Path) -> Desk
     if primary in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return StorageFailed(
             f"The database {_shown(engine)} cannot be read or written: {error.orig}. "
-            "Check the disk; restore the file from a copy if it is damaged."
+            "Check the disk; if the file is damaged, restore a backup: python -m xray_app restore SOURCE."
         )
     if isinstance(error, DataError):  # PostgreSQL: a text too long, or with a NUL in it
         return BadInput("A value is too long or holds a character that cannot be stored.")

@@ -20,7 +20,7 @@ from xray_app.correction.statements import BagStanding
 from xray_app.correction.usefulness import of_decision
 from xray_app.errors import BadInput, Conflict, Forbidden, NeedsNote, NotFound
 from xray_app.risk import clears_high
-from xray_app.store import analyses, facts, queue, tip
+from xray_app.store import analyses, facts, idempotency, queue, tip
 from xray_app.store.database import Database
 from xray_app.store.standing import read_bags
 from xray_app.store.tables import AnalysisRow, DecisionMarkRow, DecisionRow, TrialRow
@@ -61,7 +61,9 @@ def add(
         knew = tip.answer(session, row.bag_id)
         bag = read_bags(session, [row.bag_id])[row.bag_id]
         _refuse_without_note(row, bag, decision, note, blind="blind" in knew.values())
-        return _append(session, row, bag, decision, seconds, note, author, knew.get(row.id))
+        value = _append(session, row, bag, decision, seconds, note, author, knew.get(row.id))
+        idempotency.answer(session, value)
+        return value
 
 
 def add_for_bag(

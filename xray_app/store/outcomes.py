@@ -12,7 +12,7 @@ from xray_app.correction.labels import Labels
 from xray_app.correction.revision import read_counts
 from xray_app.correction.usefulness import of_outcome
 from xray_app.errors import NotFound
-from xray_app.store import analyses, facts, queue
+from xray_app.store import analyses, facts, idempotency, queue
 from xray_app.store.database import Database
 from xray_app.store.fact_tables import FoundItemRow
 from xray_app.store.tables import AnalysisRow, OutcomeRow
@@ -60,6 +60,7 @@ def add(
             session.add(FoundItemRow(outcome_id=value.id, label=item.label, status=item.status.value))
         queue.give_reason(session, analysis_id, "outcome", of_outcome(analysis, items))
         facts.follow(session, analysis_id)
+        idempotency.answer(session, value)
     return value
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from xray_app.errors import BadInput, Conflict, NotFound
+from xray_app.store import idempotency
 from xray_app.store.database import Database
 from xray_app.store.paging import newest_first
 from xray_app.store.tables import RunRow
@@ -62,7 +63,9 @@ def create(db: Database, kind: AdapterKind, recipe: str, method: Method, epochs:
     with db.write() as session:
         session.add(row)
         session.flush()
-        return _value(row)
+        run = _value(row)
+        idempotency.answer(session, run)
+        return run
 
 
 def get(db: Database, run_id: str) -> Run:

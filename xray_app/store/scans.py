@@ -101,8 +101,13 @@ def scan_path(db: Database, scan_id: str) -> tuple[Path, str]:
     return path, row.media_type
 
 
+def file_name(sha256: str, media_type: str) -> str:
+    """Where a scan's file lies below the data folder, with slashes."""
+    return f"scans/{sha256[:2]}/{sha256}.{EXTENSIONS.get(media_type, 'bin')}"
+
+
 def _path(db: Database, sha256: str, media_type: str) -> Path:
-    return db.data_dir / "scans" / sha256[:2] / f"{sha256}.{EXTENSIONS.get(media_type, 'bin')}"
+    return db.data_dir / file_name(sha256, media_type)
 
 
 def _write_file(db: Database, path: Path, content: bytes) -> bool:

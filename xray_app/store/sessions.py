@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, exists, func, select
 
 from xray_app.errors import NotSignedIn
 from xray_app.store.database import Database
-from xray_app.store.tables import SessionRow, SignInFailureRow, UserRow
+from xray_app.store.tables import SessionRow, SignInAddressRow, SignInFailureRow, UserRow
 from xray_app.store.users import User
 from xray_app.types import Role
 
+ADDRESS_KEPT = timedelta(days=180)
 
-def add(db: Database, token_sha256: str, username: str, password_hash: str, expires_at: datetime) -> Role:
+
+def add(
+    db: Database, token_sha256: str, username: str, password_hash: str, expires_at: datetime, address: str | None = None
+) -> Role:
     """Open a session, forget the user's failed sign-ins, and clear away expired sessions.
 
     Args:
@@ -22,6 +26,7 @@ def add(db: Database, token_sha256: str, username: str, password_hash: str, expi
         username: whose session it is.
         password_hash: the hash that the password was checked against.
         expires_at: the session's end.
+        address: where it was opened from, which is remembered as the user's.
 
     Raises:
         NotSignedIn: the user was disabled, or the password changed, since that check.
@@ -33,6 +38,9 @@ def add(db: Database, token_sha256: str, username: str, password_hash: str, expi
             raise NotSignedIn("Wrong user name or password.")
         session.execute(delete(SessionRow).where(SessionRow.expires_at <= now))
         session.execute(delete(SignInFailureRow).where(SignInFailureRow.username == username))
+        session.execute(delete(SignInAddressRow).where(SignInAddressRow.last_at < now - ADDRESS_KEPT))
+        if address is not None:
+            session.merge(SignInAddressRow(username=username, address=address, last_at=now))
         session.add(SessionRow(token_sha256=token_sha256, username=username, created_at=now, expires_at=expires_at))
         return Role(user.role)
 
@@ -59,19 +67,44 @@ def end(db: Database, token_sha256: str) -> None:
         session.execute(delete(SessionRow).where(SessionRow.token_sha256 == token_sha256))
 
 
-def add_failure(db: Database, username: str, keep: timedelta) -> None:
+def add_failure(db: Database, username: str, address: str | None, keep: timedelta) -> None:
     """Count a failed sign-in, and forget all that are older than `keep`."""
     now = datetime.now(UTC)
     with db.write() as session:
         session.execute(delete(SignInFailureRow).where(SignInFailureRow.created_at < now - keep))
-        session.add(SignInFailureRow(username=username, created_at=now))
+        session.add(SignInFailureRow(username=username, address=address, created_at=now))
 
 
-def failures(db: Database, username: str, within: timedelta) -> tuple[int, datetime | None]:
-    """How many sign-ins of this name failed within this time until now, and when the first of them did."""
+def knows(db: Database, username: str, address: str) -> bool:
+    """Whether this user has signed in from this address before."""
+    with db.read() as session:
+        return session.get(SignInAddressRow, (username, address)) is not None
+
+
+def failures(
+    db: Database, within: timedelta, username: str | None = None, address: str | None = None
+) -> tuple[int, datetime | None]:
+    """How many sign-ins failed within this time until now, and when the first of them did.
+
+    Args:
+        db: the store.
+        within: how far back.
+        username: of this name alone; with no address, only those from where its user has never signed in.
+        address: from this address alone.
+    """
     query = select(func.count(), func.min(SignInFailureRow.created_at)).where(
-        SignInFailureRow.username == username, SignInFailureRow.created_at > datetime.now(UTC) - within
+        SignInFailureRow.created_at > datetime.now(UTC) - within
     )
+    if address is not None:
+        query = query.where(SignInFailureRow.address == address)
+    if username is not None:
+        query = query.where(SignInFailureRow.username == username)
+    if username is not None and address is None:
+        known = exists().where(
+            SignInAddressRow.username == SignInFailureRow.username,
+            SignInAddressRow.address == SignInFailureRow.address,
+        )
+        query = query.where(~known)
     with db.read() as session:
         count, first = session.execute(query).one()
         return count, first

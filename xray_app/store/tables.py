@@ -281,11 +281,22 @@ class SessionRow(Base):
 
 class SignInFailureRow(Base):
     __tablename__ = "sign_in_failures"
-    __table_args__ = (Index(None, "username", "created_at"),)
+    __table_args__ = (Index(None, "username", "created_at"), Index(None, "address", "created_at"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     username: Mapped[str] = mapped_column(Id)  # as typed: there may be no such user
     created_at: Mapped[datetime]
+    address: Mapped[str | None] = mapped_column(Id)
+
+
+class SignInAddressRow(Base):
+    """An address from which a user has signed in."""
+
+    __tablename__ = "sign_in_addresses"
+
+    username: Mapped[str] = mapped_column(ForeignKey("users.username"), primary_key=True)
+    address: Mapped[str] = mapped_column(Id, primary_key=True)
+    last_at: Mapped[datetime]
 
 
 class AuditRow(Base):

@@ -10,7 +10,8 @@ const light = () => root().dataset.theme === "light";
 function choose(theme) {
   const secure = location.protocol === "https:" ? "; Secure" : "";
   root().dataset.theme = theme;
-  document.cookie = `xray_theme=${theme}; Path=/; Max-Age=${YEAR_SECONDS}; SameSite=Strict${secure}`;
+  const desks = new URL("..", document.baseURI).pathname; // "/", or what a proxy serves the desk under
+  document.cookie = `xray_theme=${theme}; Path=${desks}; Max-Age=${YEAR_SECONDS}; SameSite=Strict${secure}`;
   follow();
 }
 
