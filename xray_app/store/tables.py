@@ -99,11 +99,16 @@ class AnalysisRow(Base):
 
 
 class CorrectionReviewRow(Base):
+    """A second person's word on a correction, or that it was taken back; the one of the highest number holds."""
+
     __tablename__ = "correction_reviews"
+    # Of two reviews at once, the second one breaks this.
+    __table_args__ = (UniqueConstraint("correction_id", "number"),)
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
-    correction_id: Mapped[str] = mapped_column(ForeignKey("corrections.id"), unique=True)
-    status: Mapped[str] = mapped_column(Word)
+    correction_id: Mapped[str] = mapped_column(ForeignKey("corrections.id"))
+    number: Mapped[int] = mapped_column(server_default="1")
+    status: Mapped[str] = mapped_column(Word)  # "accepted", "rejected" or "withdrawn"
     comment: Mapped[str | None]
     reviewer: Mapped[str] = mapped_column(Id)
     created_at: Mapped[datetime]
@@ -124,11 +129,13 @@ class CorrectionRow(Base):
     split: Mapped[str] = mapped_column(Word)
     taxonomy_sha256: Mapped[str] = mapped_column(Id)
     document: Mapped[str]  # Correction
-    # What a review said, or until then what it was saved with. No column: computed wherever it is read.
+    # What the last review said, or where none holds what it was saved with. No column: computed wherever it is read.
     status: Mapped[str] = column_property(
         func.coalesce(
-            select(CorrectionReviewRow.status)
+            select(func.nullif(CorrectionReviewRow.status, "withdrawn"))
             .where(CorrectionReviewRow.correction_id == id)
+            .order_by(CorrectionReviewRow.number.desc())
+            .limit(1)
             .correlate_except(CorrectionReviewRow)
             .scalar_subquery(),
             first_status,
@@ -192,6 +199,7 @@ class RunRow(Base):
     created_by: Mapped[str] = mapped_column(Id)
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
+    frozen_at: Mapped[datetime | None]  # what it learns from and is measured on is written down by then
     ended_at: Mapped[datetime | None]
     # Who is working on it: a pid alone comes back after a reboot, or belongs to another machine.
     host: Mapped[str | None] = mapped_column(Name)
