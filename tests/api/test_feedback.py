@@ -13,7 +13,8 @@ from tests.api.conftest import PASSWORD, make_services, png
 from xray_app import auth
 from xray_app.api.app import create_app
 from xray_app.services import Services
-from xray_app.types import Role
+from xray_app.store import runs
+from xray_app.types import Role, SampleCounts
 
 TABLES = ("analyses", "scans", "decisions", "outcomes", "corrections", "correction_reviews")
 BOX = {"label": "knife", "xyxy": [4, 5, 20, 30]}
@@ -210,4 +211,33 @@ def test_somebody_else_reviews(tmp_path: Path) -> None:
     assert accepted.status_code == 200
     assert accepted.json()["status"] == "accepted"
     assert client.post(path, json=body, headers=headers["ben"]).status_code == 409
+    services.db.close()
+
+
+def test_a_review_is_taken_back_by_whoever_gave_it_or_an_admin(tmp_path: Path) -> None:
+    services = make_services(tmp_path, review="required")
+    headers = {}
+    for name, role in (("ann", Role.ANALYST), ("ben", Role.ANNOTATOR), ("cal", Role.ANNOTATOR), ("root", Role.ADMIN)):
+        auth.add_user(services.db, name, PASSWORD, role)
+        headers[name] = {"Authorization": f"Bearer {auth.sign_in(services.db, name, PASSWORD).token}"}
+    client = TestClient(create_app(services))
+    analysis = client.post("/v1/analyze", files={"file": ("bag.png", png())}, headers=headers["ann"]).json()
+    path = f"/v1/analyses/{analysis['id']}/corrections"
+    correction = client.post(path, json={"items": [KNIFE], "boxes": [BOX]}, headers=headers["ann"]).json()
+    path = f"/v1/corrections/{correction['id']}/review"
+    assert client.delete("/v1/corrections/unknown/review", headers=headers["ben"]).status_code == 404
+    assert client.delete(path, headers=headers["ben"]).status_code == 409, "it has not been reviewed"
+    for taker in ("ben", "root"):
+        client.post(path, json={"status": "rejected", "comment": "no"}, headers=headers["ben"])
+        assert client.delete(path, headers=headers["ann"]).status_code == 403
+        assert client.delete(path, headers=headers["cal"]).status_code == 403
+        taken_back = client.delete(path, headers=headers[taker])
+        assert (taken_back.status_code, taken_back.json()["status"]) == (200, "pending")
+    assert client.post(path, json={"status": "accepted"}, headers=headers["cal"]).json()["status"] == "accepted"
+    run = runs.create(services.db, "vlm-adapter", "bundled", "lora", None, "root")
+    runs.claim(services.db, run.id, host="desk", boot_id="boot", pid=42, pid_started=1.5, lease_seconds=60)
+    runs.update(services.db, run.id, samples=SampleCounts(train=1))
+    frozen = client.delete(path, headers=headers["root"])
+    assert frozen.status_code == 409
+    assert "has learned" in frozen.json()["error"]["message"]
     services.db.close()

@@ -29,6 +29,7 @@ POST /v1/analyses/{analysis_id}/outcome          | analyst   | 201 Outcome      
 POST /v1/analyses/{analysis_id}/corrections      | analyst   | 201 Correction           | 401 404 409 413 422 503
 GET /v1/analyses/{analysis_id}/corrections       | analyst   | 200 [Correction]         | 401 404 409 422 503
 POST /v1/corrections/{correction_id}/review      | annotator | 200 Correction           | 401 403 404 409 413 422 503
+DELETE /v1/corrections/{correction_id}/review    | annotator | 200 Correction           | 401 403 404 409 503
 POST /v1/training/runs                           | admin     | 202 Run                  | 401 403 409 413 422 503
 GET /v1/training/runs                            | admin     | 200 [Run]                | 401 403 422 503
 GET /v1/training/runs/{run_id}                   | admin     | 200 Run                  | 401 403 404 503

@@ -31,6 +31,7 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("POST", "/v1/analyses/{analysis_id}/corrections", "analyst", {"items": [], "boxes": []}),
     ("GET", "/v1/analyses/{analysis_id}/corrections", "analyst", None),
     ("POST", "/v1/corrections/{correction_id}/review", "annotator", {"status": "accepted"}),
+    ("DELETE", "/v1/corrections/{correction_id}/review", "annotator", None),
     ("GET", "/v1/insights/{name}.csv", "annotator", None),
     ("GET", "/v1/vigilance/{name}.csv", "analyst", None),
     ("GET", "/v1/queue", "annotator", None),

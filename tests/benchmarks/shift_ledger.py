@@ -130,7 +130,8 @@ def _stored(db: Database) -> dict[Kind, Counter[tuple[Any, ...]]]:
             CorrectionRow, CorrectionRow.id == CorrectionReviewRow.correction_id
         )
         for review, correction in session.execute(query):
-            found["review"][review.reviewer, correction.analysis_id, (correction.revision, review.status)] += 1
+            if review.status != "withdrawn":
+                found["review"][review.reviewer, correction.analysis_id, (correction.revision, review.status)] += 1
     for id, author in analysed:
         found["upload"][author, analyses.get(db, id).scan.filename, None] += 1
     for id in decided:

@@ -11,6 +11,7 @@ from gradio import queueing
 
 from tests.browser.conftest import Desk, Open
 from tests.browser.test_desk import GUN, KNIFE
+from xray_app.html import panels
 from xray_app.store import analyses
 
 FIELD = "#upload input[type=file]"
@@ -45,6 +46,15 @@ def hold_back_streams(page: Any, answer: Any) -> list[Any]:
 @pytest.fixture
 def page(scripted: Desk, open_desk: Open) -> Any:
     return open_desk(scripted.url, "ana")
+
+
+def test_an_event_sent_before_the_page_knows_that_the_stream_has_ended_is_answered(page: Any) -> None:
+    page.add_init_script("window.closesLate = 3000;")
+    page.add_init_script(path=LATE_STREAM)
+    page.reload()
+    page.wait_for_selector(".desk-user")
+    page.evaluate("silence => { xrayEvents.silence = silence; }", NEVER)  # it is not asked for: nothing is amiss
+    batch(page, KNIFE, GUN)
 
 
 def test_twenty_batches_in_a_row_are_all_there(page: Any) -> None:
@@ -110,3 +120,46 @@ def test_an_event_at_work_is_left_at_work(scripted: Desk, page: Any, monkeypatch
     batch(page, KNIFE, GUN)
     assert page.locator(".toast-body").count() == 0
     assert len(analyses.page(scripted.services.db, 5)[0]) == 2
+
+
+def test_a_queue_read_before_another_is_not_shown_after_it(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    opinions = panels.opinions
+
+    def later(*values: Any) -> str:
+        time.sleep(4)  # the second scan comes in while the first is opened, after its queue was read
+        return opinions(*values)
+
+    monkeypatch.setattr(panels, "opinions", later)
+    page.set_input_files(FIELD, [str(KNIFE), str(GUN)])
+    page.wait_for_function("document.querySelectorAll('#strip .tile').length === 2")
+    page.wait_for_function("xrayDesk.work !== null")
+    page.wait_for_timeout(300)
+    assert page.locator("#strip .tile").count() == 2
+
+
+def test_a_session_that_ended_is_told_and_the_stream_is_not_asked_for_without_pause(page: Any) -> None:
+    refused: list[Any] = []
+
+    def refuse(route: Any) -> None:
+        refused.append(route)
+        route.fulfill(status=401, content_type="application/json", body="{}")
+
+    page.route("**/gradio_api/queue/data*", refuse)
+    page.set_input_files(FIELD, [str(KNIFE), str(GUN)])
+    page.wait_for_selector("#desk-alarm")
+    assert "signed out" in page.locator("#desk-alarm").inner_text()
+    page.wait_for_timeout(4000)
+    assert len(refused) <= 6, "at once, and after 0.5, 1 and 2 seconds; once more for an event of the page's own"
+    page.unroute("**/gradio_api/queue/data*")  # signed in again in another tab
+    page.wait_for_function(
+        THERE, arg=2, timeout=60_000
+    )  # without a press: the answers are there, and the batch goes on
+
+
+def test_a_page_that_the_server_forgot_goes_on_without_being_loaded_again(scripted: Desk, page: Any) -> None:
+    page.evaluate("window.sameSight = true")
+    forgotten = 'data: {"msg":"unexpected_error","message":"","success":false,"session_not_found":true}\n\n'
+    streams = hold_back_streams(page, lambda route: route.fulfill(content_type="text/event-stream", body=forgotten))
+    batch(page, KNIFE, GUN)
+    assert len(streams) > 1
+    assert page.evaluate("window.sameSight") is True

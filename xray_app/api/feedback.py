@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from xray_app.api.deps import After, Analyst, Annotator, Desk, Limit, Page, page_of
 from xray_app.api.openapi import refuses
 from xray_app.store import analyses, corrections, decisions, outcomes
-from xray_app.types import Action, Correction, CorrectionIn, Decision, ItemCount, Outcome
+from xray_app.types import Action, Correction, CorrectionIn, Decision, ItemCount, Outcome, Role
 
 router = APIRouter(prefix="/v1")
 
@@ -85,3 +85,9 @@ def list_corrections(
 def review(correction_id: str, body: ReviewIn, who: Annotator, desk: Desk) -> Correction:
     """Accepts or rejects somebody else's correction."""
     return corrections.review(desk.db, correction_id, body.status, body.comment, who.username)
+
+
+@router.delete("/corrections/{correction_id}/review", responses=refuses(409))
+def take_back_review(correction_id: str, who: Annotator, desk: Desk) -> Correction:
+    """Takes back one's own acceptance or rejection, an admin anybody's; 409 once a run has learned from it."""
+    return corrections.take_back_review(desk.db, correction_id, who.username, who.role.includes(Role.ADMIN))

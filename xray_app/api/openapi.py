@@ -122,7 +122,7 @@ def _complete(method: str, operation: dict[str, Any]) -> None:
         statuses |= {401, 503} if role == Role.ANALYST else {401, 403, 503}
         if method == "get":
             operation["security"].append({"cookie": [role]})
-        else:
+        elif method == "post":
             operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/IdempotencyKey"})
             statuses |= {409, 413, 422}
     else:

@@ -205,7 +205,8 @@ def facts(waiting: Waiting, revisions: Sequence[Correction]) -> str:
 def reviews(found: Sequence[Review]) -> str:
     """What was said in earlier reviews."""
     rows = "".join(
-        f'<li class="{escape(one.status)}"><b>{escape(one.reviewer)}</b> {escape(one.status)} revision {one.revision}'
+        f'<li class="{escape(one.status)}"><b>{escape(one.reviewer)}</b> '
+        f"{'took back the review of' if one.status == 'withdrawn' else escape(one.status)} revision {one.revision}"
         f"{f'<q>{escape(one.comment)}</q>' if one.comment else ''}</li>"
         for one in found
     )

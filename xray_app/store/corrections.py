@@ -19,8 +19,8 @@ from xray_app.correction.revision import (
     standing,
 )
 from xray_app.correction.statements import lowers, of_correction
-from xray_app.errors import BadInput, Conflict, NotFound
-from xray_app.store import analyses, bags, drafts, facts, idempotency, queue, tip
+from xray_app.errors import BadInput, Conflict, Forbidden, NotFound
+from xray_app.store import analyses, audit, bags, drafts, facts, idempotency, queue, runs, tip
 from xray_app.store.database import Database
 from xray_app.store.paging import newest_first
 from xray_app.store.standing import correction_of, counted, said_of
@@ -129,7 +129,7 @@ def history(db: Database, analysis_id: str) -> list[Correction]:
 
 
 def review(db: Database, correction_id: str, status: ReviewStatus, comment: str | None, reviewer: str) -> Correction:
-    """Accept or reject somebody else's correction, once.
+    """Accept or reject somebody else's correction, once; again where the review was taken back.
 
     Raises:
         NotFound: no correction has this id.
@@ -143,33 +143,54 @@ def review(db: Database, correction_id: str, status: ReviewStatus, comment: str 
         with db.write() as session:
             correction = _read(session, correction_id)
             refuse_own_review(correction, reviewer)
-            reviewed = select(CorrectionReviewRow.reviewer).where(CorrectionReviewRow.correction_id == correction_id)
-            if (earlier := session.scalar(reviewed)) is not None:
+            earlier = _last_review(session, correction_id)
+            if earlier is not None and earlier.status != "withdrawn":
                 raise Conflict(
-                    f"{earlier} has reviewed this correction already ({correction.status}). "
+                    f"{earlier.reviewer} has reviewed this correction already ({correction.status}). "
                     "To amend it, save a new revision.",
                     details={"status": correction.status},
                 )
-            session.add(
-                CorrectionReviewRow(
-                    id=uuid4().hex,
-                    correction_id=correction_id,
-                    status=status,
-                    comment=comment,
-                    reviewer=reviewer,
-                    created_at=datetime.now(UTC),
-                )
-            )
-            session.flush()
-            session.expire_all()  # the correction's row was read with the status it had before
-            facts.follow(session, correction.analysis_id)
+            reviewed = _append_review(session, correction, earlier, status, comment, reviewer)
             if status == "rejected":
                 queue.rejected(session, correction.analysis_id, correction.revision, reviewer, comment)
-            reviewed_now = _read(session, correction_id)
-            idempotency.answer(session, reviewed_now)
-            return reviewed_now
+            idempotency.answer(session, reviewed)
+            return reviewed
     except IntegrityError as error:
         raise Conflict("Somebody else reviewed this correction at the same moment.") from error
+
+
+def take_back_review(db: Database, correction_id: str, username: str, of_anybody: bool) -> Correction:
+    """Take back an acceptance or a rejection: the correction waits for a review again.
+
+    Args:
+        db: the store.
+        correction_id: what was reviewed.
+        username: who takes it back; it is audited.
+        of_anybody: whether this person may take back what somebody else said.
+
+    Raises:
+        NotFound: no correction has this id.
+        Conflict: no review of it holds, or a run has frozen what was accepted.
+        Forbidden: somebody else reviewed it.
+    """
+    with db.write() as session:
+        correction = _read(session, correction_id)
+        holding = _last_review(session, correction_id)
+        if holding is None or holding.status == "withdrawn":
+            raise Conflict("Nobody has reviewed this correction, so there is nothing to take back.")
+        if holding.reviewer != username and not of_anybody:
+            raise Forbidden(
+                f"{holding.reviewer} reviewed this correction; {holding.reviewer} or an admin may take it back."
+            )
+        if holding.status == "accepted" and runs.froze_since(session, holding.created_at):
+            raise Conflict("A run has learned from this correction. To amend it, save a new revision.")
+        what = {"correction_id": correction_id, "status": holding.status, "reviewer": holding.reviewer}
+        audit.write(session, username, "took back a review", what)
+        if holding.status == "rejected":
+            queue.rejection_taken_back(session, correction.analysis_id, correction.revision)
+        value = _append_review(session, correction, holding, "withdrawn", None, username)
+        idempotency.answer(session, value)
+        return value
 
 
 def pending(db: Database, limit: int = 50, after: str | None = None) -> tuple[list[Correction], str | None]:
@@ -189,6 +210,37 @@ def _read(session: Session, correction_id: str) -> Correction:
     if row is None:
         raise NotFound("There is no correction with this id.")
     return correction_of(row)
+
+
+def _last_review(session: Session, correction_id: str) -> CorrectionReviewRow | None:
+    of_this = select(CorrectionReviewRow).where(CorrectionReviewRow.correction_id == correction_id)
+    return session.scalar(of_this.order_by(CorrectionReviewRow.number.desc()).limit(1))
+
+
+def _append_review(
+    session: Session,
+    correction: Correction,
+    earlier: CorrectionReviewRow | None,
+    status: str,
+    comment: str | None,
+    reviewer: str,
+) -> Correction:
+    """The correction, with the status it has by this review."""
+    session.add(
+        CorrectionReviewRow(
+            id=uuid4().hex,
+            correction_id=correction.id,
+            number=1 if earlier is None else earlier.number + 1,
+            status=status,
+            comment=comment,
+            reviewer=reviewer,
+            created_at=datetime.now(UTC),
+        )
+    )
+    session.flush()
+    session.expire_all()  # the correction's row was read with the status it had before
+    facts.follow(session, correction.analysis_id)
+    return _read(session, correction.id)
 
 
 def _revisions(session: Session, analysis_id: str) -> list[Correction]:

@@ -288,6 +288,16 @@ def rejected(session: Session, analysis_id: str, revision: int, reviewer: str, c
     give_reason(session, analysis_id, "rejected", (REJECTED, words if len(words) <= 300 else words[:299] + "…"))
 
 
+def rejection_taken_back(session: Session, analysis_id: str, revision: int) -> None:
+    """A rejection counts no longer: where it was of the newest revision, that waits for a review, not the scan."""
+    newest = session.scalar(select(func.max(CorrectionRow.revision)).where(CorrectionRow.analysis_id == analysis_id))
+    row = session.get(QueueRow, analysis_id)
+    if row is None or newest != revision:
+        return
+    row.waiting = False
+    give_reason(session, analysis_id, "rejected", None)
+
+
 # --- inside -------------------------------------------------------------------------------------------------
 
 

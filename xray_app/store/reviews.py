@@ -24,7 +24,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Review:
-    """A second person's word on a revision."""
+    """A second person's word on a revision: accepted or rejected, or withdrawn where it was taken back."""
 
     revision: int
     status: str
@@ -74,7 +74,7 @@ def count_own(db: Database, author: str) -> int:
 
 
 def of_analysis(db: Database, analysis_id: str) -> list[Review]:
-    """All reviews of an analysis's revisions, by revision."""
+    """All reviews of an analysis's revisions, by revision, and of one in the order they were given."""
     query = (
         select(
             CorrectionRow.revision,
@@ -84,7 +84,7 @@ def of_analysis(db: Database, analysis_id: str) -> list[Review]:
         )
         .join(CorrectionRow, CorrectionRow.id == CorrectionReviewRow.correction_id)
         .where(CorrectionRow.analysis_id == analysis_id)
-        .order_by(CorrectionRow.revision)
+        .order_by(CorrectionRow.revision, CorrectionReviewRow.number)
     )
     with db.read() as session:
         return [Review(*row) for row in session.execute(query)]

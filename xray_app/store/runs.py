@@ -174,6 +174,8 @@ def update(
 ) -> Run:
     """Write down what a run has found so far; what is left out stays.
 
+    With `samples` the run has frozen what it learns from: what it read is no longer taken back.
+
     Raises:
         NotFound: no run has this id.
         Conflict: it has ended.
@@ -182,11 +184,24 @@ def update(
         row = _unfinished_row(session, run_id)
         if samples is not None:
             row.samples = samples.model_dump_json()
+            row.frozen_at = datetime.now(UTC)
         if metrics is not None:
             row.metrics = metrics.model_dump_json()
         if adapter_id is not None:
             row.adapter_id = adapter_id
         return _value(row)
+
+
+def froze_since(session: Session, since: datetime) -> bool:
+    """Whether a run has frozen what was accepted by then.
+
+    Raises:
+        Conflict: a run is about to, and may have read it already.
+    """
+    reading = select(RunRow.id).where(RunRow.status == "running", RunRow.frozen_at.is_(None))
+    if session.scalar(reading.limit(1)) is not None:
+        raise Conflict("A run is putting together what it learns from. Try again in a few minutes.")
+    return session.scalar(select(RunRow.id).where(RunRow.frozen_at >= since).limit(1)) is not None
 
 
 def finish(db: Database, run_id: str, status: RunStatus, error: str | None = None) -> Run:

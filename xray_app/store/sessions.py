@@ -8,7 +8,7 @@ from sqlalchemy import delete, exists, func, select
 
 from xray_app.errors import NotSignedIn
 from xray_app.store.database import Database
-from xray_app.store.tables import SessionRow, SignInAddressRow, SignInFailureRow, UserRow
+from xray_app.store.user_tables import SessionRow, SignInAddressRow, SignInFailureRow, UserRow
 from xray_app.store.users import User
 from xray_app.types import Role
 

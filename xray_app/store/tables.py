@@ -110,11 +110,16 @@ class BagRow(Base):
 
 
 class CorrectionReviewRow(Base):
+    """A second person's word on a correction, or that it was taken back; the one of the highest number holds."""
+
     __tablename__ = "correction_reviews"
+    # Of two reviews at once, the second one breaks this.
+    __table_args__ = (UniqueConstraint("correction_id", "number"),)
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
-    correction_id: Mapped[str] = mapped_column(ForeignKey("corrections.id"), unique=True)
-    status: Mapped[str] = mapped_column(Word)
+    correction_id: Mapped[str] = mapped_column(ForeignKey("corrections.id"))
+    number: Mapped[int] = mapped_column(server_default="1")
+    status: Mapped[str] = mapped_column(Word)  # "accepted", "rejected" or "withdrawn"
     comment: Mapped[str | None]
     reviewer: Mapped[str] = mapped_column(Id)
     created_at: Mapped[datetime]
@@ -146,11 +151,13 @@ class CorrectionRow(Base):
             split,
         )
     )
-    # What a review said, or until then what it was saved with. No column: computed wherever it is read.
+    # What the last review said, or where none holds what it was saved with. No column: computed wherever it is read.
     status: Mapped[str] = column_property(
         func.coalesce(
-            select(CorrectionReviewRow.status)
+            select(func.nullif(CorrectionReviewRow.status, "withdrawn"))
             .where(CorrectionReviewRow.correction_id == id)
+            .order_by(CorrectionReviewRow.number.desc())
+            .limit(1)
             .correlate_except(CorrectionReviewRow)
             .scalar_subquery(),
             first_status,
@@ -214,6 +221,7 @@ class RunRow(Base):
     created_by: Mapped[str] = mapped_column(Id)
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
+    frozen_at: Mapped[datetime | None]  # what it learns from and is measured on is written down by then
     ended_at: Mapped[datetime | None]
     # Who is working on it: a pid alone comes back after a reboot, or belongs to another machine.
     host: Mapped[str | None] = mapped_column(Name)
@@ -256,47 +264,6 @@ class PromotionRow(Base):
     reason: Mapped[str | None]
     promoted_by: Mapped[str] = mapped_column(Id)
     created_at: Mapped[datetime]
-
-
-class UserRow(Base):
-    __tablename__ = "users"
-
-    username: Mapped[str] = mapped_column(Id, primary_key=True)
-    password_hash: Mapped[str]
-    role: Mapped[str] = mapped_column(Word)
-    created_at: Mapped[datetime]
-    disabled_at: Mapped[datetime | None]
-
-
-class SessionRow(Base):
-    """A signed-in browser or program. The token itself is kept nowhere."""
-
-    __tablename__ = "sessions"
-
-    token_sha256: Mapped[str] = mapped_column(Id, primary_key=True)
-    username: Mapped[str] = mapped_column(ForeignKey("users.username"), index=True)
-    created_at: Mapped[datetime]
-    expires_at: Mapped[datetime]
-
-
-class SignInFailureRow(Base):
-    __tablename__ = "sign_in_failures"
-    __table_args__ = (Index(None, "username", "created_at"), Index(None, "address", "created_at"))
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    username: Mapped[str] = mapped_column(Id)  # as typed: there may be no such user
-    created_at: Mapped[datetime]
-    address: Mapped[str | None] = mapped_column(Id)
-
-
-class SignInAddressRow(Base):
-    """An address from which a user has signed in."""
-
-    __tablename__ = "sign_in_addresses"
-
-    username: Mapped[str] = mapped_column(ForeignKey("users.username"), primary_key=True)
-    address: Mapped[str] = mapped_column(Id, primary_key=True)
-    last_at: Mapped[datetime]
 
 
 class AuditRow(Base):

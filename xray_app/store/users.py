@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from xray_app.errors import Conflict, NotFound
 from xray_app.store import audit
 from xray_app.store.database import Database
-from xray_app.store.tables import SessionRow, UserRow
+from xray_app.store.user_tables import SessionRow, UserRow
 from xray_app.types import Role
 
 

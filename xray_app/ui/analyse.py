@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -169,8 +170,10 @@ class AnalyseTab:
     def queue(self, who: Identity, current: str | None) -> dict[str, Any]:
         """The queue: what waits for a decision in the order it came, searches to tell of, and what is done.
 
-        After what waits of this shift comes what was left over from earlier ones.
+        After what waits of this shift comes what was left over from earlier ones. `read_at` is the time before which
+        all that was stored is in it: two events may be answered in another order than they read the store.
         """
+        read_at = time.time()
         since = datetime.now(UTC) - SHIFT
         shift = recent.of_user(self.services.db, who.username, since)
         left, left_in_all = recent.left_over(self.services.db, who.username, since)
@@ -181,6 +184,7 @@ class AnalyseTab:
         )  # fmt: skip
         return {
             "current": current,
+            "read_at": read_at,
             "waiting": shift.waiting_in_all + left_in_all,
             "items": [tile for name, found in sections for tile in tiles(name, found)],
         }

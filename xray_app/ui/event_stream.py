@@ -1,8 +1,8 @@
 """What became of an event whose answer has not reached the page, which asks for it (`event_stream.js`).
 
-Asking is an event itself: where the page lost the stream of answers, Gradio opens it anew for this one, and all that
-still waits on the server comes by it. Of an event that is neither at work nor waits to be told, the page learns that
-it is over; without that Gradio would not run the same event again.
+Asking is an event itself: where the stream of answers was cut, one is opened for this event, and all that still waits
+on the server comes by it. Of an event that is neither at work nor waits to be told, the page learns that it is over;
+without that Gradio would not run the same event again.
 """
 
 from __future__ import annotations

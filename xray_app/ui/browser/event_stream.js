@@ -1,177 +1,234 @@
 // @ts-check
-// The way the answers to a page's events come: Gradio tells them all by one stream, which the server ends after the
-// last answer that is due; with the next event Gradio opens another. Two things are seen to here, between Gradio and
-// fetch.
+// How the answers to a page's events come. Gradio's server tells them all by one stream, which it ends after the last
+// answer that is due, and Gradio's page opens another with its next event. Alone these two lose events:
 //
-// 1. No event falls between two streams. Gradio learns from `close_stream` that a stream has ended. An event that the
-//    server took after it had ended the stream, and whose receipt overtook that word, found the stream "open": Gradio
-//    opened none, and its answer waited for ever. So Gradio gets the receipt of an event only when the stream has
-//    spoken of this event, or when Gradio knows that there is none.
-// 2. An event without news for ten seconds is asked for, by an event of its own (`event_stream.py`).
+// - The page learns from `close_stream` that a stream has ended. Where the receipt of its next event overtakes that
+//   word, it takes the stream for open and opens none, and the answer waits for ever.
+// - A page never opens a stream again that was cut on its way.
+//
+// So this stands between Gradio and fetch: Gradio reads one stream that does not end, and here streams of the server
+// are opened as long as an event has no answer, at longer and longer intervals where that fails. An event without news
+// for ten seconds is asked for, by an event of its own (`event_stream.py`).
 
-const LONGEST_HELD = 5000;
+const FIRST_PAUSE = 500;
+const LONGEST_PAUSE = 30_000;
 const MOST_ASKED = 100;
-const CLOSED = 'data: {"msg":"close_stream","event_id":null}\n\n';
+const LOOK_EVERY_MS = 250;
 
+/** @typedef {{to: ReadableStreamDefaultController<Uint8Array>, request: Request}} Reader what Gradio reads */
 /**
- * The newest stream.
+ * A stream of the server.
  * @typedef {object} Stream
- * @property {boolean} open whether Gradio takes it for open
- * @property {Map<string, string>} spoken the last message of each event that it has spoken of
- * @property {number} heardAt when it last said anything (`performance.now()`)
- * @property {() => void} end ends it
+ * @property {AbortController} end gives it up
+ * @property {number} heardAt when it said something last
+ * @property {boolean} spoke whether it told of an event
  */
-
 /**
- * @param {boolean} open
- * @returns {Stream}
+ * @typedef {object} Surroundings
+ * @property {typeof window.fetch} fetch
+ * @property {() => number} now milliseconds
+ * @property {() => void} ask sends the event that asks for `asked()`
  */
-const silentStream = open => ({ open, spoken: new Map(), heardAt: performance.now(), end() {} });
 
-/** @param {RequestInfo | URL} address */
+/** The path of an address; the page's own origin does not matter. @param {RequestInfo | URL} address */
 function pathOf(address) {
   try {
-    return new URL(address instanceof Request ? address.url : address, location.href).pathname;
+    return new URL(address instanceof Request ? address.url : address, "http://page").pathname;
   } catch {
     return "";
   }
 }
 
+/** What a text says, where it is a JSON object; else nothing. @param {string} text @returns {Record<string, unknown>} */
+function read(text) {
+  try {
+    const said = JSON.parse(text);
+    return typeof said === "object" && said !== null ? said : {};
+  } catch {
+    return {};
+  }
+}
+
+/** The events that wait for an answer, and the stream that brings it. Times are in milliseconds. */
+export class EventStream {
+  /** @param {Surroundings} surroundings */
+  constructor({ fetch, now, ask }) {
+    this.plainFetch = fetch;
+    this.now = now;
+    this.ask = ask;
+    /** Without news for so long, an event is asked for. */
+    this.silence = 10_000;
+    /** @type {Map<string, number>} when there was news of each event without its last answer, by its id */
+    this.unanswered = new Map();
+    /** @type {Set<string>} events whose last answer came before their receipt */
+    this.early = new Set();
+    /** @type {Reader | null} */
+    this.gradio = null;
+    /** @type {Stream | null} */
+    this.server = null;
+    /** Whether the server has forgotten the page: it has no stream for it until the next event. */
+    this.forgotten = false;
+    this.pause = FIRST_PAUSE;
+    this.nextTry = -Infinity;
+    this.askedAt = -Infinity;
+  }
+
+  /** Takes the place of `fetch`.
+   * @param {RequestInfo | URL} address @param {RequestInit} [options] */
+  async fetch(address, options) {
+    const path = pathOf(address);
+    if (path.endsWith("/gradio_api/queue/data")) return this.listen(new Request(address, options));
+    const answer = await this.plainFetch(address, options);
+    if (path.endsWith("/gradio_api/queue/join") && answer.ok) {
+      const { event_id: id } = read(await answer.clone().text());
+      if (typeof id === "string") this.taken(id);
+    }
+    return answer;
+  }
+
+  /** The stream that Gradio reads until it gives it up itself. @param {Request} request */
+  listen(request) {
+    request.signal.throwIfAborted();
+    /** @type {Reader} */
+    let reader;
+    const leave = () => {
+      if (this.gradio !== reader) return;
+      this.gradio = null;
+      this.server?.end.abort();
+      this.server = null;
+    };
+    const body = new ReadableStream({
+      start: to => {
+        this.gradio = reader = { to, request };
+        request.signal.addEventListener("abort", () => {
+          if (this.gradio !== reader) return;
+          leave();
+          to.close(); // an error here would be shown as a connection that was lost
+        });
+        if (!this.server) this.follow();
+      },
+      cancel: leave,
+    });
+    return new Response(body, { headers: { "content-type": "text/event-stream" } });
+  }
+
+  /** The server has taken an event. @param {string} id */
+  taken(id) {
+    this.forgotten = false;
+    if (this.early.delete(id)) return;
+    this.unanswered.set(id, this.now());
+    if (!this.server) this.follow();
+  }
+
+  /** Reads a stream of the server to its end, and opens the next while answers are due. */
+  async follow() {
+    const { gradio } = this;
+    if (!gradio) return;
+    const mine = { end: new AbortController(), heardAt: this.now(), spoke: false };
+    this.server = mine;
+    let ended = false;
+    try {
+      ended = await this.passOn(mine, gradio.request);
+    } catch (fault) {
+      if (!mine.end.signal.aborted) console.warn("The stream of answers was cut.", fault);
+    }
+    if (mine !== this.server) return;
+    this.server = null;
+    if (!ended || !mine.spoke) this.tryLater();
+    else if (this.unanswered.size) this.follow(); // taken after the server had ended the stream
+  }
+
+  /** Hands to Gradio what a stream says.
+   * @param {Stream} mine @param {Request} request
+   * @returns {Promise<boolean>} whether the server ended it, because no answer is due */
+  async passOn(mine, request) {
+    const answer = await this.plainFetch(new Request(request, { signal: mine.end.signal }));
+    if (!answer.ok || !answer.body) throw new Error(`no stream of answers: ${answer.status}`);
+    const bytes = new TextEncoder();
+    const letters = new TextDecoder();
+    const reader = answer.body.getReader();
+    for (let begun = ""; ;) {
+      const { done, value } = await reader.read();
+      if (done || mine !== this.server) return false;
+      const messages = (begun + letters.decode(value, { stream: true })).split("\n\n");
+      begun = messages.pop() ?? "";
+      mine.heardAt = this.now();
+      for (const message of messages) {
+        const said = read(message.slice(message.indexOf(":") + 1));
+        if (said.msg === "close_stream") return true;
+        if (said.session_not_found === true) {
+          this.forgotten = true; // Gradio would load the page again; what it waits for is asked for instead
+          return false;
+        }
+        this.hear(mine, said);
+        this.gradio?.to.enqueue(bytes.encode(`${message}\n\n`));
+      }
+    }
+  }
+
+  /** Notes what a message says of its event. @param {Stream} stream @param {Record<string, unknown>} said */
+  hear(stream, { msg, event_id: id }) {
+    if (typeof id !== "string") return;
+    stream.spoke = true;
+    this.pause = FIRST_PAUSE;
+    const waited = this.unanswered.has(id);
+    if (msg !== "process_completed") {
+      if (waited) this.unanswered.set(id, this.now());
+    } else if (!this.unanswered.delete(id)) this.early.add(id);
+  }
+
+  tryLater() {
+    this.nextTry = this.now() + this.pause;
+    this.pause = Math.min(2 * this.pause, LONGEST_PAUSE);
+  }
+
+  /** The events without news for so many milliseconds. @param {number} duration */
+  silent(duration) {
+    const since = this.now() - duration;
+    return [...this.unanswered].filter(([, at]) => at <= since).map(([id]) => id);
+  }
+
+  /** What the asking event tells the server. */
+  asked() {
+    return { events: this.silent(this.forgotten ? 0 : this.silence).slice(0, MOST_ASKED) };
+  }
+
+  /** Sees to it that answers come: to be called now and then. */
+  look() {
+    const { server } = this;
+    const now = this.now();
+    // It has taken an event since it last said anything here, and would have spoken of it at once.
+    if (server && this.silent(2 * this.silence).some(id => (this.unanswered.get(id) ?? 0) > server.heardAt)) {
+      this.server = null;
+      server.end.abort();
+      this.forgotten = true; // with the stream the server gives up what it had to say by it
+      this.tryLater();
+    } else if (this.gradio && !server) {
+      if (!this.unanswered.size || now < this.nextTry) return;
+      if (!this.forgotten) this.follow();
+      else {
+        this.tryLater();
+        this.ask();
+      }
+    } else if (this.silent(this.silence).length && now - this.askedAt >= this.silence) {
+      this.askedAt = now;
+      this.ask();
+    }
+  }
+}
+
 /** Stands between Gradio and `fetch` from now on, and asks for events without news. */
 export function watchEvents() {
-  const plainFetch = window.fetch.bind(window);
-  /** @type {Map<string, number>} ids of events without their last answer, and when there was news of each */
-  const unanswered = new Map();
-  /** @type {Map<string, () => void>} how Gradio is given the receipts that it does not have yet */
-  const held = new Map();
-  let stream = silentStream(false);
-  let askedAt = -Infinity;
-  const events = {
-    /** ms without news after which an event is asked for */
-    silence: 10000,
-    /** What the asking event tells the server. */
-    asked: () => ({ events: silent(1).slice(0, MOST_ASKED) }),
-  };
+  const events = new EventStream({
+    fetch: window.fetch.bind(window),
+    now: () => performance.now(),
+    ask: () => {
+      const ask = document.querySelector("#ask-unanswered");
+      const button = ask?.querySelector("button") ?? ask;
+      if (button instanceof HTMLElement) button.click();
+    },
+  });
   Object.assign(window, { xrayEvents: events });
-
-  window.fetch = async (address, options) => {
-    const path = pathOf(address);
-    if (path.endsWith("/gradio_api/queue/data")) return listen(address, options);
-    const answer = await plainFetch(address, options);
-    if (path.endsWith("/gradio_api/queue/join") && answer.ok) await mayBeKnown((await answer.clone().json()).event_id);
-    return answer;
-  };
-
-  /**
-   * Opens a stream, and hands it on while noting what it speaks of.
-   * @param {RequestInfo | URL} address
-   * @param {RequestInit} [options]
-   */
-  async function listen(address, options) {
-    const mine = (stream = silentStream(true));
-    const over = () => {
-      mine.open = false;
-      if (mine === stream) [...held.keys()].forEach(release);
-    };
-    /** @type {Promise<null>} */
-    const cut = new Promise(end => {
-      mine.end = () => end(null);
-    });
-    const signal = address instanceof Request ? address.signal : options?.signal;
-    signal?.addEventListener("abort", over); // Gradio has read `close_stream`
-    let answer;
-    try {
-      answer = await Promise.race([plainFetch(address, options), cut]);
-    } catch (fault) {
-      over();
-      throw fault;
-    }
-    if (answer === null) return new Response(CLOSED); // Gradio then gives up the request
-    if (!answer.ok || !answer.body) {
-      over();
-      return answer;
-    }
-    const reader = answer.body.getReader();
-    const decoder = new TextDecoder();
-    let begun = "";
-    let closing = false;
-    /** @param {string} piece of the stream; a message may come in several */
-    const hear = piece => {
-      const lines = (begun + piece).split("\n");
-      begun = lines.pop() ?? "";
-      mine.heardAt = performance.now();
-      for (const line of lines) {
-        let said;
-        try {
-          said = JSON.parse(line.slice(line.indexOf(":") + 1));
-        } catch {
-          continue;
-        }
-        if (said.msg === "close_stream") closing = true;
-        if (!said.event_id) continue;
-        mine.spoken.set(said.event_id, said.msg);
-        if (said.msg === "process_completed") unanswered.delete(said.event_id);
-        else unanswered.set(said.event_id, mine.heardAt);
-        release(said.event_id);
-      }
-    };
-    const passedOn = new ReadableStream({
-      async pull(controller) {
-        const read = await Promise.race([reader.read(), cut]);
-        if (read !== null && !read.done) {
-          hear(decoder.decode(read.value, { stream: true }));
-          controller.enqueue(read.value);
-          return;
-        }
-        if (!closing) controller.enqueue(new TextEncoder().encode(CLOSED)); // cut on its way: Gradio must know
-        controller.close();
-      },
-      cancel: reason => reader.cancel(reason),
-    });
-    return new Response(passedOn, { status: answer.status, statusText: answer.statusText, headers: answer.headers });
-  }
-
-  /**
-   * Waits until Gradio may know that the server has taken an event.
-   * @param {string} id
-   */
-  async function mayBeKnown(id) {
-    const last = stream.spoken.get(id);
-    if (last !== "process_completed") unanswered.set(id, performance.now());
-    if (last || !stream.open) return;
-    await new Promise(done => {
-      held.set(id, () => done(null));
-      setTimeout(release, LONGEST_HELD, id);
-    });
-  }
-
-  /** @param {string} id */
-  function release(id) {
-    const done = held.get(id);
-    held.delete(id);
-    if (done) done();
-  }
-
-  /**
-   * The events without news for so many times the silence allowed.
-   * @param {number} times
-   */
-  function silent(times) {
-    const since = performance.now() - times * events.silence;
-    return [...unanswered].filter(([, at]) => at <= since).map(([id]) => id);
-  }
-
-  setInterval(() => {
-    // The server has taken an event since it last said anything here, and would have spoken of it at once.
-    if (stream.open && silent(2).some(id => (unanswered.get(id) ?? 0) > stream.heardAt)) {
-      stream.end();
-      askedAt = -Infinity;
-      return;
-    }
-    if (!silent(1).length || performance.now() - askedAt < events.silence) return;
-    askedAt = performance.now();
-    const ask = document.querySelector("#ask-unanswered");
-    const button = ask?.querySelector("button") ?? ask;
-    if (button instanceof HTMLElement) button.click();
-  }, 250);
+  window.fetch = (address, options) => events.fetch(address, options);
+  setInterval(() => events.look(), LOOK_EVERY_MS);
 }

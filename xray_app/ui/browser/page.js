@@ -24,8 +24,8 @@ Object.assign(window, { xrayDesk: Object.assign(desk, { focusShown, offerUndo: u
 desk.shared = sharedKeys(desk);
 readKeys(desk);
 guardPresses(desk);
-watchEvents();
 watchAnswers(() => desk.tell("alarm"));
+watchEvents(); // after it, so that the alarm sees every stream that is opened
 annotate(desk);
 review(desk);
 search(desk);

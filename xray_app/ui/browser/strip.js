@@ -19,6 +19,7 @@ import { desk } from "./page_desk.js";
 /**
  * @typedef {object} Queue
  * @property {Tile[]} items
+ * @property {number} [read_at] seconds since 1970: what was stored before is in it
  * @property {number} [waiting] how many scans wait in all
  * @property {string | null} [current]
  * @property {boolean} [keep_current]
@@ -37,6 +38,16 @@ export function titles(waiting) {
   };
 }
 
+const CLOCK_SET_BACK = 60;
+
+/** The later read of two queues, which may be told in another order: each event reads the store when it begins.
+ * More than a minute back, the server's clock was set.
+ * @param {Queue} shown @param {Queue} told @returns {Queue} */
+export function laterRead(shown, told) {
+  const before = (shown.read_at ?? 0) - (told.read_at ?? 0);
+  return before > 0 && before < CLOCK_SET_BACK ? shown : told;
+}
+
 /** Whether the open scan is decided and nothing is edited or typed about it: who then drops others has done with it.
  * @param {Element | null} tile */
 function finished(tile) {
@@ -51,6 +62,8 @@ export function mount({ element, props, trigger, watch }) {
   const hint = find(element, ".strip-empty", HTMLElement);
   /** @type {string | null} */
   let current = null;
+  /** @type {Queue} */
+  let newest = { items: [] };
 
   /** @param {Tile} item */
   function tileOf(item) {
@@ -75,11 +88,13 @@ export function mount({ element, props, trigger, watch }) {
     const value = props.value || { items: [] };
     if (value.current) current = value.current;
     else if (!value.keep_current && !desk.work) current = null;
-    hint.hidden = value.items.length > 0;
-    const words = titles(value.waiting || 0);
+    newest = laterRead(newest, value);
+    const { items } = newest;
+    hint.hidden = items.length > 0;
+    const words = titles(newest.waiting || 0);
     list.replaceChildren();
-    for (const [index, item] of value.items.entries()) {
-      const first = item.section !== value.items[index - 1]?.section;
+    for (const [index, item] of items.entries()) {
+      const first = item.section !== items[index - 1]?.section;
       if (first && words[item.section]) add(list, "li", words[item.section], `divider ${item.section}`);
       list.append(tileOf(item));
     }
