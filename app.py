@@ -52,7 +52,7 @@ def wire(settings: Settings) -> Services:
     taxonomy = load_taxonomy(settings.taxonomy)
     rules = taxonomy.rules(settings.policy)
     db = Database.open(settings.sqlalchemy_url, settings.data_dir)
-    vlm = load_vlm(settings)
+    vlm = load_vlm(settings, taxonomy)
     detector = load_detector(settings, taxonomy)
     password = auth.ensure_admin(db, settings.admin_password)
     if password:

@@ -22,6 +22,7 @@ from xray_app.services import Services
 from xray_app.store import adapters
 from xray_app.types import Adapter, Gate, Role, Run, RunMetrics
 from xray_app.vlm.load import base_sha256, load_vlm
+from xray_app.vlm.pictures import QWEN2_5_VL
 
 KEY = "sk-secret-0123456789"
 
@@ -54,12 +55,12 @@ class Desk:
         return self.client.post(path, json=body, headers=self.headers)
 
 
-def open_desk(data_dir: Path, server: Script, **settings: Any) -> Desk:
+def open_desk(data_dir: Path, server: Script, name: str = "org/m", **settings: Any) -> Desk:
     """The wiring of app.py, over a model on `server`."""
     launched: list[Run] = []
-    vlm = f"openai:org/m@{server.url}"
+    vlm = f"openai:{name}@{server.url}"
     made = make_services(data_dir, launched, vlm=vlm, vlm_api_key=KEY, vlm_timeout=2, **settings)
-    model = load_vlm(made.settings)
+    model = load_vlm(made.settings, made.taxonomy)
 
     def active() -> ActiveAdapter | None:
         adapter = adapters.active(made.db, "vlm-adapter", model.weights_sha256)
@@ -115,6 +116,25 @@ def test_a_server_that_fails_is_a_503_that_says_so_and_not_with_the_key(tmp_path
     assert desk.analyse().status_code == 200
     for file in tmp_path.rglob("*"):
         assert not file.is_file() or KEY.encode() not in file.read_bytes()
+
+
+def test_the_boxes_of_a_remote_model_are_its_own_through_analysis_and_correction(tmp_path: Path) -> None:
+    """RolmOCR writes pixels of the resized picture: of one of 64 × 48 that is 56 × 56."""
+    text = '[{"bbox_2d": [28, 14, 56, 28], "label": "gun"}]'
+    with serving([Reply(200, completion(text))]) as server:
+        desk = open_desk(tmp_path, server, name="reducto/RolmOCR")
+        analysis = desk.analyse().json()
+        (box,) = [box for box in analysis["boxes"] if box["source"] == "vlm"]
+        width, height = analysis["scan"]["width"], analysis["scan"]["height"]
+        shown = QWEN2_5_VL.shown((width, height))
+        scale = width / shown[0], height / shown[1]
+        assert box["xyxy"] == pytest.approx([28 * scale[0], 14 * scale[1], 56 * scale[0], 28 * scale[1]])
+        assert (box["id"], box["label"], box["threat"], analysis["risk"]["level"]) == ("v1", "gun", True, "HIGH")
+        kept = {"id": "v1", "label": "gun", "xyxy": box["xyxy"]}
+        saved = desk.post(
+            f"/v1/analyses/{analysis['id']}/corrections", items=[{"label": "gun", "count": 1}], boxes=[kept]
+        ).json()
+    assert [one["source"] for one in saved["boxes"]] == ["vlm"]
 
 
 def test_training_needs_a_recipe_named(tmp_path: Path, server: Script) -> None:

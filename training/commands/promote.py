@@ -51,7 +51,7 @@ def register(
     if chosen == "detector":
         manifest = examine_detector(db, settings, adapter, adapter_id, site, rules, ignore)
     else:
-        model = load_local(base, settings.vlm_dtype)
+        model = load_local(base, settings.vlm_dtype, taxonomy=taxonomy, max_tokens=settings.vlm_max_tokens)
         manifest = examine_adapter(db, settings, model, adapter, adapter_id, site, rules, ignore)
     print(registry.register(db, adapter, manifest).model_dump_json())
 
@@ -81,7 +81,7 @@ def promote(
     from xray_app.vlm.load import load_if_remote
 
     settings = Settings()
-    remote = load_if_remote(settings)
+    remote = load_if_remote(settings, load_taxonomy(settings.taxonomy))
     hand_over = remote.receive if remote else None
     print(registry.promote(open_database(settings), adapter_id, by, force, reason, hand_over).model_dump_json())
 

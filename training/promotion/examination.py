@@ -63,7 +63,8 @@ def examine_adapter(
     holdout = _holdout(settings, site, rules)
 
     def key(adapter: str) -> str:
-        return f"{vlm.weights_sha256}:{settings.vlm_dtype}:{adapter}"
+        told = "" if vlm.knows_form or adapter != "base" else ":told"  # asked in other words, it answers otherwise
+        return f"{vlm.weights_sha256}:{settings.vlm_dtype}:{adapter}{told}"
 
     def measure_active(progress: Progress) -> HoldoutResult:
         vlm.use_adapter(adapters.folder(db, active.id) if active else None)

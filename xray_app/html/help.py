@@ -46,6 +46,7 @@ first decision stays on record, and you may decide anew. `G` goes on. Your own f
 | triangle, amber, **MEDIUM** | a restricted item, a doubt, an incomplete answer: review |
 | circle, green, **LOW** | nothing found. Only a model validated on this scanner may advise to clear |
 | solid frame | prohibited; dashed: restricted; dotted: allowed |
+| VLM | a box that the VLM placed; the others are the detector's |
 | ✎ | drawn or changed by a person |
 
 "demonstration model" means that a bundled model is serving. It was trained on simulated scans alone and is there

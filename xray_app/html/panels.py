@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from xray_app.risk import severity
 from xray_app.taxonomy import Policy, SiteRules, Taxonomy
-from xray_app.types import Analysis, Correction, Decision, Item, ItemCount, Outcome, Risk, Status
+from xray_app.types import Analysis, Correction, Decision, Item, ItemCount, Outcome, Report, Risk, Status
 
 # Shape says the level where colour cannot: octagon, triangle, circle.
 _SHAPES = {
@@ -79,7 +79,7 @@ def opinions(analysis: Analysis, rules: SiteRules) -> str:
     report = analysis.report
     notes = []
     if not report.complete:
-        notes.append("The answer was cut off or not understood in full.")
+        notes.append(incomplete(report))
     if report.unrecognised:
         notes.append("Not understood: " + ", ".join(f"“{part}”" for part in report.unrecognised))
     warning = f'<p class="warn">{escape(" ".join(notes))}</p>' if notes else ""
@@ -89,6 +89,13 @@ def opinions(analysis: Analysis, rules: SiteRules) -> str:
         f"</blockquote>{warning}</section>"
         f"{_facts(analysis, rules.policy)}"
     )
+
+
+def incomplete(report: Report) -> str:
+    """That the VLM's answer is not whole, in a sentence."""
+    if report.problem:
+        return f"The answer is not whole: {report.problem}."
+    return "The answer was cut off or not understood in full."
 
 
 def _group(kind: str, title: str, meaning: str, labels: Iterable[str], taxonomy: Taxonomy) -> str:

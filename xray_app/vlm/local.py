@@ -24,13 +24,19 @@ from transformers import (
 )
 
 from xray_app.errors import BadModel, is_out_of_memory
-from xray_app.vlm.base import Answer
-from xray_app.vlm.pictures import limits_of_adapter, picture_limits, set_picture_limits
+from xray_app.taxonomy import Taxonomy
+from xray_app.vlm.answer_form import AnswerForm, answer_form
+from xray_app.vlm.base import CUT_OFF, Answer
+from xray_app.vlm.coordinates import coordinate_frame, family_of
+from xray_app.vlm.pictures import ShownSize, limits_of_adapter, picture_limits, set_picture_limits
 from xray_app.vlm.prompt import batch, encode
 
 logger = logging.getLogger(__name__)
 
 Dtype = Literal["auto", "bf16", "fp16", "fp32", "nf4"]
+
+MAX_NEW_TOKENS = 192
+"""Of an answer in the report's form: the fullest bag takes about 150."""
 
 # Above this many bytes of weights their hash is taken over names, sizes, headers and samples instead.
 _HASH_IN_FULL = 2 * 1024**3
@@ -107,13 +113,33 @@ class LocalVlm:
     Guarded by a lock: generation and a change of adapter never overlap.
     """
 
-    def __init__(self, model: Any, processor: Any, name: str, weights_sha256: str, max_new_tokens: int):
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        name: str,
+        weights_sha256: str,
+        max_new_tokens: int,
+        form: AnswerForm | None = None,
+    ):
+        """
+        Args:
+            model: the base.
+            processor: its own.
+            name: to report.
+            weights_sha256: from `weights_hash`.
+            max_new_tokens: an answer longer than this is cut off and marked incomplete.
+            form: what the base is told of the report, since it was not trained on it; None where it was. With an
+                adapter, which was, it is told nothing.
+        """
         self.model = model.eval()
         self.processor = processor
         self.name = name
         self.weights_sha256 = weights_sha256
         self.max_new_tokens = max_new_tokens
+        self.form = form
         self.lock = threading.RLock()
+        self._family = family_of(str(getattr(model.config, "model_type", "")))
         self._base = self.model
         self._limits = picture_limits(processor)
         tokenizer = processor.tokenizer
@@ -123,7 +149,15 @@ class LocalVlm:
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
 
     @classmethod
-    def load(cls, name: str, dtype: Dtype = "auto", *, label: str | None = None, max_new_tokens: int = 192) -> LocalVlm:
+    def load(
+        cls,
+        name: str,
+        dtype: Dtype = "auto",
+        *,
+        label: str | None = None,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        taxonomy: Taxonomy | None = None,
+    ) -> LocalVlm:
         """Loads a model by folder or Hub id, onto the GPU where there is one.
 
         Args:
@@ -132,6 +166,7 @@ class LocalVlm:
                 model is too large for that.
             label: the name to report instead of `name`.
             max_new_tokens: an answer longer than this is cut off and marked incomplete.
+            taxonomy: its names are told to a model that was not trained on the report; None tells it nothing.
 
         Raises:
             BadModel: the model cannot be found or loaded; the message says why.
@@ -143,7 +178,26 @@ class LocalVlm:
             model = AutoModelForImageTextToText.from_pretrained(folder, **_precision(folder, dtype))
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise BadModel(f"The model in {folder} does not load: {error}") from error
-        return cls(model, processor, label or name, sha256, max_new_tokens)
+        form = None
+        if taxonomy is not None:
+            form = answer_form(taxonomy, family_of(str(model.config.model_type)) is not None)
+        return cls(model, processor, label or name, sha256, max_new_tokens, form)
+
+    @property
+    def knows_form(self) -> bool:
+        """Whether what answers now was trained on the report; it then gets the prompt of its training."""
+        return self.form is None or self.model is not self._base
+
+    def asked(self, instruction: str, *, as_json: bool = True) -> str:
+        """The words that go with the picture: the instruction, and for a model that does not know it, the form.
+
+        Args:
+            instruction: as a trained model is given it.
+            as_json: a model that writes boxes is told to answer in JSON.
+        """
+        if self.form is None or self.knows_form:
+            return instruction
+        return self.form.told(instruction, as_json=as_json and self.form.boxes)
 
     def answer(self, images: Sequence[Image], instructions: Sequence[str]) -> list[Answer]:
         """Answers each (picture, instruction) pair, greedily and in one batch."""
@@ -151,7 +205,9 @@ class LocalVlm:
             return []
         with self.lock, torch.inference_mode():
             # Within the lock: the picture size limits change with the adapter.
-            inputs = batch(encode(self.processor, images, instructions), self._pad, side="left")
+            asked = [self.asked(instruction) for instruction in instructions]
+            frames = [self._frame(image) for image in images]
+            inputs = batch(encode(self.processor, images, asked), self._pad, side="left")
             device = self.model.device
             said = _Said()
             out = self.model.generate(
@@ -169,9 +225,13 @@ class LocalVlm:
             )
         ids = out[:, inputs["input_ids"].shape[1] :].tolist()
         probabilities = torch.stack(said.probabilities, dim=1).tolist()
-        return [self._answer(*one) for one in zip(ids, probabilities, strict=True)]
+        return [self._answer(*one) for one in zip(ids, probabilities, frames, strict=True)]
 
-    def _answer(self, ids: list[int], probabilities: list[float]) -> Answer:
+    def _frame(self, image: Image) -> tuple[int, int] | None:
+        size = ShownSize.of(self.processor)
+        return coordinate_frame(self._family, size.shown(image.size) if size else image.size)
+
+    def _answer(self, ids: list[int], probabilities: list[float], frame: tuple[int, int] | None) -> Answer:
         stop = next((place for place, token in enumerate(ids) if token in self._ends), None)
         ids = ids if stop is None else ids[:stop]
         decode = self.processor.tokenizer.decode
@@ -179,7 +239,8 @@ class LocalVlm:
         for place in range(len(ids)):
             start, end = end, len(decode(ids[: place + 1], skip_special_tokens=True))
             spans.append((start, end, probabilities[place]))
-        return Answer(decode(ids, skip_special_tokens=True), stop is not None, tuple(spans))
+        problem = None if stop is not None else CUT_OFF
+        return Answer(decode(ids, skip_special_tokens=True), stop is not None, tuple(spans), problem, frame)
 
     def use_adapter(self, folder: Path | None) -> None:
         """Answers with the adapter in `folder` from now on; None is the base model.

@@ -113,7 +113,7 @@ def test_the_command_line_means_the_served_base_model_and_says_so(
 
 
 def test_an_adapter_is_registered_for_the_served_base_model(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(name: str, dtype: str) -> None:
+    def load(name: str, dtype: str, **_: object) -> None:
         raise BadModel(f"asked for {name}")
 
     monkeypatch.setenv("XRAY_VLM", "openai:m@http://127.0.0.1:1/v1")
