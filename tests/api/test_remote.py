@@ -13,14 +13,18 @@ from fastapi.testclient import TestClient
 
 from tests.api.conftest import ANSWER, PASSWORD, FixedDetector, make_services, png
 from tests.api.test_learning import correct_one
+from tests.tiny import picture
+from tests.vlm.gated import Gated
 from tests.vlm.scripted_server import Asked, Reply, Script, completion, serving
 from training.promotion import registry
 from xray_app import auth
 from xray_app.analysis import ActiveAdapter, Analyser
 from xray_app.api.app import create_app
+from xray_app.report import instruction
 from xray_app.services import Services
 from xray_app.store import adapters
 from xray_app.types import Adapter, Gate, Role, Run, RunMetrics
+from xray_app.vlm.kept_answers import keep_answers
 from xray_app.vlm.load import base_sha256, load_vlm
 from xray_app.vlm.pictures import QWEN2_5_VL
 
@@ -73,15 +77,17 @@ def open_desk(data_dir: Path, server: Script, name: str = "org/m", **settings: A
     return Desk(TestClient(create_app(services)), headers, services, launched)
 
 
-def registered(desk: Desk, folder: Path, sha256: str) -> Adapter:
+def registered(desk: Desk, folder: Path, sha256: str, text: str = ANSWER) -> Adapter:
+    """An adapter that passed the gate with this answer."""
     folder.mkdir()
     (folder / "adapter_model.safetensors").write_bytes(b"weights")
     (folder / "adapter_config.json").write_text(json.dumps({}))
+    answers, pictures = keep_answers(Gated(text), [picture()], [instruction()])
     manifest = registry.new_manifest(
         id="a" * 32, kind="vlm-adapter", base="bundled", base_sha256=sha256, metrics=RunMetrics(),
-        taxonomy_sha256=desk.services.taxonomy.sha256, gate=Gate(passed=True, checks=()),
+        taxonomy_sha256=desk.services.taxonomy.sha256, gate=Gate(passed=True, checks=()), probe=answers,
     )  # fmt: skip
-    return registry.register(desk.services.db, folder, manifest)
+    return registry.register(desk.services.db, folder, manifest, pictures)
 
 
 def test_an_analysis_by_another_server_is_like_any_other(tmp_path: Path, server: Script) -> None:
@@ -170,18 +176,30 @@ def test_promoting_tells_the_vllm_server_and_the_next_analysis_is_the_adapters(t
     adapter = registered(desk, tmp_path / "trained", base_sha256("bundled"))
     fine, server.replies = server.replies, [Reply(500, "CUDA out of memory")]
     answer = desk.post(f"/v1/adapters/{adapter.id}/promote")
-    assert answer.status_code == 503
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "bad_model")
     assert "CUDA out of memory" in answer.json()["error"]["message"]
     assert not adapters.get(desk.services.db, adapter.id).active
 
     server.replies = fine
     assert desk.analyse().json()["models"]["vlm"]["adapter"] is None
     assert desk.post(f"/v1/adapters/{adapter.id}/promote").json()["active"] is True
-    told = server.asked[-1]
-    assert told.path == "/v1/load_lora_adapter"
+    told = [asked for asked in server.asked if asked.path == "/v1/load_lora_adapter"][-1]
     assert Path(told.body["lora_path"]) == adapters.folder(desk.services.db, adapter.id)
     assert desk.analyse().json()["models"]["vlm"]["adapter"] == adapter.id
     assert server.asked[-1].body["model"] == told.body["lora_name"]
     assert desk.post("/v1/adapters/rollback").json() is None
     assert desk.analyse().json()["models"]["vlm"]["adapter"] is None
     assert server.asked[-1].body["model"] == "org/m"
+
+
+def test_a_server_that_answers_otherwise_than_the_gate_heard_is_not_promoted_to(tmp_path: Path, server: Script) -> None:
+    desk = open_desk(tmp_path, server, vlm_base="bundled")
+    clear = "Items detected: none. Security risk: LOW - no threats detected."
+    adapter = registered(desk, tmp_path / "trained", base_sha256("bundled"), clear)
+    for body in ({}, {"force": True, "reason": "we know better"}):
+        answer = desk.post(f"/v1/adapters/{adapter.id}/promote", **body)
+        assert answer.status_code == 409
+        assert "1 of 1 scans are answered otherwise" in answer.json()["error"]["message"]
+        assert "--max-lora-rank" in answer.json()["error"]["message"]
+        assert len(answer.json()["error"]["details"]["differences"]) == 1
+        assert not adapters.get(desk.services.db, adapter.id).active

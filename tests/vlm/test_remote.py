@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,15 +12,14 @@ from pydantic import SecretStr
 
 from tests.tiny import picture, taxonomy
 from tests.vlm.scripted_server import Asked, Reply, Script, completion, serving
-from xray_app.errors import BadModel, Conflict, ModelUnavailable
+from xray_app.errors import BadModel
 from xray_app.report import instruction
-from xray_app.settings import BUNDLED_VLM, Settings
-from xray_app.types import Adapter, Gate, RunMetrics
+from xray_app.settings import Settings
 from xray_app.vlm import remote, sent_picture
 from xray_app.vlm.base import Answer
 from xray_app.vlm.load import base_sha256, load_local, load_vlm
 from xray_app.vlm.openai_server import CallFailed
-from xray_app.vlm.remote import Address, RemoteVlm, adapter_name, read_address
+from xray_app.vlm.remote import Address, RemoteVlm, read_address
 from xray_app.vlm.sent_picture import data_url
 
 TEXT = "Items detected: 1 knife (threat), 2 plastic bottles. Security risk: HIGH - knife detected."
@@ -204,104 +201,3 @@ def test_a_refusal_of_all_options_ends() -> None:
     words = "temperature, logprobs, max_tokens and max_completion_tokens are wrong"
     with serving([Reply(400, {"error": {"message": words}})]) as script, pytest.raises(CallFailed, match="are wrong"):
         ask(model(script))
-
-
-# --- adapters on vLLM -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "adapter_config.json").write_text("{}")
-    (tmp_path / "adapter_model.safetensors").write_bytes(b"weights")
-    return tmp_path
-
-
-class Vllm:
-    """Answers as vLLM does: knows its base model and what it was told to load."""
-
-    def __init__(self) -> None:
-        self.loaded: set[str] = set()
-
-    def __call__(self, asked: Asked) -> Reply:
-        if asked.path == "/v1/load_lora_adapter":
-            name = asked.body["lora_name"]
-            if name in self.loaded:
-                words = f"The lora adapter '{name}' has already been loaded. If you want to load the adapter in …"
-                return Reply(400, {"error": {"message": words, "type": "InvalidUserInput", "code": 400}})
-            if not Path(asked.body["lora_path"], "adapter_config.json").is_file():
-                return Reply(404, {"error": {"message": f"No adapter found for {asked.body['lora_path']}"}})
-            self.loaded.add(name)
-            return Reply(200, f"Success: LoRA adapter '{name}' added successfully.")
-        if asked.body["model"] not in {"org/m", *self.loaded}:
-            return Reply(404, {"error": {"message": f"The model `{asked.body['model']}` does not exist."}})
-        return Reply(200, completion(asked.body["model"]))
-
-
-def registered(**changes: Any) -> Adapter:
-    adapter = Adapter(
-        id="a", kind="vlm-adapter", base="bundled", base_sha256=base_sha256("bundled"), run_id=None, active=False,
-        created_at=datetime.now(UTC), metrics=RunMetrics(), gate=Gate(passed=True, checks=()),
-    )  # fmt: skip
-    return adapter.model_copy(update=changes)
-
-
-def test_a_vllm_server_answers_with_the_adapter_it_was_told_to_load(folder: Path) -> None:
-    with serving(Vllm()) as script:
-        vlm = model(script, vlm_base="bundled")
-        assert vlm.weights_sha256 == base_sha256("bundled")
-        assert ask(vlm).text == "org/m"
-        vlm.receive(registered(), folder)
-        assert ask(vlm).text == "org/m"
-        vlm.use_adapter(folder)
-        assert ask(vlm).text == adapter_name(folder)
-        vlm.use_adapter(None)
-        assert ask(vlm).text == "org/m"
-    loads = [asked.body for asked in script.asked if asked.path == "/v1/load_lora_adapter"]
-    assert loads == [{"lora_name": adapter_name(folder), "lora_path": str(folder.resolve())}] * 2
-    assert script.asked[0].body["repetition_penalty"] == 1.0
-
-
-def test_a_server_that_was_restarted_is_told_again(folder: Path) -> None:
-    vllm = Vllm()
-    with serving(vllm) as script:
-        vlm = model(script, vlm_base=str(BUNDLED_VLM))
-        vlm.use_adapter(folder)
-        vllm.loaded.clear()
-        assert [answer.text for answer in vlm.answer([picture()] * 9, ["x"] * 9)] == [adapter_name(folder)] * 9
-
-
-def test_other_weights_have_another_name(folder: Path) -> None:
-    before = adapter_name(folder)
-    (folder / "adapter_model.safetensors").write_bytes(b"others")
-    assert adapter_name(folder) != before
-    (folder / "adapter_config.json").unlink()
-    with pytest.raises(BadModel, match="cannot be read"):
-        adapter_name(folder)
-
-
-def test_an_adapter_the_server_refuses_leaves_the_one_in_use(folder: Path) -> None:
-    vllm = Vllm()
-    with serving(vllm) as script:
-        vlm = model(script, vlm_base="bundled")
-        vlm.use_adapter(folder)
-        script.replies = [Reply(404, {"detail": "Not Found"})]
-        (folder / "adapter_model.safetensors").write_bytes(b"others")
-        with pytest.raises(BadModel, match="VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"):
-            vlm.use_adapter(folder)
-        script.replies = [Reply(401)]
-        with pytest.raises(ModelUnavailable, match="API key"):
-            vlm.receive(registered(), folder)
-
-
-def test_a_server_without_a_known_base_takes_no_adapter(folder: Path) -> None:
-    with serving(Vllm()) as script:
-        vlm = model(script)
-        with pytest.raises(Conflict, match="XRAY_VLM_BASE"):
-            vlm.receive(registered(), folder)
-        with pytest.raises(BadModel, match="XRAY_VLM_BASE"):
-            vlm.use_adapter(folder)
-        vlm.receive(registered(kind="detector"), folder)
-        foreign = model(script, vlm_base="bundled")
-        with pytest.raises(Conflict, match="another base model"):
-            foreign.receive(registered(base_sha256="0" * 64), folder)
-    assert script.asked == []

@@ -34,7 +34,7 @@ def register(
 
     from training.data.samples import from_corrections
     from training.promotion import registry
-    from training.promotion.examination import examine_adapter, examine_detector
+    from training.promotion.examination import Examined, examine_adapter, examine_detector
     from xray_app.vlm.load import load_local
 
     settings, chosen = Settings(), _kind(kind)
@@ -49,11 +49,11 @@ def register(
         pass
 
     if chosen == "detector":
-        manifest = examine_detector(db, settings, adapter, adapter_id, site, rules, ignore)
+        examined = Examined(examine_detector(db, settings, adapter, adapter_id, site, rules, ignore), {})
     else:
         model = load_local(base, settings.vlm_dtype, taxonomy=taxonomy, max_tokens=settings.vlm_max_tokens)
-        manifest = examine_adapter(db, settings, model, adapter, adapter_id, site, rules, ignore)
-    print(registry.register(db, adapter, manifest).model_dump_json())
+        examined = examine_adapter(db, settings, model, adapter, adapter_id, site, rules, ignore)
+    print(registry.register(db, adapter, *examined).model_dump_json())
 
 
 def _kind(name: str) -> AdapterKind:

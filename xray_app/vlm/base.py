@@ -22,6 +22,8 @@ class Answer:
         finished: False where the answer was cut off at the token limit.
         spans: (start, end, probability) of each token, in characters of `text`; empty where the
             model gives no probabilities.
+        leads: by how much each token's probability leads the second likeliest, then that of the answer's end; empty
+            where the model gives no probabilities of other tokens.
         frame: width and height in which the model writes boxes; None where that is not known.
         problem: why it is no whole answer, for a person to read; None where nothing is known to be wrong.
     """
@@ -31,6 +33,7 @@ class Answer:
     spans: tuple[tuple[int, int, float], ...] = ()
     problem: str | None = None
     frame: tuple[int, int] | None = None
+    leads: tuple[float, ...] = ()
 
 
 class Vlm(Protocol):

@@ -139,7 +139,8 @@ def error_within(text: str) -> ServerError | None:
     for holder in (document, first):
         if error := holder.get("error"):
             return ServerError(status=_status(error), words=words_of(json.dumps(holder)))
-    if document.get("object") == "error" or (choices is None and isinstance(document.get("detail"), str)):
+    failed = document.get("object") == "error" or document.get("success") is False
+    if failed or (choices is None and isinstance(document.get("detail"), str)):
         return ServerError(status=_status(document), words=words_of(text))
     return None
 
@@ -160,7 +161,7 @@ def words_of(text: str) -> str:
         error = {**error, "detail": "; ".join(f"{one.get('msg')}: {one.get('loc')}" for one in wrong)}
     if isinstance(metadata, dict):  # OpenRouter: what the provider behind it said
         error = {**error, "raw": metadata.get("raw")}
-    parts = [error.get(name) for name in ("message", "detail", "raw", "param", "code")]
+    parts = [error.get(name) for name in ("message", "error_message", "detail", "raw", "param", "code")]
     return " ".join(part for part in parts if isinstance(part, str) and part) or text
 
 

@@ -94,7 +94,7 @@ def resolve_folder(name: str) -> Path:
 
 
 class _Said(LogitsProcessor):
-    """Notes the probability of the likeliest token at each step, which is the one a greedy answer says.
+    """Notes the probabilities of the two likeliest tokens at each step; a greedy answer says the first.
 
     The logits of a whole batch, which `generate` could hand back instead, are gigabytes for a large vocabulary.
     """
@@ -103,7 +103,7 @@ class _Said(LogitsProcessor):
         self.probabilities: list[torch.Tensor] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        self.probabilities.append(torch.softmax(scores.float(), dim=-1).amax(dim=-1))
+        self.probabilities.append(torch.softmax(scores.float(), dim=-1).topk(2, dim=-1).values)
         return scores
 
 
@@ -231,16 +231,18 @@ class LocalVlm:
         size = ShownSize.of(self.processor)
         return coordinate_frame(self._family, size.shown(image.size) if size else image.size)
 
-    def _answer(self, ids: list[int], probabilities: list[float], frame: tuple[int, int] | None) -> Answer:
+    def _answer(self, ids: list[int], probabilities: list[list[float]], frame: tuple[int, int] | None) -> Answer:
         stop = next((place for place, token in enumerate(ids) if token in self._ends), None)
         ids = ids if stop is None else ids[:stop]
         decode = self.processor.tokenizer.decode
         spans, end = [], 0
         for place in range(len(ids)):
             start, end = end, len(decode(ids[: place + 1], skip_special_tokens=True))
-            spans.append((start, end, probabilities[place]))
+            spans.append((start, end, probabilities[place][0]))
+        said = len(ids) if stop is None else len(ids) + 1
+        leads = tuple(first - second for first, second in probabilities[:said])
         problem = None if stop is not None else CUT_OFF
-        return Answer(decode(ids, skip_special_tokens=True), stop is not None, tuple(spans), problem, frame)
+        return Answer(decode(ids, skip_special_tokens=True), stop is not None, tuple(spans), problem, frame, leads)
 
     def use_adapter(self, folder: Path | None) -> None:
         """Answers with the adapter in `folder` from now on; None is the base model.

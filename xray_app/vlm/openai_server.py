@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -78,6 +79,7 @@ class OpenAiServer:
             tokens: that an answer may have.
         """
         self.base_url = base_url.rstrip("/")
+        self._root = re.sub(r"/v\d+$", "", self.base_url)
         self.seconds = seconds
         self._key = api_key
         self._longest = max(MAX_ANSWER_BYTES, tokens * BYTES_PER_TOKEN)
@@ -85,40 +87,53 @@ class OpenAiServer:
         # Redirects are not followed: a key and a scan go to the address that was set, or nowhere.
         self._client = httpx.Client(follow_redirects=False, headers={"Accept-Encoding": "identity"})
 
-    def post(self, path: str, body: Mapping[str, Any]) -> str:
+    def post(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        attempts: int = ATTEMPTS,
+        at_root: bool = False,
+        fresh: bool = False,
+    ) -> str:
         """Posts JSON and returns the text of the answer.
 
         Args:
             path: below the base URL, as `chat/completions`.
             body: the request.
+            attempts: in all, where what went wrong may pass.
+            at_root: the path is below the server's root, without the `/v1`.
+            fresh: over a connection of its own, so that a balancer chooses anew who answers.
 
         Raises:
             CallFailed: no usable answer; the message says what to do.
         """
         content = json.dumps(body).encode()
+        url = f"{self._root if at_root else self.base_url}/{path}"
         give_up = time.monotonic() + self.seconds
         enough = self.seconds / 10  # an attempt with less time would only hide what went wrong before
         wait = self._first_wait
         for attempt in itertools.count(1):
             try:
-                return self._once(path, content, give_up)
+                return self._once(url, content, give_up, fresh)
             except CallFailed as failed:
                 # Spread out, so that the calls of one batch do not come back all at once.
                 pause = max(wait * random.uniform(0.75, 1.25), failed.retry_after or 0.0)
-                spent = attempt >= ATTEMPTS and failed.status != HTTPStatus.TOO_MANY_REQUESTS
+                spent = attempt >= attempts and failed.status != HTTPStatus.TOO_MANY_REQUESTS
                 if spent or not failed.passing or time.monotonic() + pause >= give_up - enough:
                     raise
                 time.sleep(pause)
                 wait *= 2
         raise AssertionError("the loop ends by returning or raising")
 
-    def _once(self, path: str, content: bytes, give_up: float) -> str:
+    def _once(self, url: str, content: bytes, give_up: float, fresh: bool) -> str:
         left = max(give_up - time.monotonic(), 0.001)
         headers = {"Content-Type": "application/json"}
         if self._key is not None:
             headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
         timeout = httpx.Timeout(left, connect=min(left, CONNECT_SECONDS))
-        url = f"{self.base_url}/{path}"
+        if fresh:
+            headers["Connection"] = "close"
         try:
             with self._client.stream("POST", url, content=content, headers=headers, timeout=timeout) as response:
                 text = self._read(response, give_up).decode("utf-8", "replace")

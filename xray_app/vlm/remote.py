@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -23,10 +24,19 @@ from xray_app.vlm.answer_form import AnswerForm
 from xray_app.vlm.base import Answer
 from xray_app.vlm.completion import read_completion
 from xray_app.vlm.coordinates import coordinate_frame
+from xray_app.vlm.kept_answers import difference, open_kept_scan, read_kept_answers
 from xray_app.vlm.local import weights_hash
+from xray_app.vlm.lora_server import LoraServer, adapter_name, hint
 from xray_app.vlm.openai_server import CallFailed, OpenAiServer
-from xray_app.vlm.pictures import QWEN2_5_VL, ShownSize
-from xray_app.vlm.request_options import REFUSALS, Options, first_options, holds_to_schema, without_refused
+from xray_app.vlm.pictures import QWEN2_5_VL, ShownSize, limits_of_adapter, picture_limits
+from xray_app.vlm.request_options import (
+    REFUSALS,
+    SIZES,
+    Options,
+    first_options,
+    holds_to_schema,
+    without_refused,
+)
 from xray_app.vlm.sent_picture import data_url, sent_picture
 
 logger = logging.getLogger(__name__)
@@ -36,6 +46,8 @@ MAX_TOKENS = 512
 """Of an answer, unless XRAY_VLM_MAX_TOKENS says otherwise."""
 AT_ONCE = 8
 """Scans asked about at the same time: what a vLLM server is fast with."""
+MOST_RELOADS = 8
+"""Times that one answer's adapter is loaded again: each of several servers behind one address may have forgotten it."""
 _NEED_A_KEY = frozenset({"api.openai.com"})
 _THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -88,6 +100,20 @@ class Base(NamedTuple):
     folder: Path
 
 
+class _Adapter(NamedTuple):
+    """An adapter on the server.
+
+    Attributes:
+        folder: with its weights.
+        name: there.
+        shown: how large it is shown pictures; None where its family sizes in another way.
+    """
+
+    folder: Path
+    name: str
+    shown: ShownSize | None
+
+
 class RemoteVlm:
     """A model that another server answers with.
 
@@ -122,8 +148,11 @@ class RemoteVlm:
         self._base = base
         self._form = form
         self._family = family
-        self._shown = ShownSize.of(AutoProcessor.from_pretrained(base.folder)) if base else None
-        self._adapter: Path | None = None
+        self._processor = AutoProcessor.from_pretrained(base.folder) if base else None
+        self._shown = ShownSize.of(self._processor) if base else None
+        self._lora = LoraServer(server, address.model)
+        self._adapter: _Adapter | None = None
+        self._takes_sizes = True
         self._told = first_options(tokens, base is not None, form)
         self._trained = first_options(tokens, base is not None, None)
 
@@ -134,44 +163,52 @@ class RemoteVlm:
             ModelUnavailable: one of them got no answer.
             BadModel: the server lost the adapter and does not load it again.
         """
+        return self._together(images, instructions, self._adapter)
+
+    def _together(self, images: Sequence[Image], instructions: Sequence[str], adapter: _Adapter | None) -> list[Answer]:
         if len(images) < 2:
-            return [self._ask(*pair) for pair in zip(images, instructions, strict=True)]
+            return [self._ask(*pair, adapter) for pair in zip(images, instructions, strict=True)]
         pool = ThreadPoolExecutor(min(AT_ONCE, len(images)))
         try:
-            return list(pool.map(self._ask, images, instructions))
+            return list(pool.map(self._ask, images, instructions, repeat(adapter)))
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _ask(self, image: Image, instruction: str) -> Answer:
-        adapter = self._adapter
+    def _ask(self, image: Image, instruction: str, adapter: _Adapter | None) -> Answer:
         form = self._form if adapter is None else None
-        picture = sent_picture(image, self._shown.shown(image.size) if self._shown else None)
+        size = self._shown if adapter is None else adapter.shown
+        picture = sent_picture(image, size.shown(image.size) if size else None)
         options = self._trained if form is None else self._told
-        reloaded = False
+        if self._takes_sizes and adapter is not None and size is not None and size != self._shown:
+            options = {**options, SIZES: {"min_pixels": size.least, "max_pixels": size.most}}
+        reloads = 0
         while True:
             words = instruction
             if form is not None:
                 words = form.told(instruction, as_json=form.boxes or holds_to_schema(options))
-            body = {"model": self._model if adapter is None else adapter_name(adapter), **_messages(picture, words)}
+            model = self._model if adapter is None else self._lora.model_name(adapter.name)
             try:
-                answer = read_completion(self._server.post("chat/completions", {**body, **options}))
+                text = self._server.post("chat/completions", {"model": model, **_messages(picture, words), **options})
+                answer = read_completion(text)
             except CallFailed as failed:
                 fewer = without_refused(options, failed.reply) if failed.status in REFUSALS else None
                 if fewer is not None:
+                    self._takes_sizes &= SIZES not in options or SIZES in fewer
                     options = fewer
-                elif failed.status == 404 and adapter is not None and not reloaded:
-                    self._load(adapter)  # a vLLM server that was restarted has forgotten it
-                    reloaded = True
+                elif failed.status == 404 and adapter is not None and reloads < MOST_RELOADS:
+                    reloads += 1  # a server that was restarted has forgotten it
+                    self._lora.load_again(adapter.name, adapter.folder, reloads)
                 else:
                     raise
             else:
                 self._keep(options, form)
-                shown = picture.size if self._shown else QWEN2_5_VL.shown(picture.size)
+                shown = picture.size if size else QWEN2_5_VL.shown(picture.size)
                 return replace(answer, frame=coordinate_frame(self._family, shown))
 
     def _keep(self, options: Options, form: AnswerForm | None) -> None:
         """Goes on with the options that the server took, and says what it did not take."""
         before = self._trained if form is None else self._told
+        options = {name: value for name, value in options.items() if name != SIZES}
         if options.keys() == before.keys():
             return
         left_out = ", ".join(name for name in before if name not in options)
@@ -190,15 +227,18 @@ class RemoteVlm:
             BadModel: the server does not load it; the one in use before stays in use.
             ModelUnavailable: the server does not answer.
         """
-        if folder is not None:
-            self._load(folder)
-        self._adapter = folder
+        adapter = None if folder is None else self._opened(folder)
+        if adapter is not None:
+            self._lora.load(adapter.name, adapter.folder)
+        self._adapter = adapter
 
     def receive(self, adapter: Adapter, folder: Path) -> None:
-        """Has the server load an adapter that is about to be promoted; other kinds are none of its business.
+        """Has the server load an adapter that is about to be promoted, and repeat the answers that the gate passed it
+        with; other kinds are none of its business.
 
         Raises:
-            Conflict: the server cannot be told to, or serves another base model; the message says what to do.
+            Conflict: the server cannot be told to, serves another base model, or answers otherwise; the message says
+                what to do.
             BadModel: it does not load it.
             ModelUnavailable: it does not answer.
         """
@@ -212,38 +252,38 @@ class RemoteVlm:
             )
         if adapter.base_sha256 != self.weights_sha256:
             raise Conflict(f"This adapter belongs to another base model ({adapter.base}); served is {self._base.name}.")
-        self._load(folder)
+        received = self._opened(folder)
+        self._lora.load(received.name, folder)
+        self._lora.spread(received.name, folder)
+        self._repeats(received)
 
-    def _load(self, folder: Path) -> None:
-        if self._base is None:
+    def _opened(self, folder: Path) -> _Adapter:
+        if self._processor is None:
             raise BadModel(f"{self.name} takes no adapters. Set XRAY_VLM_BASE if it is a vLLM server that does.")
-        name, path = adapter_name(folder), str(folder.resolve())
-        try:
-            self._server.post("load_lora_adapter", {"lora_name": name, "lora_path": path})
-        except CallFailed as failed:
-            if failed.status == 400 and name in failed.reply and "already" in failed.reply:
-                return
-            if failed.status is None or failed.passing or failed.status == 401:
-                raise
-            raise BadModel(
-                f"The server did not load the adapter. {failed.message} vLLM needs --enable-lora, a --max-lora-rank "
-                f"that is high enough, VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, and to see the folder {path}."
-            ) from failed
+        limits = limits_of_adapter(folder, picture_limits(self._processor))
+        return _Adapter(folder, adapter_name(folder), ShownSize.of(self._processor, limits))
 
+    def _repeats(self, adapter: _Adapter) -> None:
+        """Asks the server for the answers that the gate passed this adapter with.
 
-def adapter_name(folder: Path) -> str:
-    """The name an adapter has on the server: by its content, so that a name never means two things.
-
-    Raises:
-        BadModel: there is no PEFT adapter in the folder.
-    """
-    digest = hashlib.sha256()
-    try:
-        for name in ("adapter_config.json", "adapter_model.safetensors"):
-            digest.update((folder / name).read_bytes())
-    except OSError as error:
-        raise BadModel(f"The adapter in {folder} cannot be read: {error.strerror or error}.") from error
-    return f"xray-{digest.hexdigest()[:16]}"
+        Raises:
+            Conflict: it answers otherwise, or there are no answers to ask for.
+        """
+        kept = read_kept_answers(adapter.folder)
+        if not kept:
+            raise Conflict(
+                "This adapter was examined before answers were kept with it, so nobody can tell whether the server "
+                f"answers as it did then. Examine it again: python -m training register {adapter.folder}"
+            )
+        images = [open_kept_scan(adapter.folder, one) for one in kept]
+        answers = self._together(images, [one.instruction for one in kept], adapter)
+        differ = [found for one, answer in zip(kept, answers, strict=True) if (found := difference(one, answer))]
+        if differ:
+            raise Conflict(
+                f"The server does not answer with what the gate passed: {len(differ)} of {len(kept)} scans are "
+                f"answered otherwise, as {differ[0]}. {hint(adapter.folder)}",
+                details={"differences": differ},
+            )
 
 
 def _messages(picture: Image, words: str) -> Mapping[str, Any]:

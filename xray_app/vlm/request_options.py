@@ -14,6 +14,8 @@ REFUSALS = frozenset({200, 400, 403, 422, 501})
 """Statuses with which servers refuse an option; 200 is an error within an answer."""
 OPENAI_SCHEMA, VLLM_SCHEMA = "response_format", "structured_outputs"
 """How a JSON schema is asked for: by OpenAI and all who follow it, or by vLLM's own option."""
+SIZES = "mm_processor_kwargs"
+"""vLLM's option for how large a picture is shown; it takes it when started with --trust-request-mm-kwargs."""
 _RENAMED = {"max_tokens": "max_completion_tokens"}
 """What some models call an option that they refuse; the others are then left out."""
 _ABOUT_A_SCHEMA = re.compile(r"json.?schema|schema|structured|guided|grammar|response.?format", re.I)
