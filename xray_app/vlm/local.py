@@ -28,6 +28,7 @@ from xray_app.taxonomy import Taxonomy
 from xray_app.vlm.answer_form import AnswerForm, answer_form
 from xray_app.vlm.base import CUT_OFF, Answer
 from xray_app.vlm.coordinates import coordinate_frame, family_of
+from xray_app.vlm.older_names import module_of, todays_names
 from xray_app.vlm.pictures import ShownSize, limits_of_adapter, picture_limits, set_picture_limits
 from xray_app.vlm.prompt import batch, encode
 
@@ -301,7 +302,8 @@ def check_base(folder: Path, name: str, weights_sha256: str) -> None:
 def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
     """Puts a PEFT adapter on a base model, refusing any key that does not match.
 
-    PEFT itself only warns, and such an adapter answers exactly like the base.
+    PEFT itself only warns, and such an adapter answers exactly like the base. Keys with the names of older
+    transformers are read by today's.
 
     Raises:
         BadModel: naming the keys that are missing or unexpected.
@@ -309,11 +311,16 @@ def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
     try:
         config = PeftConfig.from_pretrained(str(folder))
         config.inference_mode = not trainable
+        names = todays_names(folder, base)
+        if names is not None:  # the patterns of its own time may fit no module, or others
+            config.target_modules = sorted({module_of(name) for name in names.values()})
         wrapped = get_peft_model(base, config)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise BadModel(f"The adapter in {folder} does not fit this model: {error}") from error
     try:
         weights = load_peft_weights(str(folder), device="cpu")
+        if names is not None:
+            weights = {names[key]: value for key, value in weights.items()}
         result = set_peft_model_state_dict(wrapped, weights)
         missing = [key for key in result.missing_keys if "lora_" in key or "modules_to_save." in key]
         wrong = missing + list(result.unexpected_keys)
