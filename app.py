@@ -56,7 +56,7 @@ def wire(settings: Settings) -> Services:
     db = Database.open(settings.sqlalchemy_url, settings.data_dir)
     db.check_whole()
     facts.complete(db, taxonomy)
-    vlm = load_vlm(settings)
+    vlm = load_vlm(settings, taxonomy)
     detector = load_detector(settings, taxonomy)
     password = auth.ensure_admin(db, settings.admin_password)
     if password:

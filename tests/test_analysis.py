@@ -262,3 +262,27 @@ def test_a_failing_model_frees_its_place_in_the_queue(taxonomy: Taxonomy, scan: 
     for _ in range(5):
         with pytest.raises(ZeroDivisionError):
             desk.analyse(scan)
+
+
+def test_the_vlms_boxes_are_shown_as_its_own_and_count_as_what_it_said(taxonomy: Taxonomy, scan: Scan) -> None:
+    """Thousandths of a picture of 200 × 100. A knife where the detector shows one too is not drawn twice."""
+    text = (
+        '{"items": [{"bbox_2d": [50, 100, 300, 400], "label": "knife"}, {"bbox_2d": [500, 0, 750, 500], "label": "gun"}'
+        ', {"bbox_2d": [0, 500, 500, 1000], "label": "scissors"}], "risk": "HIGH"}'
+    )
+    detector = SeesThis(Detection("knife", 0.8, (10, 10, 60, 40)), Detection("scissors", 0.8, (100, 50, 200, 100)))
+    desk = analyser(taxonomy, SaysThis(Answer(text, True, frame=(1000, 1000))), detector)
+    analysis = desk.analyse(scan)
+    drawn = [(box.id, box.source, box.label, box.xyxy) for box in analysis.boxes]
+    assert drawn == [
+        ("m1", "model", "knife", (10, 10, 60, 40)),
+        ("m2", "model", "scissors", (100, 50, 200, 100)),
+        ("v2", "vlm", "gun", (100, 0, 150, 50)),
+        ("v3", "vlm", "scissors", (0, 50, 100, 100)),  # in another place
+    ]
+    assert (analysis.risk.level, analysis.risk.action) == ("HIGH", "SEARCH")
+    assert "gun (VLM)" in analysis.risk.reason, "its box is not the detector's word"
+    assert analysis.agreement.vlm_only == ("gun",)
+    assert [box.source for box in desk.detect(scan)] == ["model", "model"]
+    unplaced = analyser(taxonomy, SaysThis(Answer(text, True)), SeesThis()).analyse(scan)
+    assert (unplaced.boxes, unplaced.risk.level) == ((), "HIGH")

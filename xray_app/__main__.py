@@ -301,7 +301,7 @@ def _load_analyser(settings: Settings) -> Analyser:
     from xray_app.vlm.load import load_vlm
 
     taxonomy = load_taxonomy(settings.taxonomy)
-    vlm, detector = load_vlm(settings), load_detector(settings, taxonomy)
+    vlm, detector = load_vlm(settings, taxonomy), load_detector(settings, taxonomy)
     db = _open(settings) if _has_database(settings) else None
 
     def active(kind: AdapterKind, base_sha256: str) -> ActiveAdapter | None:

@@ -18,6 +18,7 @@ from PIL.Image import Image
 from xray_app.detector.base import Detection, Detector
 from xray_app.detector.onnx import OnnxDetector
 from xray_app.errors import Busy, OutOfMemory, is_out_of_memory
+from xray_app.overlap import iou
 from xray_app.report import instruction
 from xray_app.risk import agree, assess
 from xray_app.scan.read import Scan
@@ -27,19 +28,22 @@ from xray_app.types import (
     Box,
     DetectorFacts,
     ModelFacts,
+    Report,
     ScanFacts,
     Status,
     Timings,
     VlmFacts,
 )
 from xray_app.vlm.base import Answer, Vlm
-from xray_app.vlm.reading import read_answer
+from xray_app.vlm.reading import read_answer, read_boxes
 
 logger = logging.getLogger(__name__)
 
 # Boxes of allowed classes below this are noise on the screen; others are kept down to the policy's lower
 # threshold, from which on they count, because a missed knife costs more than a spare box.
 DISPLAY_CONFIDENCE = 0.25
+SAME_PLACE = 0.5
+"""Intersection over union from which two boxes of one class are of one thing."""
 BATCH = 32
 """Scans worth answering together: past it a CPU gains little, and a GPU runs out of memory."""
 DETECTOR_FILE = "detector.onnx"
@@ -210,7 +214,7 @@ class Analyser:
             scan=facts_of(scan),
             report=report,
             risk=assess(report, boxes, scan.opaque_fraction, validated, self.rules.policy),
-            boxes=tuple(boxes),
+            boxes=(*boxes, *self._placed(answer, report, scan, boxes)),
             agreement=agree(report, boxes, self.rules.policy),
             opaque_fraction=scan.opaque_fraction,
             models=ModelFacts(
@@ -220,6 +224,13 @@ class Analyser:
             taxonomy_sha256=self.rules.taxonomy.sha256,
             timings_ms=timings,
         )
+
+    def _placed(self, answer: Answer, report: Report, scan: Scan, detected: Sequence[Box]) -> Iterator[Box]:
+        """The VLM's boxes, but for those that the detector plainly shows in the same place: nothing is drawn twice."""
+        shown = [box for box in detected if (box.confidence or 0.0) >= DISPLAY_CONFIDENCE]
+        for box in read_boxes(answer, report, (scan.width, scan.height), self.rules.taxonomy):
+            if not any(one.label == box.label and iou(one.xyxy, box.xyxy)[0, 0] >= SAME_PLACE for one in shown):
+                yield box
 
     def detect(self, scan: Scan) -> list[Box]:
         """The detector alone: the boxes an analysis of this scan would hold.

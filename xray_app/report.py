@@ -27,6 +27,9 @@ from xray_app.types import MAX_COUNT, XYXY, Item, Level, Report, Status
 
 INSTRUCTION = "Analyze this X-ray baggage scan. List all items detected and identify any potential security threats."
 
+ONLY_THOUGHT = "the model thought and gave no report; raise XRAY_VLM_MAX_TOKENS or switch its thinking off"
+"""What is said of an answer that ends within its thought, or holds nothing else."""
+
 # Only what stands after a thought is an answer.
 _THOUGHT = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>", re.I)
 
@@ -196,6 +199,7 @@ def _of_json(found: JsonAnswer, text: str, taxonomy: Taxonomy) -> Parsed:
     unknown: dict[str, None] = {}
     for things in found.lists:
         here: dict[str, int] = {}
+        drawn: set[tuple[str, XYXY]] = set()
         for thing in things:
             name, count = thing.name, thing.count
             item = taxonomy.find(name)
@@ -210,6 +214,10 @@ def _of_json(found: JsonAnswer, text: str, taxonomy: Taxonomy) -> Parsed:
                 name = name[said[0].start : said[0].end]
             if item is None:
                 continue
+            if thing.xyxy is not None:  # a model that loops writes one thing again and again
+                if (item.name, thing.xyxy) in drawn:
+                    continue
+                drawn.add((item.name, thing.xyxy))
             here[item.name] = min(here.get(item.name, 0) + (count or 1), MAX_COUNT)
             written.setdefault(item.name, name)
             if thing.xyxy is not None:
@@ -230,7 +238,11 @@ def _of_json(found: JsonAnswer, text: str, taxonomy: Taxonomy) -> Parsed:
 
 
 def parse_report(
-    text: str, taxonomy: Taxonomy, confidences: Mapping[int, float] | None = None, finished: bool = True
+    text: str,
+    taxonomy: Taxonomy,
+    confidences: Mapping[int, float] | None = None,
+    finished: bool = True,
+    problem: str | None = None,
 ) -> Report:
     """Read an answer into a Report; see `parse_entries` for what counts as complete.
 
@@ -240,6 +252,7 @@ def parse_report(
         confidences: probability by index into `parse_entries(text, taxonomy).entries`; an entry
             without one, or with one that is no probability, gets None.
         finished: False where generation stopped before the end token: then never complete.
+        problem: what is known to be wrong with the answer; of a thought without a report it is said here.
 
     Returns:
         A Report with one item a label, in rank order. Repeated labels are merged: counts add up (99
@@ -270,6 +283,7 @@ def parse_report(
             if label not in counts and taxonomy.resolve(label).status is not Status.ALLOWED
         ),
         claimed=parsed.claimed,
+        problem=ONLY_THOUGHT if text.strip() and not _without_thinking(text).strip() else problem,
     )
 
 

@@ -143,7 +143,7 @@ def _doubts(report: Report, seen: Sequence[_Sighting], opaque_fraction: float, p
     if opaque_fraction > policy.opaque_soft:
         doubts.append(f"opaque area of {opaque_fraction:.0%} of the picture")
     if not report.complete:
-        doubts.append("VLM answer incomplete")
+        doubts.append("VLM answer incomplete" + (f": {report.problem}" if report.problem else ""))
     # Allowed items too: an unsure "laptop" may be something else. A prohibited item that the VLM named
     # below the lower threshold ends up here, so that nothing it said is dropped without a look.
     unsure = [

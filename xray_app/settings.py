@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     vlm_dtype: Literal["auto", "bf16", "fp16", "fp32", "nf4"] = "auto"
     vlm_api_key: SecretStr | None = Field(default=None, description="sent to an openai: server, nowhere else")
     vlm_timeout: float = Field(default=120, gt=0, le=3600, description="seconds an openai: answer may take, retries in")
+    vlm_max_tokens: int | None = Field(default=None, ge=16, le=32_768, description="tokens an answer may have")
     vlm_base: str = Field(default="", description="base model of an openai: vLLM server that is to load adapters")
     detector: str = "bundled"
     detector_sha256: str | None = None
@@ -80,6 +81,8 @@ class Settings(BaseSettings):
             "XRAY_TAXONOMY": str(self.taxonomy.resolve()),
             "XRAY_POLICY": self.policy,
         }
+        if self.vlm_max_tokens is not None:
+            own["XRAY_VLM_MAX_TOKENS"] = str(self.vlm_max_tokens)
         if self.detector_sha256:
             own["XRAY_DETECTOR_SHA256"] = self.detector_sha256
         return {**os.environ, **own}

@@ -17,7 +17,7 @@ import yaml
 
 from xray_app.errors import BadInput, BadTaxonomy, UnknownLabel
 from xray_app.settings import ASSETS
-from xray_app.types import XYXY, Box, Item, Status
+from xray_app.types import XYXY, Box, BoxSource, Item, Status
 from xray_app.yaml_nodes import YamlNodes, line_of
 
 # Names become words of the report text, so they hold nothing its grammar uses: `, . ( )`, a leading digit.
@@ -181,10 +181,10 @@ class Taxonomy:
         threat = found.status is Status.PROHIBITED
         return Item(label=found.name, count=count, status=found.status, threat=threat, confidence=confidence)
 
-    def box(self, id: str, source: str, label: str, xyxy: XYXY, confidence: float | None = None) -> Box:
+    def box(self, id: str, source: BoxSource, label: str, xyxy: XYXY, confidence: float | None = None) -> Box:
         """A Box with canonical label, status and threat filled in. Raises UnknownLabel.
 
-        `source` is "model" or "human"; `xyxy` is in pixels of the uploaded image.
+        `source` is who drew it; `xyxy` is in pixels of the uploaded image.
         """
         found = self.resolve(label)
         return Box.model_validate(

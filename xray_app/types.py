@@ -82,11 +82,15 @@ class Item(Value):
     confidence: Fraction | None = None
 
 
+BoxSource = Literal["model", "vlm", "human"]
+"""Who drew a box: the detector, the VLM, or a person who drew or changed it."""
+
+
 class Box(Value):
     """A box in pixels of the uploaded image, origin top left, edges included."""
 
     id: str
-    source: Literal["model", "human"]
+    source: BoxSource
     label: str
     confidence: Fraction | None = None
     status: Status
@@ -101,6 +105,7 @@ class Report(Value):
         unrecognised: the parts that named no known class.
         mentioned: labels of prohibited and restricted classes that the answer says are there without listing them.
         claimed: the risk level of the answer's own risk sentence; None where it states none.
+        problem: why there is no whole answer, as "cut off at the token limit"; None where nothing of the kind happened.
     """
 
     items: tuple[Item, ...]
@@ -109,6 +114,7 @@ class Report(Value):
     unrecognised: tuple[str, ...] = ()
     mentioned: tuple[str, ...] = Field(default=(), exclude_if=lambda value: not value)
     claimed: Level | None = Field(default=None, exclude_if=lambda value: value is None)
+    problem: str | None = Field(default=None, exclude_if=lambda value: value is None)
 
 
 class Risk(Value):

@@ -73,7 +73,7 @@ def _use_bundled_models(services: Any) -> None:
     from xray_app.detector.load import load_detector
     from xray_app.vlm.load import load_vlm
 
-    services.analyser.vlm = load_vlm(services.settings)
+    services.analyser.vlm = load_vlm(services.settings, services.taxonomy)
     services.analyser.detector = load_detector(services.settings, services.taxonomy)
 
 

@@ -107,6 +107,8 @@ def test_an_opaque_picture_and_a_cut_off_answer_are_said(taxonomy: Taxonomy, mak
     assert "90.0%" in shown
     assert "past the hard limit" in shown
     assert "cut off" in shown
+    refused = report.model_copy(update={"problem": "the model refused to answer"})
+    assert "not whole: the model refused to answer." in panels.opinions(make_analysis(report=refused), taxonomy.rules())
 
 
 def test_nothing_written_by_others_becomes_markup(taxonomy: Taxonomy, make_analysis: MakeAnalysis) -> None:

@@ -122,6 +122,15 @@ def test_a_report_gives_the_bags_risk_and_beside_it_the_models_own(told: Any, ma
     assert "The models’ own" not in alone.words
 
 
+def test_a_box_says_who_drew_it(told: Any, make_analysis: MakeAnalysis, taxonomy: Taxonomy) -> None:
+    boxes = [taxonomy.box(f"{n}", who, "gun", (20, 30, 90, 80), sure) for n, (who, sure) in enumerate(
+        (("model", 0.5), ("vlm", 0.5), ("vlm", None), ("human", None))
+    )]  # fmt: skip
+    page = document(told(analysis=make_analysis(boxes=tuple(boxes)), revisions=[]))
+    for words in ("gun 50%<", "gun 50% VLM<", "gun VLM<", "gun ✎<"):
+        assert f">▲ {words}" in page
+
+
 def test_a_rejected_correction_is_told_but_does_not_stand(told: Any) -> None:
     rejected = told().revisions[0].model_copy(update={"status": "rejected"})
     page = Tags(document(told(revisions=[rejected])))

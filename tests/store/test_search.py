@@ -298,3 +298,11 @@ def test_filters_are_kept_for_each_user(db: Database) -> None:
         search.save(db, "ana", str(number), wanted)
     with pytest.raises(Conflict):
         search.save(db, "ana", "one more", wanted)
+
+
+def test_a_box_of_the_vlm_is_not_the_detectors_word(db: Database, stored: MakeAnalysis, taxonomy: Taxonomy) -> None:
+    places = {"model": "lighter", "vlm": "gun"}
+    boxes = [taxonomy.box(f"{who}1", who, label, (0, 0, 9, 9), 0.9) for who, label in places.items()]  # type: ignore[arg-type]
+    analysis = stored(boxes=tuple(boxes))
+    assert ids(db, label="lighter", named_by="detector") == {analysis.id}
+    assert ids(db, label="gun", named_by="detector") == set()

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-import math
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 from pydantic import SecretStr
 
 from tests.tiny import picture, taxonomy
 from tests.vlm.scripted_server import Asked, Reply, Script, completion, serving
-from xray_app.errors import BadModel, Conflict, ModelUnavailable
+from xray_app.errors import BadModel
 from xray_app.report import instruction
-from xray_app.settings import BUNDLED_VLM, Settings
-from xray_app.types import Adapter, Gate, RunMetrics
-from xray_app.vlm import remote
+from xray_app.settings import Settings
+from xray_app.vlm import remote, sent_picture
 from xray_app.vlm.base import Answer
 from xray_app.vlm.load import base_sha256, load_local, load_vlm
 from xray_app.vlm.openai_server import CallFailed
-from xray_app.vlm.reading import read_answer
-from xray_app.vlm.remote import Address, RemoteVlm, adapter_name, data_url, read_address, read_completion
+from xray_app.vlm.remote import Address, RemoteVlm, read_address
+from xray_app.vlm.sent_picture import data_url
 
 TEXT = "Items detected: 1 knife (threat), 2 plastic bottles. Security risk: HIGH - knife detected."
 KEY = "sk-secret-0123456789"
@@ -43,13 +36,18 @@ def settings(vlm: str, **others: Any) -> Settings:
 
 
 def model(script: Script, **others: Any) -> RemoteVlm:
-    loaded = load_vlm(settings(f"openai:org/m@{script.url}", **others))
+    loaded = load_vlm(settings(f"openai:org/m@{script.url}", **others), taxonomy())
     assert isinstance(loaded, RemoteVlm)
     return loaded
 
 
 def ask(vlm: RemoteVlm) -> Answer:
     return vlm.answer([picture()], [instruction()])[0]
+
+
+def instruction_in(asked: Asked) -> str:
+    """The instruction, without the form that is told after it."""
+    return str(asked.body["messages"][0]["content"][1]["text"]).partition("\n\n")[0]
 
 
 # --- the setting ----------------------------------------------------------------------------------------------
@@ -79,7 +77,7 @@ def test_model_and_address_are_told_apart(setting: str, address: Address) -> Non
 )
 def test_another_form_is_refused_without_repeating_a_password(setting: str) -> None:
     with pytest.raises(BadModel) as raised:
-        load_vlm(settings(setting))
+        load_vlm(settings(setting), taxonomy())
     assert "XRAY_VLM" in raised.value.message
     assert "hunter2" not in raised.value.message
 
@@ -87,13 +85,13 @@ def test_another_form_is_refused_without_repeating_a_password(setting: str) -> N
 @pytest.mark.parametrize("key", [None, "", "  "])
 def test_openai_without_a_key_is_known_at_the_start(key: str | None) -> None:
     with pytest.raises(BadModel, match="Set XRAY_VLM_API_KEY"):
-        load_vlm(settings("openai:gpt-4o@https://api.openai.com/v1", vlm_api_key=key))
+        load_vlm(settings("openai:gpt-4o@https://api.openai.com/v1", vlm_api_key=key), taxonomy())
 
 
 @pytest.mark.parametrize("key", ["sk two", "sk\nX-Evil: 1", "schlüssel", "sk\0"])
 def test_a_key_that_is_none_is_refused_and_not_repeated(key: str) -> None:
     with pytest.raises(BadModel, match="Copy it again") as raised:
-        load_vlm(settings("openai:m@http://h/v1", vlm_api_key=key))
+        load_vlm(settings("openai:m@http://h/v1", vlm_api_key=key), taxonomy())
     assert key not in raised.value.message
 
 
@@ -101,7 +99,7 @@ def test_a_key_that_is_none_is_refused_and_not_repeated(key: str) -> None:
 def test_a_key_that_would_travel_in_the_open_is_warned_of(
     host: str, warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    load_vlm(settings(f"openai:m@{host}", vlm_api_key=KEY))
+    load_vlm(settings(f"openai:m@{host}", vlm_api_key=KEY), taxonomy())
     assert ("not encrypted" in caplog.text) is warned
     assert KEY not in caplog.text
 
@@ -110,7 +108,7 @@ def test_the_key_comes_from_the_environment_and_shows_nowhere(monkeypatch: pytes
     monkeypatch.setenv("XRAY_VLM_API_KEY", f" {KEY}\n")
     with serving([Reply(200, completion(TEXT))]) as script:
         chosen = settings(f"openai:org/m@{script.url}")
-        vlm = load_vlm(chosen)
+        vlm = load_vlm(chosen, taxonomy())
         vlm.answer([picture()], [instruction()])
     assert script.asked[0].headers["Authorization"] == f"Bearer {KEY}"
     assert KEY not in repr(chosen) + chosen.model_dump_json() + repr(vars(vlm)) + vlm.name
@@ -138,7 +136,7 @@ def test_picture_and_instruction_are_sent_as_they_are_at_home() -> None:
     (message,) = asked.body["messages"]
     assert message["role"] == "user"
     sent, words = message["content"]
-    assert words == {"type": "text", "text": "Report only: knife."}
+    assert (words["type"], words["text"].partition("\n\n")[0]) == ("text", "Report only: knife.")
     kind, _, content = sent["image_url"]["url"].partition(",")
     assert kind == "data:image/png;base64"
     with Image.open(io.BytesIO(base64.b64decode(content))) as back:
@@ -147,9 +145,9 @@ def test_picture_and_instruction_are_sent_as_they_are_at_home() -> None:
 
 
 def test_a_huge_picture_is_scaled_down_and_keeps_its_shape(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "MAX_PIXELS", 5000)
+    monkeypatch.setattr(sent_picture, "MAX_PIXELS", 5000)
     for size in ((400, 200), (2000, 10), (71, 70)):
-        content = base64.b64decode(data_url(Image.new("L", size)).partition(",")[2])
+        content = base64.b64decode(data_url(sent_picture.sent_picture(Image.new("L", size), None)).partition(",")[2])
         with Image.open(io.BytesIO(content)) as sent:
             assert sent.width * sent.height <= 5000
             assert sent.mode == "RGB"
@@ -160,19 +158,19 @@ def test_a_huge_picture_is_scaled_down_and_keeps_its_shape(monkeypatch: pytest.M
 
 def test_a_batch_keeps_its_order_and_is_asked_at_the_same_time() -> None:
     def echo(asked: Asked) -> Reply:
-        words = asked.body["messages"][0]["content"][1]["text"]
+        words = instruction_in(asked)
         return Reply(200, completion(words), after=0.3 if words == "0" else 0)
 
     with serving(echo) as script:
         answers = model(script).answer([picture()] * 20, [str(n) for n in range(20)])
         assert [answer.text for answer in answers] == [str(n) for n in range(20)]
-        assert [asked.body["messages"][0]["content"][1]["text"] for asked in script.asked][-1] != "0"
+        assert instruction_in(script.asked[-1]) != "0"
         assert model(script).answer([], []) == []
 
 
 def test_one_failure_fails_the_batch() -> None:
     def one_bad(asked: Asked) -> Reply:
-        words = asked.body["messages"][0]["content"][1]["text"]
+        words = instruction_in(asked)
         return Reply(400, {"error": {"message": "no"}}) if words == "3" else Reply(200, completion(words))
 
     with serving(one_bad) as script, pytest.raises(CallFailed, match="no"):
@@ -203,192 +201,3 @@ def test_a_refusal_of_all_options_ends() -> None:
     words = "temperature, logprobs, max_tokens and max_completion_tokens are wrong"
     with serving([Reply(400, {"error": {"message": words}})]) as script, pytest.raises(CallFailed, match="are wrong"):
         ask(model(script))
-
-
-# --- what comes back ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("document", "answer"),
-    [
-        (completion(TEXT, "length"), Answer(TEXT, finished=False)),
-        (completion(TEXT, "content_filter"), Answer(TEXT, finished=False)),
-        (completion(None, refusal="I cannot help with that."), Answer("I cannot help with that.", finished=False)),
-        (completion(None, "tool_calls"), Answer("", finished=False)),
-        (completion(""), Answer("", finished=True)),
-    ],
-)
-def test_what_is_not_a_whole_answer_is_unfinished(document: dict[str, Any], answer: Answer) -> None:
-    assert read_completion(json.dumps(document)) == answer
-    assert not read_answer(answer, taxonomy()).complete
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        *("", "nonsense", "<html>", "null", "[]", "{}", '{"choices": []}', '{"choices": [{}]}', "[" * 200_000),
-        *('{"choices": [{"message": {"content": 7}}]}', '{"choices": [{"message": {"content": ["a"]}}]}'),
-        *('{"choices": [{"message": {"content": "\\ud800"}}]}', '{"error": {"message": "no"}}', "\xff\x00"),
-    ],
-)
-def test_what_is_no_chat_completion_is_an_error(body: str) -> None:
-    with serving([Reply(200, body)]) as script:
-        with pytest.raises(ModelUnavailable, match="not a chat completion"):
-            ask(model(script))
-        assert len(script.asked) == 1
-
-
-def tokens(*pieces: tuple[str | list[int], float]) -> dict[str, Any]:
-    content = []
-    for piece, probability in pieces:
-        said = piece if isinstance(piece, str) else "\ufffd"
-        content.append({"token": said, "logprob": math.log(probability), "top_logprobs": []})
-        if not isinstance(piece, str):
-            content[-1]["bytes"] = piece
-    return {"content": content}
-
-
-def test_an_items_confidence_is_that_of_its_names_tokens() -> None:
-    pieces = tokens(
-        ("Items detected: 1", 0.99), (" kn", 0.8), ("ife", 0.5), (" (threat), 2", 0.9), (" plastic", 0.9),
-        (" bottles", 0.7), (". Security risk: HIGH - knife detected.", 0.9), ("<|im_end|>", 1.0),
-    )  # fmt: skip
-    with serving([Reply(200, completion(TEXT, logprobs=pieces))]) as script:
-        answer = ask(model(script))
-        assert script.asked[0].body["logprobs"] is True
-    items = {item.label: item.confidence for item in read_answer(answer, taxonomy()).items}
-    assert items == {"knife": pytest.approx(0.4), "plastic bottle": pytest.approx(0.63)}
-
-
-def test_a_character_of_several_tokens_is_covered_by_each() -> None:
-    euro = list("€".encode())
-    pieces = tokens((" ", 0.9), ("a", 0.5), (euro[:1], 0.25), (euro[1:], 0.75), ("b", 1.0))
-    spans = read_completion(json.dumps(completion("a€b", logprobs=pieces))).spans
-    assert spans == ((0, 1, pytest.approx(0.5)), (1, 2, pytest.approx(0.25)), (1, 2, 0.75), (2, 3, 1.0))
-
-
-@pytest.mark.parametrize(
-    "logprobs",
-    [
-        *(None, {}, [], "high", {"content": None}, {"content": []}, {"tokens": ["a"], "token_logprobs": [-0.1]}),
-        tokens(("something else", 0.5)),
-        {"content": [{"token": TEXT, "logprob": None}]},
-        {"content": [{"token": TEXT, "logprob": "NaN"}]},
-        {"content": [{"token": TEXT, "logprob": float("-inf")}]},
-        {"content": [{"token": TEXT, "logprob": -0.1, "bytes": [256]}]},
-    ],
-)
-def test_without_usable_probabilities_there_is_no_confidence(logprobs: Any) -> None:
-    answer = read_completion(json.dumps(completion(TEXT, logprobs=logprobs)))
-    assert answer == Answer(TEXT, finished=True)
-    assert [item.confidence for item in read_answer(answer, taxonomy()).items] == [None, None]
-
-
-@given(st.lists(st.tuples(st.text(st.characters(exclude_categories=["Cs"])), st.floats(-9999, 5)), max_size=8))
-def test_spans_lie_in_the_text_and_are_probabilities(pieces: list[tuple[str, float]]) -> None:
-    text = "".join(piece for piece, _ in pieces)
-    content = [{"token": piece, "logprob": value} for piece, value in pieces]
-    answer = read_completion(json.dumps(completion(text, logprobs={"content": content})))
-    assert "".join(text[start:end] for start, end, _ in answer.spans) == text
-    assert all(0 <= probability <= 1 for _, _, probability in answer.spans)
-
-
-# --- adapters on vLLM -----------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "adapter_config.json").write_text("{}")
-    (tmp_path / "adapter_model.safetensors").write_bytes(b"weights")
-    return tmp_path
-
-
-class Vllm:
-    """Answers as vLLM does: knows its base model and what it was told to load."""
-
-    def __init__(self) -> None:
-        self.loaded: set[str] = set()
-
-    def __call__(self, asked: Asked) -> Reply:
-        if asked.path == "/v1/load_lora_adapter":
-            name = asked.body["lora_name"]
-            if name in self.loaded:
-                words = f"The lora adapter '{name}' has already been loaded. If you want to load the adapter in …"
-                return Reply(400, {"error": {"message": words, "type": "InvalidUserInput", "code": 400}})
-            if not Path(asked.body["lora_path"], "adapter_config.json").is_file():
-                return Reply(404, {"error": {"message": f"No adapter found for {asked.body['lora_path']}"}})
-            self.loaded.add(name)
-            return Reply(200, f"Success: LoRA adapter '{name}' added successfully.")
-        if asked.body["model"] not in {"org/m", *self.loaded}:
-            return Reply(404, {"error": {"message": f"The model `{asked.body['model']}` does not exist."}})
-        return Reply(200, completion(asked.body["model"]))
-
-
-def registered(**changes: Any) -> Adapter:
-    adapter = Adapter(
-        id="a", kind="vlm-adapter", base="bundled", base_sha256=base_sha256("bundled"), run_id=None, active=False,
-        created_at=datetime.now(UTC), metrics=RunMetrics(), gate=Gate(passed=True, checks=()),
-    )  # fmt: skip
-    return adapter.model_copy(update=changes)
-
-
-def test_a_vllm_server_answers_with_the_adapter_it_was_told_to_load(folder: Path) -> None:
-    with serving(Vllm()) as script:
-        vlm = model(script, vlm_base="bundled")
-        assert vlm.weights_sha256 == base_sha256("bundled")
-        assert ask(vlm).text == "org/m"
-        vlm.receive(registered(), folder)
-        assert ask(vlm).text == "org/m"
-        vlm.use_adapter(folder)
-        assert ask(vlm).text == adapter_name(folder)
-        vlm.use_adapter(None)
-        assert ask(vlm).text == "org/m"
-    loads = [asked.body for asked in script.asked if asked.path == "/v1/load_lora_adapter"]
-    assert loads == [{"lora_name": adapter_name(folder), "lora_path": str(folder.resolve())}] * 2
-    assert script.asked[0].body["repetition_penalty"] == 1.0
-
-
-def test_a_server_that_was_restarted_is_told_again(folder: Path) -> None:
-    vllm = Vllm()
-    with serving(vllm) as script:
-        vlm = model(script, vlm_base=str(BUNDLED_VLM))
-        vlm.use_adapter(folder)
-        vllm.loaded.clear()
-        assert [answer.text for answer in vlm.answer([picture()] * 9, ["x"] * 9)] == [adapter_name(folder)] * 9
-
-
-def test_other_weights_have_another_name(folder: Path) -> None:
-    before = adapter_name(folder)
-    (folder / "adapter_model.safetensors").write_bytes(b"others")
-    assert adapter_name(folder) != before
-    (folder / "adapter_config.json").unlink()
-    with pytest.raises(BadModel, match="cannot be read"):
-        adapter_name(folder)
-
-
-def test_an_adapter_the_server_refuses_leaves_the_one_in_use(folder: Path) -> None:
-    vllm = Vllm()
-    with serving(vllm) as script:
-        vlm = model(script, vlm_base="bundled")
-        vlm.use_adapter(folder)
-        script.replies = [Reply(404, {"detail": "Not Found"})]
-        (folder / "adapter_model.safetensors").write_bytes(b"others")
-        with pytest.raises(BadModel, match="VLLM_ALLOW_RUNTIME_LORA_UPDATING=True"):
-            vlm.use_adapter(folder)
-        script.replies = [Reply(401)]
-        with pytest.raises(ModelUnavailable, match="API key"):
-            vlm.receive(registered(), folder)
-
-
-def test_a_server_without_a_known_base_takes_no_adapter(folder: Path) -> None:
-    with serving(Vllm()) as script:
-        vlm = model(script)
-        with pytest.raises(Conflict, match="XRAY_VLM_BASE"):
-            vlm.receive(registered(), folder)
-        with pytest.raises(BadModel, match="XRAY_VLM_BASE"):
-            vlm.use_adapter(folder)
-        vlm.receive(registered(kind="detector"), folder)
-        foreign = model(script, vlm_base="bundled")
-        with pytest.raises(Conflict, match="another base model"):
-            foreign.receive(registered(base_sha256="0" * 64), folder)
-    assert script.asked == []

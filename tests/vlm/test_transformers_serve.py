@@ -23,7 +23,7 @@ from xray_app.errors import ModelUnavailable
 from xray_app.report import instruction
 from xray_app.settings import ASSETS, BUNDLED_VLM, Settings
 from xray_app.simulate.dataset import write_dataset
-from xray_app.taxonomy import Taxonomy
+from xray_app.taxonomy import Taxonomy, load_taxonomy
 from xray_app.types import Analysis
 from xray_app.vlm.load import load_local, load_vlm
 
@@ -85,7 +85,7 @@ def settings(vlm: str, data_dir: Path) -> Settings:
 def test_the_remote_model_says_what_the_same_model_says_here(address: str, tmp_path: Path) -> None:
     images = [Image.open(path).convert("RGB") for path in SAMPLES[:4]]
     asked = [instruction()] * len(images)
-    remote = load_vlm(settings(address, tmp_path)).answer(images, asked)
+    remote = load_vlm(settings(address, tmp_path), load_taxonomy()).answer(images, asked)
     local = load_local("bundled", "fp32").answer(images, asked)
     assert [(one.text, one.finished) for one in remote] == [(one.text, one.finished) for one in local]
     assert all(one.text.startswith("Items detected: ") for one in remote)
@@ -94,7 +94,7 @@ def test_the_remote_model_says_what_the_same_model_says_here(address: str, tmp_p
 
 @pytest.mark.slow
 def test_a_model_the_server_does_not_serve_is_an_error_that_names_its_reason(address: str, tmp_path: Path) -> None:
-    other = load_vlm(settings(address.replace(str(BUNDLED_VLM), "gpt-4o"), tmp_path))
+    other = load_vlm(settings(address.replace(str(BUNDLED_VLM), "gpt-4o"), tmp_path), load_taxonomy())
     with pytest.raises(ModelUnavailable, match="Server is pinned to"):
         other.answer([Image.new("RGB", (64, 64))], [instruction()])
 

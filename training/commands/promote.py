@@ -34,7 +34,7 @@ def register(
 
     from training.data.samples import from_corrections
     from training.promotion import registry
-    from training.promotion.examination import examine_adapter, examine_detector
+    from training.promotion.examination import Examined, examine_adapter, examine_detector
     from xray_app.vlm.load import load_local
 
     settings, chosen = Settings(), _kind(kind)
@@ -49,11 +49,11 @@ def register(
         pass
 
     if chosen == "detector":
-        manifest = examine_detector(db, settings, adapter, adapter_id, site, rules, ignore)
+        examined = Examined(examine_detector(db, settings, adapter, adapter_id, site, rules, ignore), {})
     else:
-        model = load_local(base, settings.vlm_dtype)
-        manifest = examine_adapter(db, settings, model, adapter, adapter_id, site, rules, ignore)
-    print(registry.register(db, adapter, manifest).model_dump_json())
+        model = load_local(base, settings.vlm_dtype, taxonomy=taxonomy, max_tokens=settings.vlm_max_tokens)
+        examined = examine_adapter(db, settings, model, adapter, adapter_id, site, rules, ignore)
+    print(registry.register(db, adapter, *examined).model_dump_json())
 
 
 def _kind(name: str) -> AdapterKind:
@@ -81,7 +81,7 @@ def promote(
     from xray_app.vlm.load import load_if_remote
 
     settings = Settings()
-    remote = load_if_remote(settings)
+    remote = load_if_remote(settings, load_taxonomy(settings.taxonomy))
     hand_over = remote.receive if remote else None
     print(registry.promote(open_database(settings), adapter_id, by, force, reason, hand_over).model_dump_json())
 

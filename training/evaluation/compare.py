@@ -66,7 +66,7 @@ def evaluate_models(
     evidence: dict[str, list[float]] = {}
     seconds: dict[str, float] = {}
     if settings.vlm != "none":
-        model = load_vlm(settings)
+        model = load_vlm(settings, taxonomy)
         model.use_adapter(adapter)
         vlm = evaluate_vlm(model, samples, taxonomy)
         names["vlm"] = {
@@ -158,7 +158,7 @@ def comparison(
     rules = taxonomy.rules()
     read: list[tuple[ComparedModel, Evaluated]] = []
     for place, name in enumerate(name for name in vlms if name != "none"):
-        model = load_vlm(settings.model_copy(update={"vlm": name}))
+        model = load_vlm(settings.model_copy(update={"vlm": name}), taxonomy)
         for adapter in (None, *adapters) if place == 0 else (None,):
             model.use_adapter(adapter)
             result = evaluate_vlm(model, samples, taxonomy)

@@ -204,7 +204,7 @@ def _vlm(
         )
         record = read_training_record(made)
     own = {"vlm": str(made)} if cell.method == "full" else {"vlm_dtype": "nf4"} if cell.method == "qlora" else {}
-    vlm = load_vlm(settings.model_copy(update=own))
+    vlm = load_vlm(settings.model_copy(update=own), taxonomy)
     if cell.method in ("lora", "qlora"):
         vlm.use_adapter(made)
     val = evaluate_vlm(vlm, scans.val, taxonomy)

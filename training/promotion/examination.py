@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from training.data.samples import Sample, with_full_instruction
 from training.evaluation.evaluate import Progress
@@ -26,11 +27,24 @@ from xray_app.store import adapters
 from xray_app.store.database import Database
 from xray_app.taxonomy import SiteRules
 from xray_app.types import RunMetrics
+from xray_app.vlm.kept_answers import KEPT, KeptAnswer, keep_answers
 from xray_app.vlm.local import LocalVlm
 from xray_app.vlm.pictures import picture_limits
 
 OnShare = Callable[[float], None]
 """Called with the share done, 0 to 1; raises Stopped when the work is to stop."""
+
+
+class Examined(NamedTuple):
+    """What the examination of an adapter gives.
+
+    Attributes:
+        manifest: with the gate's word.
+        pictures: the scans of the kept answers, PNG files by their SHA-256.
+    """
+
+    manifest: Manifest
+    pictures: Mapping[str, bytes]
 
 
 def examine_adapter(
@@ -42,7 +56,7 @@ def examine_adapter(
     site: Sequence[Sample],
     rules: SiteRules,
     on_share: OnShare,
-) -> Manifest:
+) -> Examined:
     """Measures an adapter against the active one on both hold-outs and asks the gate.
 
     Args:
@@ -57,13 +71,14 @@ def examine_adapter(
         on_share: called as it goes.
 
     Returns:
-        Its manifest: figures, every check, and the base it belongs to.
+        Its manifest: figures, every check, its answers to a few scans, and the base it belongs to; and those scans.
     """
     active = adapters.active(db, "vlm-adapter", vlm.weights_sha256)
     holdout = _holdout(settings, site, rules)
 
     def key(adapter: str) -> str:
-        return f"{vlm.weights_sha256}:{settings.vlm_dtype}:{adapter}"
+        told = "" if vlm.knows_form or adapter != "base" else ":told"  # asked in other words, it answers otherwise
+        return f"{vlm.weights_sha256}:{settings.vlm_dtype}:{adapter}{told}"
 
     def measure_active(progress: Progress) -> HoldoutResult:
         vlm.use_adapter(adapters.folder(db, active.id) if active else None)
@@ -72,8 +87,15 @@ def examine_adapter(
     def measure_candidate(progress: Progress) -> tuple[bool, HoldoutResult]:
         differ = answers_differ(vlm, candidate, _probe(holdout))
         progress(0, 1)
-        return differ, measure_vlm(vlm, holdout, key(adapter_id), db, rules, progress)
+        measured = measure_vlm(vlm, holdout, key(adapter_id), db, rules, progress)
+        few = [*holdout.site[: KEPT // 2], *holdout.simulated][:KEPT]
+        answers, found = keep_answers(vlm, [one.open() for one in few], [one.instruction for one in few])
+        kept.extend(answers)
+        pictures.update(found)
+        return differ, measured
 
+    kept: list[KeptAnswer] = []
+    pictures: dict[str, bytes] = {}
     manifest = partial(
         new_manifest,
         id=adapter_id,
@@ -82,7 +104,8 @@ def examine_adapter(
         base_sha256=vlm.weights_sha256,
         image_size=picture_limits(vlm.processor),
     )
-    return _examine(measure_active, measure_candidate, manifest, holdout, rules, on_share)
+    examined = _examine(measure_active, measure_candidate, manifest, holdout, rules, on_share)
+    return Examined(examined.model_copy(update={"probe": tuple(kept)}), pictures)
 
 
 def examine_detector(

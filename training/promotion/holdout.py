@@ -28,6 +28,7 @@ from xray_app.store import holdout_figures
 from xray_app.store.database import Database
 from xray_app.taxonomy import SiteRules, Taxonomy
 from xray_app.vlm.base import Answer, Vlm
+from xray_app.vlm.local import LocalVlm
 
 SIMULATED_SEED = 770_001
 SIMULATED_BAGS = 300
@@ -224,7 +225,7 @@ def _box_differs(one: Detection, other: Detection) -> bool:
     return any(abs(a - b) > SAME_PIXELS for a, b in zip(one.xyxy, other.xyxy, strict=True))
 
 
-def answers_differ(vlm: Vlm, adapter: Path, samples: Sequence[Sample], batch: int = BATCH) -> bool:
+def answers_differ(vlm: LocalVlm, adapter: Path, samples: Sequence[Sample], batch: int = BATCH) -> bool:
     """Whether the adapter changes any answer, or any token's probability, on a few scans.
 
     Leaves the model answering with the adapter.
@@ -242,7 +243,12 @@ def answers_differ(vlm: Vlm, adapter: Path, samples: Sequence[Sample], batch: in
         return answers
 
     vlm.use_adapter(None)
-    base = ask()
+    # In the adapter's words: told the form, the base would answer otherwise than an adapter that changes nothing.
+    form, vlm.form = vlm.form, None
+    try:
+        base = ask()
+    finally:
+        vlm.form = form
     vlm.use_adapter(adapter)
     return any(_differ(one, other) for one, other in zip(base, ask(), strict=True))
 

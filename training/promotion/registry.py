@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import Field, ValidationError
@@ -16,8 +17,8 @@ from xray_app.errors import BadInput, BadModel, Conflict
 from xray_app.store import adapters
 from xray_app.store.database import Database
 from xray_app.types import Adapter, AdapterKind, Gate, Method, RunMetrics, Value
+from xray_app.vlm.kept_answers import MANIFEST, PICTURES, KeptAnswer
 
-MANIFEST = "manifest.json"
 PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".ckpt"})
 WEIGHTS: Mapping[str, str] = {"vlm-adapter": "adapter_model.safetensors", "detector": "detector.onnx"}
 LIBRARIES = ("torch", "transformers", "peft", "accelerate")
@@ -42,6 +43,7 @@ class Manifest(Value):
         metrics: its own and the active model's figures.
         gate: every check.
         versions: of the libraries it was trained with.
+        probe: its answers to a few hold-out scans, which a server is to repeat before it serves it.
         files: SHA-256 of each file of the folder.
         run_id: the run that made it.
         created_at: when it was registered.
@@ -62,6 +64,7 @@ class Manifest(Value):
     metrics: RunMetrics
     gate: Gate
     versions: dict[str, str] = Field(default_factory=dict)
+    probe: tuple[KeptAnswer, ...] = ()
     files: dict[str, str] = Field(default_factory=dict)
     run_id: str | None = None
     created_at: datetime
@@ -78,13 +81,16 @@ def new_manifest(**facts: Any) -> Manifest:
     return Manifest(created_at=datetime.now(UTC), versions=installed, **facts)
 
 
-def register(db: Database, folder: Path, manifest: Manifest) -> Adapter:
+def register(
+    db: Database, folder: Path, manifest: Manifest, pictures: Mapping[str, bytes] = MappingProxyType({})
+) -> Adapter:
     """Copies a trained adapter into the data folder and records it; all of it or nothing.
 
     Args:
         db: the desk's database; the adapter goes to its data folder.
         folder: the PEFT folder (or the detector's), which stays as it is.
         manifest: from `new_manifest`; the hashes of the files are filled in here.
+        pictures: the scans of its kept answers, PNG files by their SHA-256; they stay with the adapter.
 
     Raises:
         BadModel: no weights in safetensors (or ONNX) there, or a pickle among the files.
@@ -94,7 +100,11 @@ def register(db: Database, folder: Path, manifest: Manifest) -> Adapter:
     part = target.with_name(f"{target.name}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        shutil.copytree(folder, part, ignore=shutil.ignore_patterns("checkpoint*", MANIFEST))
+        shutil.copytree(folder, part, ignore=shutil.ignore_patterns("checkpoint*", MANIFEST, PICTURES))
+        if pictures:
+            (part / PICTURES).mkdir()
+        for name, content in pictures.items():
+            (part / PICTURES / f"{name}.png").write_bytes(content)
         files = {
             path.relative_to(part).as_posix(): file_sha256(path) for path in sorted(part.rglob("*")) if path.is_file()
         }

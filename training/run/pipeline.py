@@ -126,14 +126,14 @@ def _train(db: Database, settings: Settings, run: Run, on_share: OnShare) -> Non
         epochs=run.epochs,
         on_progress=on_progress,
     )
-    vlm = load_local(recipe.base, settings.vlm_dtype)
+    vlm = load_local(recipe.base, settings.vlm_dtype, taxonomy=taxonomy, max_tokens=settings.vlm_max_tokens)
     rules = taxonomy.rules(settings.policy)
-    manifest = examine_adapter(db, settings, vlm, trained, uuid.uuid4().hex, site, rules, examining)
+    examined = examine_adapter(db, settings, vlm, trained, uuid.uuid4().hex, site, rules, examining)
     register_candidate(
         db,
         run,
         trained,
-        manifest,
+        *examined,
         recipe=recipe.model_dump(mode="json"),
         epochs=run.epochs or recipe.epochs,
         seed=recipe.seed,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Protocol
 
-from xray_app.types import XYXY, Box, Item
+from xray_app.types import XYXY, Box, BoxSource, Item
 
 
 class Labels(Protocol):
@@ -22,7 +22,7 @@ class Labels(Protocol):
     def box(
         self,
         id: str,
-        source: Literal["model", "human"],
+        source: BoxSource,
         label: str,
         xyxy: XYXY,
         confidence: float | None = None,

@@ -103,7 +103,7 @@ def labelled(
         part=part,
         counts=dict(counts),
         boxes=tuple(
-            OutBox(taxonomy.resolve(box.label).name, box.xyxy, box.confidence if box.source == "model" else None)
+            OutBox(taxonomy.resolve(box.label).name, box.xyxy, box.confidence if box.source != "human" else None)
             for box in source.boxes
         ),
         labelled_classes=scope,

@@ -47,6 +47,7 @@ first decision stays on record, and you may decide anew. `G` goes on. Your own f
 | circle, green, **LOW** | nothing found. Only a model validated on this scanner may advise to clear: then with a tick |
 | HIGH ✎ nora | a person found more than the models: the worst of both stands, until a second person accepts less |
 | solid frame | prohibited; dashed: restricted; dotted: allowed |
+| VLM | a box that the VLM placed; the others are the detector's |
 | ✎ | drawn or changed by a person |
 
 "demonstration model" means that a bundled model is serving. It was trained on simulated scans alone and is there

@@ -109,7 +109,7 @@ def opinions(analysis: Analysis, rules: SiteRules, stands: StandingRisk | None =
     report = analysis.report
     notes = []
     if not report.complete:
-        notes.append("The answer was cut off or not understood in full.")
+        notes.append(incomplete(report))
     if report.unrecognised:
         notes.append("Not understood: " + ", ".join(f"“{part}”" for part in report.unrecognised))
     warning = f'<p class="warn">{escape(" ".join(notes))}</p>' if notes else ""
@@ -127,6 +127,13 @@ def own_level(report: Report, stands: Rated) -> str:
     if level is None or level == stands.level:
         return ""
     return f'<p class="own-level">“{level}” is the VLM’s own word. What stands is <b>{stands.level}</b>.</p>'
+
+
+def incomplete(report: Report) -> str:
+    """That the VLM's answer is not whole, in a sentence."""
+    if report.problem:
+        return f"The answer is not whole: {report.problem}."
+    return "The answer was cut off or not understood in full."
 
 
 def _group(kind: str, title: str, meaning: str, labels: Iterable[str], taxonomy: Taxonomy) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
@@ -17,7 +17,7 @@ from pathlib import Path
 from xray_app.correction.revision import standing
 from xray_app.correction.statements import BagStanding
 from xray_app.html import panels
-from xray_app.types import Analysis, Box, Correction, Decision, Item, ItemCount, Outcome
+from xray_app.types import Analysis, Box, BoxSource, Correction, Decision, Item, ItemCount, Outcome
 
 # Of everything at once, what still fits on one sheet.
 MOST_ITEMS = 10
@@ -99,6 +99,9 @@ def document(reported: Reported) -> str:
     )
 
 
+DRAWN_BY: Mapping[BoxSource, str] = {"model": "", "vlm": " VLM", "human": " ✎"}
+
+
 def _head(reported: Reported) -> str:
     scan = reported.analysis.scan
     facts = [("bag", scan.bag_id), ("view", scan.view), ("scanner", scan.scanner_id)]
@@ -133,7 +136,8 @@ def _figure(reported: Reported, boxes: Iterable[Box], source: str) -> str:
         x0, y0, x1, y1 = box.xyxy
         frame = f'x="{x0:.1f}" y="{y0:.1f}" width="{x1 - x0:.1f}" height="{y1 - y0:.1f}"'
         words = ("▲ " if box.threat else "") + box.label[:40]
-        words += f" {box.confidence:.0%}" if box.confidence is not None else " ✎"
+        words += f" {box.confidence:.0%}" if box.confidence is not None else ""
+        words += DRAWN_BY[box.source]
         at = y0 - size * 0.3 if y0 > size * 1.3 else min(y1 + size, height - 2)
         drawn.append(
             f'<rect class="halo" {frame}/><rect class="{box.status.value}" {frame}/>'
@@ -145,7 +149,7 @@ def _figure(reported: Reported, boxes: Iterable[Box], source: str) -> str:
         f'<image width="{width}" height="{height}" preserveAspectRatio="none" '
         f'href="data:{escape(reported.media_type)};base64,{data}"/>{"".join(drawn)}</svg>'
         f"<figcaption>{width} × {height} pixels. Boxes: {source}. Solid: prohibited, dashed: restricted, "
-        "dotted: allowed; ✎ drawn or changed by a person.</figcaption></figure>"
+        "dotted: allowed; VLM: placed by the VLM; ✎ drawn or changed by a person.</figcaption></figure>"
     )
 
 
@@ -179,7 +183,7 @@ def _agreement(analysis: Analysis) -> str:
 def _incomplete(analysis: Analysis) -> str:
     if analysis.report.complete:
         return ""
-    return "<p class='small'>▲ The answer was cut off or not understood in full.</p>"
+    return f"<p class='small'>▲ {escape(panels.incomplete(analysis.report))}</p>"
 
 
 def _events(reported: Reported) -> str:

@@ -66,7 +66,7 @@ def add(session: Session, analysis: Analysis, created_by: str) -> None:
     )
     session.flush()
     vlm = {item.label for item in analysis.report.items}
-    detector = {box.label for box in analysis.boxes}
+    detector = {box.label for box in analysis.boxes if box.source == "model"}
     for label in sorted(vlm | detector):
         if len(label) <= MAX_LABEL:
             _label(session, row, label).by_vlm = label in vlm

@@ -9,6 +9,9 @@ from typing import Protocol
 
 from PIL.Image import Image
 
+CUT_OFF = "cut off at the token limit; raise XRAY_VLM_MAX_TOKENS"
+"""The problem of an answer that was longer than it may be."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -19,11 +22,18 @@ class Answer:
         finished: False where the answer was cut off at the token limit.
         spans: (start, end, probability) of each token, in characters of `text`; empty where the
             model gives no probabilities.
+        leads: by how much each token's probability leads the second likeliest, then that of the answer's end; empty
+            where the model gives no probabilities of other tokens.
+        frame: width and height in which the model writes boxes; None where that is not known.
+        problem: why it is no whole answer, for a person to read; None where nothing is known to be wrong.
     """
 
     text: str
     finished: bool
     spans: tuple[tuple[int, int, float], ...] = ()
+    problem: str | None = None
+    frame: tuple[int, int] | None = None
+    leads: tuple[float, ...] = ()
 
 
 class Vlm(Protocol):

@@ -24,13 +24,20 @@ from transformers import (
 )
 
 from xray_app.errors import BadModel, is_out_of_memory
-from xray_app.vlm.base import Answer
-from xray_app.vlm.pictures import limits_of_adapter, picture_limits, set_picture_limits
+from xray_app.taxonomy import Taxonomy
+from xray_app.vlm.answer_form import AnswerForm, answer_form
+from xray_app.vlm.base import CUT_OFF, Answer
+from xray_app.vlm.coordinates import coordinate_frame, family_of
+from xray_app.vlm.older_names import module_of, todays_names
+from xray_app.vlm.pictures import ShownSize, limits_of_adapter, picture_limits, set_picture_limits
 from xray_app.vlm.prompt import batch, encode
 
 logger = logging.getLogger(__name__)
 
 Dtype = Literal["auto", "bf16", "fp16", "fp32", "nf4"]
+
+MAX_NEW_TOKENS = 192
+"""Of an answer in the report's form: the fullest bag takes about 150."""
 
 # Above this many bytes of weights their hash is taken over names, sizes, headers and samples instead.
 _HASH_IN_FULL = 2 * 1024**3
@@ -88,7 +95,7 @@ def resolve_folder(name: str) -> Path:
 
 
 class _Said(LogitsProcessor):
-    """Notes the probability of the likeliest token at each step, which is the one a greedy answer says.
+    """Notes the probabilities of the two likeliest tokens at each step; a greedy answer says the first.
 
     The logits of a whole batch, which `generate` could hand back instead, are gigabytes for a large vocabulary.
     """
@@ -97,7 +104,7 @@ class _Said(LogitsProcessor):
         self.probabilities: list[torch.Tensor] = []
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        self.probabilities.append(torch.softmax(scores.float(), dim=-1).amax(dim=-1))
+        self.probabilities.append(torch.softmax(scores.float(), dim=-1).topk(2, dim=-1).values)
         return scores
 
 
@@ -107,13 +114,33 @@ class LocalVlm:
     Guarded by a lock: generation and a change of adapter never overlap.
     """
 
-    def __init__(self, model: Any, processor: Any, name: str, weights_sha256: str, max_new_tokens: int):
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        name: str,
+        weights_sha256: str,
+        max_new_tokens: int,
+        form: AnswerForm | None = None,
+    ):
+        """
+        Args:
+            model: the base.
+            processor: its own.
+            name: to report.
+            weights_sha256: from `weights_hash`.
+            max_new_tokens: an answer longer than this is cut off and marked incomplete.
+            form: what the base is told of the report, since it was not trained on it; None where it was. With an
+                adapter, which was, it is told nothing.
+        """
         self.model = model.eval()
         self.processor = processor
         self.name = name
         self.weights_sha256 = weights_sha256
         self.max_new_tokens = max_new_tokens
+        self.form = form
         self.lock = threading.RLock()
+        self._family = family_of(str(getattr(model.config, "model_type", "")))
         self._base = self.model
         self._limits = picture_limits(processor)
         tokenizer = processor.tokenizer
@@ -123,7 +150,15 @@ class LocalVlm:
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
 
     @classmethod
-    def load(cls, name: str, dtype: Dtype = "auto", *, label: str | None = None, max_new_tokens: int = 192) -> LocalVlm:
+    def load(
+        cls,
+        name: str,
+        dtype: Dtype = "auto",
+        *,
+        label: str | None = None,
+        max_new_tokens: int = MAX_NEW_TOKENS,
+        taxonomy: Taxonomy | None = None,
+    ) -> LocalVlm:
         """Loads a model by folder or Hub id, onto the GPU where there is one.
 
         Args:
@@ -132,6 +167,7 @@ class LocalVlm:
                 model is too large for that.
             label: the name to report instead of `name`.
             max_new_tokens: an answer longer than this is cut off and marked incomplete.
+            taxonomy: its names are told to a model that was not trained on the report; None tells it nothing.
 
         Raises:
             BadModel: the model cannot be found or loaded; the message says why.
@@ -143,7 +179,26 @@ class LocalVlm:
             model = AutoModelForImageTextToText.from_pretrained(folder, **_precision(folder, dtype))
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise BadModel(f"The model in {folder} does not load: {error}") from error
-        return cls(model, processor, label or name, sha256, max_new_tokens)
+        form = None
+        if taxonomy is not None:
+            form = answer_form(taxonomy, family_of(str(model.config.model_type)) is not None)
+        return cls(model, processor, label or name, sha256, max_new_tokens, form)
+
+    @property
+    def knows_form(self) -> bool:
+        """Whether what answers now was trained on the report; it then gets the prompt of its training."""
+        return self.form is None or self.model is not self._base
+
+    def asked(self, instruction: str, *, as_json: bool = True) -> str:
+        """The words that go with the picture: the instruction, and for a model that does not know it, the form.
+
+        Args:
+            instruction: as a trained model is given it.
+            as_json: a model that writes boxes is told to answer in JSON.
+        """
+        if self.form is None or self.knows_form:
+            return instruction
+        return self.form.told(instruction, as_json=as_json and self.form.boxes)
 
     def answer(self, images: Sequence[Image], instructions: Sequence[str]) -> list[Answer]:
         """Answers each (picture, instruction) pair, greedily and in one batch."""
@@ -151,7 +206,9 @@ class LocalVlm:
             return []
         with self.lock, torch.inference_mode():
             # Within the lock: the picture size limits change with the adapter.
-            inputs = batch(encode(self.processor, images, instructions), self._pad, side="left")
+            asked = [self.asked(instruction) for instruction in instructions]
+            frames = [self._frame(image) for image in images]
+            inputs = batch(encode(self.processor, images, asked), self._pad, side="left")
             device = self.model.device
             said = _Said()
             out = self.model.generate(
@@ -169,17 +226,24 @@ class LocalVlm:
             )
         ids = out[:, inputs["input_ids"].shape[1] :].tolist()
         probabilities = torch.stack(said.probabilities, dim=1).tolist()
-        return [self._answer(*one) for one in zip(ids, probabilities, strict=True)]
+        return [self._answer(*one) for one in zip(ids, probabilities, frames, strict=True)]
 
-    def _answer(self, ids: list[int], probabilities: list[float]) -> Answer:
+    def _frame(self, image: Image) -> tuple[int, int] | None:
+        size = ShownSize.of(self.processor)
+        return coordinate_frame(self._family, size.shown(image.size) if size else image.size)
+
+    def _answer(self, ids: list[int], probabilities: list[list[float]], frame: tuple[int, int] | None) -> Answer:
         stop = next((place for place, token in enumerate(ids) if token in self._ends), None)
         ids = ids if stop is None else ids[:stop]
         decode = self.processor.tokenizer.decode
         spans, end = [], 0
         for place in range(len(ids)):
             start, end = end, len(decode(ids[: place + 1], skip_special_tokens=True))
-            spans.append((start, end, probabilities[place]))
-        return Answer(decode(ids, skip_special_tokens=True), stop is not None, tuple(spans))
+            spans.append((start, end, probabilities[place][0]))
+        said = len(ids) if stop is None else len(ids) + 1
+        leads = tuple(first - second for first, second in probabilities[:said])
+        problem = None if stop is not None else CUT_OFF
+        return Answer(decode(ids, skip_special_tokens=True), stop is not None, tuple(spans), problem, frame, leads)
 
     def use_adapter(self, folder: Path | None) -> None:
         """Answers with the adapter in `folder` from now on; None is the base model.
@@ -238,7 +302,8 @@ def check_base(folder: Path, name: str, weights_sha256: str) -> None:
 def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
     """Puts a PEFT adapter on a base model, refusing any key that does not match.
 
-    PEFT itself only warns, and such an adapter answers exactly like the base.
+    PEFT itself only warns, and such an adapter answers exactly like the base. Keys with the names of older
+    transformers are read by today's.
 
     Raises:
         BadModel: naming the keys that are missing or unexpected.
@@ -246,11 +311,16 @@ def attach(base: Any, folder: Path, *, trainable: bool = False) -> Any:
     try:
         config = PeftConfig.from_pretrained(str(folder))
         config.inference_mode = not trainable
+        names = todays_names(folder, base)
+        if names is not None:  # the patterns of its own time may fit no module, or others
+            config.target_modules = sorted({module_of(name) for name in names.values()})
         wrapped = get_peft_model(base, config)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise BadModel(f"The adapter in {folder} does not fit this model: {error}") from error
     try:
         weights = load_peft_weights(str(folder), device="cpu")
+        if names is not None:
+            weights = {names[key]: value for key, value in weights.items()}
         result = set_peft_model_state_dict(wrapped, weights)
         missing = [key for key in result.missing_keys if "lora_" in key or "modules_to_save." in key]
         wrong = missing + list(result.unexpected_keys)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -14,9 +15,11 @@ import httpx
 from pydantic import SecretStr
 
 from xray_app.errors import ModelUnavailable
+from xray_app.vlm.completion import error_within, words_of
 
 MAX_ANSWER_BYTES = 1024 * 1024
-"""An answer of 512 tokens with their probabilities has about 100 kB."""
+"""Of an answer, unless it may have more tokens than that: with its probability a token takes about 200 bytes."""
+BYTES_PER_TOKEN = 1024
 CONNECT_SECONDS = 10.0
 ATTEMPTS = 4
 """Of a call; one that came too soon (429) is tried again for as long as there is time."""
@@ -24,7 +27,7 @@ FIRST_WAIT = 0.5
 """Seconds before the second attempt; twice as long before each further one."""
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 """Statuses that the same request may not meet again."""
-_LONGEST_REPLY = 200
+_LONGEST_REPLY = 300
 
 
 class CallFailed(ModelUnavailable):
@@ -59,55 +62,78 @@ class OpenAiServer:
     The key goes into the header of each call and nowhere else: no message, no log, no redirect.
     """
 
-    def __init__(self, base_url: str, api_key: SecretStr | None, seconds: float, first_wait: float = FIRST_WAIT):
+    def __init__(
+        self,
+        base_url: str,
+        api_key: SecretStr | None,
+        seconds: float,
+        first_wait: float = FIRST_WAIT,
+        tokens: int = 0,
+    ):
         """
         Args:
             base_url: with the version, as `https://api.openai.com/v1`.
             api_key: None for a server that wants none.
             seconds: a call may take, all attempts and waits included.
             first_wait: seconds before the second attempt.
+            tokens: that an answer may have.
         """
         self.base_url = base_url.rstrip("/")
+        self._root = re.sub(r"/v\d+$", "", self.base_url)
         self.seconds = seconds
         self._key = api_key
+        self._longest = max(MAX_ANSWER_BYTES, tokens * BYTES_PER_TOKEN)
         self._first_wait = first_wait
         # Redirects are not followed: a key and a scan go to the address that was set, or nowhere.
         self._client = httpx.Client(follow_redirects=False, headers={"Accept-Encoding": "identity"})
 
-    def post(self, path: str, body: Mapping[str, Any]) -> str:
+    def post(
+        self,
+        path: str,
+        body: Mapping[str, Any],
+        *,
+        attempts: int = ATTEMPTS,
+        at_root: bool = False,
+        fresh: bool = False,
+    ) -> str:
         """Posts JSON and returns the text of the answer.
 
         Args:
             path: below the base URL, as `chat/completions`.
             body: the request.
+            attempts: in all, where what went wrong may pass.
+            at_root: the path is below the server's root, without the `/v1`.
+            fresh: over a connection of its own, so that a balancer chooses anew who answers.
 
         Raises:
             CallFailed: no usable answer; the message says what to do.
         """
         content = json.dumps(body).encode()
+        url = f"{self._root if at_root else self.base_url}/{path}"
         give_up = time.monotonic() + self.seconds
         enough = self.seconds / 10  # an attempt with less time would only hide what went wrong before
         wait = self._first_wait
         for attempt in itertools.count(1):
             try:
-                return self._once(path, content, give_up)
+                return self._once(url, content, give_up, fresh)
             except CallFailed as failed:
                 # Spread out, so that the calls of one batch do not come back all at once.
                 pause = max(wait * random.uniform(0.75, 1.25), failed.retry_after or 0.0)
-                spent = attempt >= ATTEMPTS and failed.status != HTTPStatus.TOO_MANY_REQUESTS
+                spent = attempt >= attempts and failed.status != HTTPStatus.TOO_MANY_REQUESTS
                 if spent or not failed.passing or time.monotonic() + pause >= give_up - enough:
                     raise
                 time.sleep(pause)
                 wait *= 2
         raise AssertionError("the loop ends by returning or raising")
 
-    def _once(self, path: str, content: bytes, give_up: float) -> str:
+    def _once(self, url: str, content: bytes, give_up: float, fresh: bool) -> str:
         left = max(give_up - time.monotonic(), 0.001)
         headers = {"Content-Type": "application/json"}
         if self._key is not None:
             headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
         timeout = httpx.Timeout(left, connect=min(left, CONNECT_SECONDS))
-        url = f"{self.base_url}/{path}"
+        if fresh:
+            headers["Connection"] = "close"
         try:
             with self._client.stream("POST", url, content=content, headers=headers, timeout=timeout) as response:
                 text = self._read(response, give_up).decode("utf-8", "replace")
@@ -125,8 +151,11 @@ class OpenAiServer:
                 "If it happens again, look at its log.",
                 passing=True,
             ) from error
+        retry_after = _seconds(response.headers.get("Retry-After"))
         if response.status_code != HTTPStatus.OK:
-            raise self._refusal(response, text)
+            raise self._refusal(response.status_code, words_of(text), retry_after)
+        if (within := error_within(text)) is not None:
+            raise self._refusal(within.status or HTTPStatus.OK, within.words, retry_after)
         return text
 
     def _read(self, response: httpx.Response, give_up: float) -> bytes:
@@ -134,9 +163,9 @@ class OpenAiServer:
         content = bytearray()
         for chunk in response.iter_bytes():
             content += chunk
-            if len(content) > MAX_ANSWER_BYTES:
+            if len(content) > self._longest:
                 raise CallFailed(
-                    f"The model server at {self.base_url} answered with more than {MAX_ANSWER_BYTES:,} bytes, "
+                    f"The model server at {self.base_url} answered with more than {self._longest:,} bytes, "
                     "which is no report. Check that XRAY_VLM names a chat model."
                 )
             if time.monotonic() > give_up:
@@ -149,11 +178,15 @@ class OpenAiServer:
             "Try again, or raise XRAY_VLM_TIMEOUT."
         )
 
-    def _refusal(self, response: httpx.Response, text: str) -> CallFailed:
-        """What a status other than 200 means, and what to do about it."""
-        status = response.status_code
-        reply = _reply(text)
-        shown = f": {self._shown(reply)}" if reply else ""
+    def _refusal(self, status: int, reply: str, asked_to_wait: float | None) -> CallFailed:
+        """What an error means, and what to do about it.
+
+        Args:
+            status: of the answer, or named in it; 200 for an error that names none.
+            reply: the server's own words, as they came.
+            asked_to_wait: seconds by its `Retry-After`.
+        """
+        shown = f": {self._shown(reply)}" if reply.strip() else ""
         where = f"The model server at {self.base_url}"
         retry_after = None
         passing = status in PASSING
@@ -169,15 +202,17 @@ class OpenAiServer:
             message = f"{where} knows no such model or address (404){shown}. Check XRAY_VLM; URLs often end in /v1."
         elif status == 429 and "insufficient_quota" in reply:
             passing = False
-            message = f"{where} says that the quota of this API key is used up (429). Check its plan and billing."
+            message = f"{where} says that this API key's quota is used up (429){shown}. Check its plan and billing."
         elif status == 429:
-            retry_after = _seconds(response.headers.get("Retry-After"))
-            message = f"{where} gets too many requests (429). Try again in {retry_after or 60:g} seconds."
+            retry_after = asked_to_wait
+            message = f"{where} gets too many requests (429){shown}. Try again in {retry_after or 60:g} seconds."
         elif 300 <= status < 400:
             message = f"{where} answers with a redirect ({status}), which is not followed. Set XRAY_VLM to the new URL."
         elif status >= 500:
-            retry_after = _seconds(response.headers.get("Retry-After"))
+            retry_after = asked_to_wait
             message = f"{where} failed ({status}){shown}. Try again; if it happens again, look at its log."
+        elif status == 200:
+            message = f"{where} answered with an error{shown}."
         else:
             message = f"{where} refuses the request ({status}){shown}."
         return CallFailed(message, status=status, reply=reply, passing=passing, retry_after=retry_after)
@@ -188,21 +223,6 @@ class OpenAiServer:
             reply = reply.replace(self._key.get_secret_value(), "…")
         words = "".join(char if char.isprintable() else " " for char in reply[: 10 * _LONGEST_REPLY])
         return " ".join(words.split())[:_LONGEST_REPLY].rstrip(".") or "no reason given"
-
-
-def _reply(text: str) -> str:
-    """The message in an error's body: OpenAI's and vLLM's form, FastAPI's, or the text itself."""
-    try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    if not isinstance(document, dict):
-        return text
-    error = document.get("error", document)
-    if not isinstance(error, dict):
-        return str(error)
-    parts = [error.get(name) for name in ("message", "detail", "param", "code")]
-    return " ".join(part for part in parts if isinstance(part, str)) or text
 
 
 def _seconds(header: str | None) -> float | None:

@@ -7,14 +7,52 @@ up to so many tiles. Training and serving must agree, so the limits travel with 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 
 from xray_app.errors import BadModel
 
 Limits = dict[str, Any]
 """One entry, JSON-able: `size` {"shortest_edge", "longest_edge"} in pixels of area, `image_grid_pinpoints`
 [[height, width]], or `max_patches`; empty where the family has no such limit."""
+
+
+@dataclass(frozen=True)
+class ShownSize:
+    """How large a Qwen-VL model is shown a picture: whole tokens a side, and so many pixels in all.
+
+    Attributes:
+        token: pixels a side of what becomes one token.
+        least, most: pixels of area.
+    """
+
+    token: int
+    least: int
+    most: int
+
+    @classmethod
+    def of(cls, processor: Any, limits: Limits | None = None) -> ShownSize | None:
+        """By a processor, with its own limits or those of an adapter; None where the family sizes in another way."""
+        size = (picture_limits(processor) if limits is None else limits).get("size")
+        images = processor.image_processor
+        if size is None or not hasattr(images, "merge_size"):
+            return None
+        return cls(images.patch_size * images.merge_size, size["shortest_edge"], size["longest_edge"])
+
+    def shown(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Width and height at which a picture of this width and height is shown; one that no model takes, as it is."""
+        try:
+            height, width = smart_resize(size[1], size[0], self.token, self.least, self.most)
+        except ValueError:
+            return size
+        return width, height
+
+
+QWEN2_5_VL = ShownSize(28, 56 * 56, 16384 * 28 * 28)
+"""As Qwen2.5-VL and RolmOCR are published, and so as a server shows it pictures unless it is told otherwise."""
 
 
 def picture_limits(processor: Any) -> Limits:

@@ -2,39 +2,52 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 import logging
-import math
 import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from PIL.Image import Image, Resampling
-from pydantic import BaseModel, Field, SecretStr, ValidationError
+from PIL.Image import Image
+from pydantic import SecretStr
+from transformers import AutoProcessor
 
-from xray_app.errors import BadModel, Conflict, ModelUnavailable
+from xray_app.errors import BadModel, Conflict
+from xray_app.settings import Settings
 from xray_app.types import Adapter
+from xray_app.vlm.answer_form import AnswerForm
 from xray_app.vlm.base import Answer
+from xray_app.vlm.completion import read_completion
+from xray_app.vlm.coordinates import coordinate_frame
+from xray_app.vlm.kept_answers import difference, open_kept_scan, read_kept_answers
+from xray_app.vlm.local import weights_hash
+from xray_app.vlm.lora_server import LoraServer, adapter_name, hint
 from xray_app.vlm.openai_server import CallFailed, OpenAiServer
+from xray_app.vlm.pictures import QWEN2_5_VL, ShownSize, limits_of_adapter, picture_limits
+from xray_app.vlm.request_options import (
+    REFUSALS,
+    SIZES,
+    Options,
+    first_options,
+    holds_to_schema,
+    without_refused,
+)
+from xray_app.vlm.sent_picture import data_url, sent_picture
 
 logger = logging.getLogger(__name__)
 
 PREFIX = "openai:"
 MAX_TOKENS = 512
-MAX_PIXELS = 2048 * 2048
-"""Larger pictures are scaled down before they are sent: OpenAI scales to this itself, and bodies are limited."""
+"""Of an answer, unless XRAY_VLM_MAX_TOKENS says otherwise."""
 AT_ONCE = 8
 """Scans asked about at the same time: what a vLLM server is fast with."""
-GREEDY: Mapping[str, Any] = {"temperature": 0, "logprobs": True, "max_tokens": MAX_TOKENS}
-VLLM_GREEDY: Mapping[str, Any] = {**GREEDY, "repetition_penalty": 1.0}
-"""vLLM otherwise takes the penalty of the model's own settings, and would answer otherwise than was measured."""
-RENAMED: Mapping[str, str] = {"max_tokens": "max_completion_tokens"}
-"""What some models call an option that they refuse; the others are then left out."""
+MOST_RELOADS = 8
+"""Times that one answer's adapter is loaded again: each of several servers behind one address may have forgotten it."""
 _NEED_A_KEY = frozenset({"api.openai.com"})
 _THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -75,6 +88,32 @@ def _bare(setting: str) -> str:
     return re.sub(r"//[^/@]*@", "//…@", setting)[:200]
 
 
+class Base(NamedTuple):
+    """The base model that a server serves, where that is known.
+
+    Attributes:
+        name: as a recipe names it.
+        folder: with its weights and configuration.
+    """
+
+    name: str
+    folder: Path
+
+
+class _Adapter(NamedTuple):
+    """An adapter on the server.
+
+    Attributes:
+        folder: with its weights.
+        name: there.
+        shown: how large it is shown pictures; None where its family sizes in another way.
+    """
+
+    folder: Path
+    name: str
+    shown: ShownSize | None
+
+
 class RemoteVlm:
     """A model that another server answers with.
 
@@ -84,21 +123,38 @@ class RemoteVlm:
             are found; else a hash of the name, which no adapter belongs to.
     """
 
-    def __init__(self, address: Address, server: OpenAiServer, base: str | None = None, base_sha256: str | None = None):
+    def __init__(
+        self,
+        address: Address,
+        server: OpenAiServer,
+        base: Base | None = None,
+        form: AnswerForm | None = None,
+        family: str | None = None,
+        tokens: int = MAX_TOKENS,
+    ):
         """
         Args:
             address: model and URL.
             server: at that URL.
-            base: the base model, where the server is a vLLM that loads adapters.
-            base_sha256: hash of that base model's weights.
+            base: the base model, where the server is one that loads adapters.
+            form: what the model is told of the report, since it was not trained on it; None where it was.
+            family: says how it writes boxes; None where that is not known.
+            tokens: that an answer may have.
         """
         self.name = f"{PREFIX}{address.model}@{address.base_url}"
-        self.weights_sha256 = base_sha256 or hashlib.sha256(self.name.encode()).hexdigest()
+        self.weights_sha256 = weights_hash(base.folder) if base else hashlib.sha256(self.name.encode()).hexdigest()
         self._model = address.model
         self._server = server
         self._base = base
-        self._adapter: Path | None = None
-        self._options = GREEDY if base is None else VLLM_GREEDY
+        self._form = form
+        self._family = family
+        self._processor = AutoProcessor.from_pretrained(base.folder) if base else None
+        self._shown = ShownSize.of(self._processor) if base else None
+        self._lora = LoraServer(server, address.model)
+        self._adapter: _Adapter | None = None
+        self._takes_sizes = True
+        self._told = first_options(tokens, base is not None, form)
+        self._trained = first_options(tokens, base is not None, None)
 
     def answer(self, images: Sequence[Image], instructions: Sequence[str]) -> list[Answer]:
         """Answers each (picture, instruction) pair; `AT_ONCE` of them are asked at the same time.
@@ -107,40 +163,60 @@ class RemoteVlm:
             ModelUnavailable: one of them got no answer.
             BadModel: the server lost the adapter and does not load it again.
         """
+        return self._together(images, instructions, self._adapter)
+
+    def _together(self, images: Sequence[Image], instructions: Sequence[str], adapter: _Adapter | None) -> list[Answer]:
         if len(images) < 2:
-            return [self._ask(*pair) for pair in zip(images, instructions, strict=True)]
+            return [self._ask(*pair, adapter) for pair in zip(images, instructions, strict=True)]
         pool = ThreadPoolExecutor(min(AT_ONCE, len(images)))
         try:
-            return list(pool.map(self._ask, images, instructions))
+            return list(pool.map(self._ask, images, instructions, repeat(adapter)))
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _ask(self, image: Image, instruction: str) -> Answer:
-        body = {
-            "messages": [
-                {
-                    "role": "user",
-                    "content": [
-                        {"type": "image_url", "image_url": {"url": data_url(image)}},
-                        {"type": "text", "text": instruction},
-                    ],
-                }
-            ]
-        }
-        reloaded = False
+    def _ask(self, image: Image, instruction: str, adapter: _Adapter | None) -> Answer:
+        form = self._form if adapter is None else None
+        size = self._shown if adapter is None else adapter.shown
+        picture = sent_picture(image, size.shown(image.size) if size else None)
+        options = self._trained if form is None else self._told
+        if self._takes_sizes and adapter is not None and size is not None and size != self._shown:
+            options = {**options, SIZES: {"min_pixels": size.least, "max_pixels": size.most}}
+        reloads = 0
         while True:
-            options = self._options
-            model = self._model if self._adapter is None else adapter_name(self._adapter)
+            words = instruction
+            if form is not None:
+                words = form.told(instruction, as_json=form.boxes or holds_to_schema(options))
+            model = self._model if adapter is None else self._lora.model_name(adapter.name)
             try:
-                return read_completion(self._server.post("chat/completions", {"model": model, **body, **options}))
+                text = self._server.post("chat/completions", {"model": model, **_messages(picture, words), **options})
+                answer = read_completion(text)
             except CallFailed as failed:
-                if failed.status in (400, 403, 422) and (fewer := without_refused(options, failed.reply)) is not None:
-                    self._options = fewer
-                elif failed.status == 404 and self._adapter is not None and not reloaded:
-                    self._load(self._adapter)  # a vLLM server that was restarted has forgotten it
-                    reloaded = True
+                fewer = without_refused(options, failed.reply) if failed.status in REFUSALS else None
+                if fewer is not None:
+                    self._takes_sizes &= SIZES not in options or SIZES in fewer
+                    options = fewer
+                elif failed.status == 404 and adapter is not None and reloads < MOST_RELOADS:
+                    reloads += 1  # a server that was restarted has forgotten it
+                    self._lora.load_again(adapter.name, adapter.folder, reloads)
                 else:
                     raise
+            else:
+                self._keep(options, form)
+                shown = picture.size if size else QWEN2_5_VL.shown(picture.size)
+                return replace(answer, frame=coordinate_frame(self._family, shown))
+
+    def _keep(self, options: Options, form: AnswerForm | None) -> None:
+        """Goes on with the options that the server took, and says what it did not take."""
+        before = self._trained if form is None else self._told
+        options = {name: value for name, value in options.items() if name != SIZES}
+        if options.keys() == before.keys():
+            return
+        left_out = ", ".join(name for name in before if name not in options)
+        logger.warning("%s does not take %s; it is asked without that from now on.", self.name, left_out)
+        if form is None:
+            self._trained = options
+        else:
+            self._told = options
 
     def use_adapter(self, folder: Path | None) -> None:
         """Answers with this adapter from now on; None is the model that XRAY_VLM names.
@@ -151,15 +227,18 @@ class RemoteVlm:
             BadModel: the server does not load it; the one in use before stays in use.
             ModelUnavailable: the server does not answer.
         """
-        if folder is not None:
-            self._load(folder)
-        self._adapter = folder
+        adapter = None if folder is None else self._opened(folder)
+        if adapter is not None:
+            self._lora.load(adapter.name, adapter.folder)
+        self._adapter = adapter
 
     def receive(self, adapter: Adapter, folder: Path) -> None:
-        """Has the server load an adapter that is about to be promoted; other kinds are none of its business.
+        """Has the server load an adapter that is about to be promoted, and repeat the answers that the gate passed it
+        with; other kinds are none of its business.
 
         Raises:
-            Conflict: the server cannot be told to, or serves another base model; the message says what to do.
+            Conflict: the server cannot be told to, serves another base model, or answers otherwise; the message says
+                what to do.
             BadModel: it does not load it.
             ModelUnavailable: it does not answer.
         """
@@ -172,150 +251,68 @@ class RemoteVlm:
                 f"else serve the base model at this desk (XRAY_VLM={adapter.base})."
             )
         if adapter.base_sha256 != self.weights_sha256:
-            raise Conflict(f"This adapter belongs to another base model ({adapter.base}); served is {self._base}.")
-        self._load(folder)
+            raise Conflict(f"This adapter belongs to another base model ({adapter.base}); served is {self._base.name}.")
+        received = self._opened(folder)
+        self._lora.load(received.name, folder)
+        self._lora.spread(received.name, folder)
+        self._repeats(received)
 
-    def _load(self, folder: Path) -> None:
-        if self._base is None:
+    def _opened(self, folder: Path) -> _Adapter:
+        if self._processor is None:
             raise BadModel(f"{self.name} takes no adapters. Set XRAY_VLM_BASE if it is a vLLM server that does.")
-        name, path = adapter_name(folder), str(folder.resolve())
-        try:
-            self._server.post("load_lora_adapter", {"lora_name": name, "lora_path": path})
-        except CallFailed as failed:
-            if failed.status == 400 and name in failed.reply and "already" in failed.reply:
-                return
-            if failed.status is None or failed.passing or failed.status == 401:
-                raise
-            raise BadModel(
-                f"The server did not load the adapter. {failed.message} vLLM needs --enable-lora, a --max-lora-rank "
-                f"that is high enough, VLLM_ALLOW_RUNTIME_LORA_UPDATING=True, and to see the folder {path}."
-            ) from failed
+        limits = limits_of_adapter(folder, picture_limits(self._processor))
+        return _Adapter(folder, adapter_name(folder), ShownSize.of(self._processor, limits))
+
+    def _repeats(self, adapter: _Adapter) -> None:
+        """Asks the server for the answers that the gate passed this adapter with.
+
+        Raises:
+            Conflict: it answers otherwise, or there are no answers to ask for.
+        """
+        kept = read_kept_answers(adapter.folder)
+        if not kept:
+            raise Conflict(
+                "This adapter was examined before answers were kept with it, so nobody can tell whether the server "
+                f"answers as it did then. Examine it again: python -m training register {adapter.folder}"
+            )
+        images = [open_kept_scan(adapter.folder, one) for one in kept]
+        answers = self._together(images, [one.instruction for one in kept], adapter)
+        differ = [found for one, answer in zip(kept, answers, strict=True) if (found := difference(one, answer))]
+        if differ:
+            raise Conflict(
+                f"The server does not answer with what the gate passed: {len(differ)} of {len(kept)} scans are "
+                f"answered otherwise, as {differ[0]}. {hint(adapter.folder)}",
+                details={"differences": differ},
+            )
 
 
-def adapter_name(folder: Path) -> str:
-    """The name an adapter has on the server: by its content, so that a name never means two things.
-
-    Raises:
-        BadModel: there is no PEFT adapter in the folder.
-    """
-    digest = hashlib.sha256()
-    try:
-        for name in ("adapter_config.json", "adapter_model.safetensors"):
-            digest.update((folder / name).read_bytes())
-    except OSError as error:
-        raise BadModel(f"The adapter in {folder} cannot be read: {error.strerror or error}.") from error
-    return f"xray-{digest.hexdigest()[:16]}"
+def _messages(picture: Image, words: str) -> Mapping[str, Any]:
+    """One user turn, in the order of the prompts here: the picture first, then the words."""
+    content = [{"type": "image_url", "image_url": {"url": data_url(picture)}}, {"type": "text", "text": words}]
+    return {"messages": [{"role": "user", "content": content}]}
 
 
-def data_url(image: Image) -> str:
-    """The picture as a PNG in a data URL; scaled down where it has more than `MAX_PIXELS`."""
-    pixels = image.width * image.height
-    if pixels > MAX_PIXELS:
-        scale = math.sqrt(MAX_PIXELS / pixels)
-        size = max(1, int(image.width * scale)), max(1, int(image.height * scale))
-        image = image.resize(size, Resampling.BOX)
-    file = io.BytesIO()
-    image.convert("RGB").save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def without_refused(options: Mapping[str, Any], reply: str) -> Mapping[str, Any] | None:
-    """The options without the one that a refusal names, or under its other name; None where it names none."""
-    refused = next((name for name in options if re.search(rf"\b{name}\b", reply)), None)
-    if refused is None:
-        return None
-    rest = {name: value for name, value in options.items() if name != refused}
-    return rest | {RENAMED[refused]: options[refused]} if refused in RENAMED else rest
-
-
-class _Message(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: str | None = None
-    logprobs: Any = None
-
-
-class _Completion(BaseModel):
-    choices: Annotated[list[_Choice], Field(min_length=1)]
-
-
-class _Token(BaseModel):
-    token: str
-    logprob: Annotated[float, Field(allow_inf_nan=False)]
-    bytes: list[Annotated[int, Field(ge=0, le=255)]] | None = None
-
-
-class _Logprobs(BaseModel):
-    content: list[_Token]
-
-
-def read_completion(text: str) -> Answer:
-    """The answer in a chat completion. What the model declined to say is an unfinished answer.
-
-    Raises:
-        ModelUnavailable: it is not a chat completion.
-    """
-    try:
-        choice = _Completion.model_validate_json(text).choices[0]
-    except ValidationError as error:
-        raise ModelUnavailable(
-            f"The model server's answer is not a chat completion: {error.errors()[0]['msg'][:100]}. "
-            "Check that XRAY_VLM names an OpenAI-compatible server; its URL often ends in /v1."
-        ) from error
-    if choice.message.content is None:
-        return Answer(choice.message.refusal or "", finished=False)
-    try:
-        tokens = _Logprobs.model_validate(choice.logprobs).content
-    except ValidationError:  # not every server gives them
-        tokens = []
-    said = choice.message.content
-    return Answer(said, choice.finish_reason == "stop", token_spans(said, tokens))
-
-
-def token_spans(said: str, tokens: Sequence[_Token]) -> tuple[tuple[int, int, float], ...]:
-    """(start, end, probability) of each token in characters of `said`; empty where they do not spell it.
-
-    A character may take several tokens: bytes are counted, and each of them covers it.
-    """
-    pieces = [bytes(one.bytes) if one.bytes is not None else one.token.encode() for one in tokens]
-    # Around the answer there may be tokens that are not shown: blanks, an end mark.
-    offset = b"".join(pieces).find(said.encode()) if said else -1
-    if offset < 0:
-        return ()
-    character = [place for place, one in enumerate(said) for _ in one.encode()]
-    spans, end = [], -offset
-    for one, piece in zip(tokens, pieces, strict=True):
-        start, end = end, end + len(piece)
-        first, last = max(start, 0), min(end, len(character))
-        if first < last:
-            spans.append((character[first], character[last - 1] + 1, min(1.0, math.exp(min(one.logprob, 0.0)))))
-    return tuple(spans)
-
-
-def load_remote(setting: str, api_key: SecretStr | None, seconds: float, base: tuple[str, str] | None) -> RemoteVlm:
+def load_remote(settings: Settings, base: Base | None, form: AnswerForm | None, family: str | None) -> RemoteVlm:
     """The model that `openai:MODEL@BASE_URL` names. Nothing is sent yet.
 
     Args:
-        setting: of XRAY_VLM.
-        api_key: of XRAY_VLM_API_KEY.
-        seconds: an answer may take.
-        base: name and weights' hash of the base model, where the server loads adapters.
+        settings: name it, its key, and how long an answer may take and be.
+        base: the base model, where the server loads adapters.
+        form: what the model is told of the report; None where it was trained on it.
+        family: says how it writes boxes.
 
     Raises:
         BadModel: the address does not have the form, or the key is missing or cannot be sent.
     """
-    address = read_address(setting)
+    address = read_address(settings.vlm)
     url = urlsplit(address.base_url)
-    key = (api_key.get_secret_value() if api_key else "").strip()
+    key = (settings.vlm_api_key.get_secret_value() if settings.vlm_api_key else "").strip()
     if not key and url.hostname in _NEED_A_KEY:
         raise BadModel(f"{address.base_url} wants an API key. Set XRAY_VLM_API_KEY.")
     if not (key.isascii() and key.isprintable()) or " " in key:
         raise BadModel("XRAY_VLM_API_KEY holds blanks or letters that no key has. Copy it again.")
     if key and url.scheme == "http" and url.hostname not in _THIS_MACHINE:
         logger.warning("%s is not encrypted: the API key and the scans can be read on the way.", address.base_url)
-    server = OpenAiServer(address.base_url, SecretStr(key) if key else None, seconds)
-    return RemoteVlm(address, server, *(base or ()))
+    tokens = settings.vlm_max_tokens or MAX_TOKENS
+    server = OpenAiServer(address.base_url, SecretStr(key) if key else None, settings.vlm_timeout, tokens=tokens)
+    return RemoteVlm(address, server, base, form, family, tokens)

@@ -76,7 +76,9 @@ def _probabilities(
 ) -> list[float]:
     """Probability of each tail (token ids) after prompt and opening."""
     pad = vlm.processor.tokenizer.pad_token_id or 0
-    inputs = batch(encode(vlm.processor, [image], [instruction]), pad, side="right", responses=[opening])
+    inputs = batch(
+        encode(vlm.processor, [image], [vlm.asked(instruction, as_json=False)]), pad, side="right", responses=[opening]
+    )
     inputs.pop("labels")
     found: list[float] = []
     for start in range(0, len(tails), ROWS):

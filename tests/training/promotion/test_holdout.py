@@ -50,6 +50,7 @@ class Adapted:
     """Says "none" with probability 0.5, and with an adapter another answer from scan `begins` on."""
 
     name, weights_sha256 = "adapted", "b" * 64
+    form = None
 
     def __init__(self, changed: Answer, begins: int = 0) -> None:
         self.changed, self.begins = changed, begins

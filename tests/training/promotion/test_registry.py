@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.tiny import picture
+from tests.vlm.gated import Gated
 from training.__main__ import app
 from training.promotion import registry
 from training.promotion.registry import Manifest, new_manifest
@@ -14,6 +16,7 @@ from xray_app.errors import BadInput, BadModel, Conflict, NotFound
 from xray_app.store import adapters, audit
 from xray_app.store.database import Database
 from xray_app.types import Adapter, Gate, GateCheck, RunMetrics
+from xray_app.vlm.kept_answers import keep_answers, open_kept_scan, read_kept_answers
 
 BASE = "b" * 64
 
@@ -47,6 +50,19 @@ def manifest(adapter_id: str, passed: bool = True, base: str = BASE) -> Manifest
 
 def add(db: Database, trained: Path, adapter_id: str, passed: bool = True, base: str = BASE) -> Adapter:
     return registry.register(db, trained, manifest(adapter_id, passed, base))
+
+
+def test_the_scans_of_kept_answers_stay_with_the_adapter(db: Database, trained: Path) -> None:
+    answers, pictures = keep_answers(Gated(), [picture(3)], ["x"])
+    registry.register(db, trained, manifest("one").model_copy(update={"probe": answers}), pictures)
+    folder = adapters.folder(db, "one")
+    assert read_kept_answers(folder) == answers == registry.read_manifest(folder).probe
+    assert open_kept_scan(folder, answers[0]).tobytes() == picture(3).tobytes()
+    assert f"probe/{answers[0].scan}.png" in registry.read_manifest(folder).files
+    assert not (trained / "probe").exists(), "the folder it was trained in stays as it is"
+    registry.register(db, folder, manifest("two"))
+    assert read_kept_answers(adapters.folder(db, "two")) == (), "examined again, it has answers of its own"
+    assert not (adapters.folder(db, "two") / "probe").exists()
 
 
 def test_a_registered_adapter_is_a_plain_folder_with_a_manifest(db: Database, trained: Path) -> None:
@@ -113,7 +129,7 @@ def test_the_command_line_means_the_served_base_model_and_says_so(
 
 
 def test_an_adapter_is_registered_for_the_served_base_model(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(name: str, dtype: str) -> None:
+    def load(name: str, dtype: str, **_: object) -> None:
         raise BadModel(f"asked for {name}")
 
     monkeypatch.setenv("XRAY_VLM", "openai:m@http://127.0.0.1:1/v1")

@@ -34,6 +34,7 @@ from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Run
 from xray_app.vlm import load as vlm_load
+from xray_app.vlm.kept_answers import KEPT, difference, open_kept_scan, read_kept_answers
 from xray_app.vlm.local import LocalVlm, weights_hash
 
 
@@ -108,6 +109,14 @@ def test_a_run_ends_with_a_registered_gated_adapter(
     }
     assert {check.name: check.passed for check in adapter.gate.checks}["answers differ"]
     folder = adapters.folder(db, adapter.id)
+    kept = read_kept_answers(folder)
+    assert len(kept) == min(KEPT, 4 + min(done.samples.holdout, KEPT // 2))
+    repeated = LocalVlm.load(str(tiny))
+    repeated.use_adapter(folder)
+    asked = [(open_kept_scan(folder, one), one.instruction) for one in kept]
+    answers = repeated.answer([image for image, _ in asked], [words for _, words in asked])
+    assert [difference(one, answer) for one, answer in zip(kept, answers, strict=True)] == [None] * len(kept)
+    assert all(len(one.tokens) == len(answer.leads) for one, answer in zip(kept, answers, strict=True))
     manifest = read_manifest(folder)
     assert manifest.method == "lora"
     assert manifest.recipe is not None

@@ -9,7 +9,7 @@
  * A box on the picture.
  * @typedef {object} WorkBox
  * @property {string} id begins with "new-" until it is saved
- * @property {"model" | "human"} source
+ * @property {"model" | "vlm" | "human"} source
  * @property {string} label
  * @property {number | null} confidence null where a person drew or changed it
  * @property {Status | "drawing"} status

@@ -7,12 +7,12 @@ read by the model that made it, within bounds.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from xray_app.errors import BadInput
-from xray_app.types import XYXY, Count, Fraction, Level, Status
+from xray_app.types import XYXY, BoxSource, Count, Fraction, Level, Status
 
 A_DAY = 86_400
 DRAWN = "new-"
@@ -33,7 +33,7 @@ class WorkBox(Part):
     """A box on the picture. Status and threat are the taxonomy's, which asks no browser for them."""
 
     id: Id
-    source: Literal["model", "human"] = "human"
+    source: BoxSource = "human"
     label: Name
     confidence: Fraction | None = None
     status: Status | None = None

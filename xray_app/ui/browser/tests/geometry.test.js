@@ -72,6 +72,7 @@ test("a name goes over its box, and elsewhere where another name or the edge is"
 
 test("a box's name says who named it and how surely", () => {
   assert.equal(nameOf(box("1", "knife", { threat: true }), true), "▲ ≠ knife 80 %");
+  assert.equal(nameOf(box("1", "cup", { source: "vlm", confidence: null }), false), "cup VLM");
   assert.equal(nameOf(box("1", "cup", { source: "human", confidence: null }), true), "cup ✎");
 });
 

@@ -27,12 +27,15 @@ export function boxNode(box, unit, how) {
   return node;
 }
 
-/** A box's name: ▲ a threat, ≠ named by the detector alone, ✎ a person's.
+/** What follows the name, by who drew the box. */
+const DRAWN_BY = { model: "", vlm: " VLM", human: " ✎" };
+
+/** A box's name: ▲ a threat, ≠ named by the detector alone, VLM placed by it, ✎ a person's.
  * @param {WorkBox} box @param {boolean} alone */
 export function nameOf({ label, threat, source, confidence }, alone) {
   const before = (threat ? "▲ " : "") + (source === "model" && alone ? "≠ " : "");
   const sure = confidence == null ? "" : ` ${Math.round(confidence * 100)} %`;
-  return before + label + sure + (source === "human" ? " ✎" : "");
+  return before + label + sure + DRAWN_BY[source];
 }
 
 /** A box's name on a plate; takes its place among the others.

