@@ -53,11 +53,13 @@ TABLE = [[part.strip() for part in line.split("|")] for line in CONTRACT.strip()
 # The fields of the contract's forms; those marked "?" may be left out.
 FIELDS = {
     "Session": "token expires_at role",
-    "Analysis": "id created_at scan report risk boxes agreement opaque_fraction models taxonomy_sha256 timings_ms",
+    "Analysis": (
+        "id created_at scan report risk standing boxes agreement opaque_fraction models taxonomy_sha256 timings_ms"
+    ),
     "Item": "label count status threat confidence?",
     "Box": "id source label confidence? status threat xyxy",
     "Risk": "level reason action policy",
-    "Bag": "bag_id risk analyses",
+    "Bag": "bag_id risk standing analyses",
     "Boxes": "boxes",
     "CorrectionIn": "items boxes labelled_classes? comment? base_revision?",
     "Correction": "id analysis_id revision status author created_at items boxes labelled_classes comment diff split",

@@ -251,15 +251,18 @@ APPEND_ONLY = [
     ),
     *of_file(
         "xray_app/store/decisions.py",
-        ("tests/store/test_decisions.py",),
+        ("tests/store/test_decisions.py", "tests/store/test_standing_risk.py"),
         [
             ("append-only: another's decision is taken back", "if row.author != author:", "if False:"),
             ("append-only: a decision is taken back late", "UNDO_FOR = timedelta(seconds=5)",
              "UNDO_FOR = timedelta(seconds=6)"),
             ("append-only: a decision is hardly taken back", "UNDO_FOR = timedelta(seconds=5)",
              "UNDO_FOR = timedelta(seconds=4)"),
-            ("append-only: a bag is cleared in one low view", "(row.risk_level, *(view.risk_level for view in views))",
-             "(row.risk_level,)"),
+            ("append-only: a bag is cleared in one low view", "(row.risk_level, bag.risk.level)", "(row.risk_level,)"),
+            ("append-only: a HIGH bag is cleared without a word", 'or (note or "").strip():', "or True:"),
+            ("append-only: a space is a reason", '(note or "").strip()', '(note or "")'),
+            ("append-only: a blind bag tells what the models say", "bag.by_people if blind else bag.over",
+             "bag.over"),
         ],
     ),
     *of_file(

@@ -273,7 +273,7 @@ def test_answers_are_told_by_person_by_blindness_and_by_class(db: Database, ente
     )  # fmt: skip
     for author, label, decision, blind in told:
         test = enter(next(shades), truth=Truth(label=label, xyxy=KNIFE.xyxy if label else None), blind=blind)
-        decisions.add_for_bag(db, test.id, decision, 3.0, None, author)
+        decisions.add_for_bag(db, test.id, decision, 3.0, "a note", author)
     unanswered = enter(next(shades), truth=KNIFE)
     found = screeners.read(db, ASKED)
     assert [(one.analyst, one.label or None, one.decision, one.blind) for one in found.answers] == list(told)

@@ -10,6 +10,7 @@ from fastapi import APIRouter, BackgroundTasks, Depends, Request
 from fastapi.responses import FileResponse, Response
 from starlette.datastructures import UploadFile
 
+from xray_app import types
 from xray_app.api.deps import After, Analyst, Desk, Limit, Page, page
 from xray_app.api.openapi import answers, form, refuses
 from xray_app.errors import BadInput, NotFound
@@ -19,7 +20,7 @@ from xray_app.scan.read import Scan, browser_picture
 from xray_app.services import Services
 from xray_app.session import bearer_token
 from xray_app.store import analyses, scans, standing
-from xray_app.types import Analysis, Box, Risk, StandingRisk, Value
+from xray_app.types import Box, Risk, StandingRisk, Value
 
 router = APIRouter(prefix="/v1")
 
@@ -37,7 +38,7 @@ class Boxes(Value):
     boxes: tuple[Box, ...]
 
 
-class StandingAnalysis(Analysis):
+class Analysis(types.Analysis):
     """An analysis as it was made, and what its view stands at now: the worst of it and of what people found there."""
 
     standing: StandingRisk
@@ -49,7 +50,7 @@ class Bag(Value):
     bag_id: str
     risk: Risk
     standing: StandingRisk
-    analyses: tuple[StandingAnalysis, ...]
+    analyses: tuple[Analysis, ...]
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ async def _upload(request: Request) -> Upload:
 @router.post("/analyze", openapi_extra=form(**TEXT_FIELDS))
 def analyze(
     who: Analyst, desk: Desk, upload: Annotated[Upload, Depends(_upload)], afterwards: BackgroundTasks
-) -> StandingAnalysis:
+) -> Analysis:
     """Both models over one scan; stores scan and analysis together, or neither.
 
     Of a DICOM file of several views every view is analysed, and the one with the worst risk answered; the bag has them
@@ -115,14 +116,14 @@ def detect(who: Analyst, desk: Desk, upload: Annotated[Upload, Depends(_upload)]
 
 
 @router.get("/analyses")
-def list_analyses(who: Analyst, desk: Desk, limit: Limit = 50, after: After = None) -> Page[StandingAnalysis]:
+def list_analyses(who: Analyst, desk: Desk, limit: Limit = 50, after: After = None) -> Page[Analysis]:
     """All analyses, newest first."""
     found, following = analyses.page(desk.db, limit, after)
     return page(_standing(desk, found), following)
 
 
 @router.get("/analyses/{analysis_id}", responses=refuses(409))
-def get_analysis(analysis_id: str, who: Analyst, desk: Desk) -> StandingAnalysis:
+def get_analysis(analysis_id: str, who: Analyst, desk: Desk) -> Analysis:
     """One analysis, as it was made, and what its view stands at now."""
     return _standing(desk, [analyses.get(desk.db, analysis_id)])[0]
 
@@ -162,6 +163,6 @@ def get_bag(bag_id: str, who: Analyst, desk: Desk) -> Bag:
     return Bag(bag_id=bag_id, risk=worst_view(found), standing=stands, analyses=tuple(_standing(desk, found)))
 
 
-def _standing(desk: Services, found: Sequence[Analysis]) -> list[StandingAnalysis]:
+def _standing(desk: Services, found: Sequence[types.Analysis]) -> list[Analysis]:
     bags = standing.of_bags(desk.db, [one.scan.bag_id for one in found])
-    return [StandingAnalysis(**dict(one), standing=bags[one.scan.bag_id].of_view(one)) for one in found]
+    return [Analysis(**dict(one), standing=bags[one.scan.bag_id].of_view(one)) for one in found]

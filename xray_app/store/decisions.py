@@ -60,7 +60,7 @@ def add(
             raise NotFound("There is no analysis with this id.")
         knew = tip.answer(session, row.bag_id)
         bag = read_bags(session, [row.bag_id])[row.bag_id]
-        _refuse_without_note(row, bag, decision, note, blind="blind" in knew.values())
+        _refuse_without_note(session, row, bag, decision, note, blind="blind" in knew.values())
         value = _append(session, row, bag, decision, seconds, note, author, knew.get(row.id))
         idempotency.answer(session, value)
         return value
@@ -94,7 +94,7 @@ def add_for_bag(
             words = f"{theirs.author} has decided {theirs.decision} meanwhile."
             raise Conflict(words, details={"decision": theirs.id})
         bag = read_bags(session, [row.bag_id])[row.bag_id]
-        _refuse_without_note(row, bag, decision, note, blind="blind" in knew.values())
+        _refuse_without_note(session, row, bag, decision, note, blind="blind" in knew.values())
         newest = [view for view in _views(session, row.bag_id) if view.scan_id != row.scan_id]
         decided = select(DecisionRow.id).where(DecisionRow.analysis_id == AnalysisRow.id, not_withdrawn()).exists()
         waiting = session.scalars(select(AnalysisRow).where(AnalysisRow.bag_id == row.bag_id, ~decided))
@@ -229,14 +229,12 @@ def _newest_of_others(session: Session, analysis_id: str, author: str) -> Decisi
 
 
 def _refuse_without_note(
-    row: AnalysisRow, bag: BagStanding, decision: Action, note: str | None, *, blind: bool
+    session: Session, row: AnalysisRow, bag: BagStanding, decision: Action, note: str | None, *, blind: bool
 ) -> None:
     # A test image asks as a real bag does: else the question would tell them apart.
-    people = bag.by_people
-    levels = [people.level] if blind and people else [] if blind else [row.risk_level, bag.risk.level]
-    if not clears_high(decision, levels) or (note or "").strip():
+    stands = bag.by_people if blind else bag.over(analyses.read(session, row.id))
+    if stands is None or not clears_high(decision, (stands.level,)) or (note or "").strip():
         return
-    stands = people if blind and people else bag.risk
     raise NeedsNote(
         "This bag stands at HIGH, and clearing it needs a note that says why.",
         details={"standing": stands.model_dump(mode="json")},

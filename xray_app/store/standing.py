@@ -234,9 +234,9 @@ def said_of(session: Session, scan: ScanFacts) -> list[Statement]:
 def statements(session: Session, bag_ids: Collection[str]) -> dict[tuple[str, str], list[Statement]]:
     """What people said of bags, by bag and scan, in the order of time; of a scan analysed twice all of it."""
     found: dict[tuple[str, str], list[Statement]] = defaultdict(list)
-    second = exists().where(
-        CorrectionReviewRow.correction_id == CorrectionRow.id, CorrectionReviewRow.status == "accepted"
-    )
+    review, later = aliased(CorrectionReviewRow), aliased(CorrectionReviewRow)
+    newer = exists().where(later.correction_id == review.correction_id, later.created_at > review.created_at)
+    second = exists().where(review.correction_id == CorrectionRow.id, review.status == "accepted", ~newer)
     revisions = (
         select(CorrectionRow, second, AnalysisRow.bag_id, AnalysisRow.scan_id)
         .join(AnalysisRow, AnalysisRow.id == CorrectionRow.analysis_id)
