@@ -44,6 +44,9 @@ from xray_app.ui.first_paint import FirstPaint
 from xray_app.ui.root_path import UnderRootPath
 from xray_app.vlm.load import load_vlm
 
+MOST_CONNECTIONS = 1000
+"""Open at once; an open page holds two or three. Past it the answer is 503."""
+
 
 class CannotListen(DeskError):
     """The address or port is not to be had."""
@@ -117,7 +120,9 @@ def with_desk(services: Services) -> FastAPI:
     )
     for route in served.routes:
         if isinstance(route, Mount) and route.path == "/desk":
-            route.app = UnderRootPath(FirstPaint(route.app, desk.HEAD), services.settings.address(""))
+            route.app = FirstPaint(route.app, desk.HEAD)
+            if services.settings.root_path:
+                route.app = UnderRootPath(route.app, services.settings.address(""))
     return served
 
 
@@ -170,6 +175,7 @@ def serve(services: Services, bound: socket.socket) -> None:
             log_level="warning",
             server_header=False,
             timeout_graceful_shutdown=3,
+            limit_concurrency=MOST_CONNECTIONS,
         )
         # Uvicorn raises the signal again when it has stopped; this way the folder is still removed.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
