@@ -33,11 +33,11 @@ READ = re.compile(
     r"|/desk/gradio_api/(info/?|user/?|app_id/?|theme\.css|startup-events|queue/(data|status)|upload_progress"
     r"|heartbeat/[^/]+|custom_component/.+)"
 )
-WRITTEN = re.compile(r"/desk/gradio_api/(queue/join|upload|cancel|reset/?|component_server/?)")
+WRITTEN = re.compile(r"/desk/gradio_api/(queue/join|upload|cancel|reset/?)")
 KEPT = re.compile(r"/desk/((assets|static|svelte)/.+|favicon\.ico|theme\.css)|/desk/gradio_api/(theme\.css|custom_c.+)")
 """What a browser may keep: it holds nothing of anybody."""
 UPLOAD = f"{API}upload"
-WITH_SESSION = frozenset({f"{API}queue/join", f"{API}cancel", f"{API}reset", f"{API}reset/", f"{API}component_server"})
+WITH_SESSION = frozenset({f"{API}queue/join", f"{API}cancel", f"{API}reset", f"{API}reset/"})
 MOST_SESSIONS, MOST_UPLOADS = 20_000, 100_000
 UPLOAD_WINDOW = 3600
 UPLOADS_OF_THE_LARGEST_SIZE = 64
