@@ -9,6 +9,8 @@ import os
 import signal
 import socket
 import sys
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from typing import NoReturn
 
 # Before Gradio is imported: nothing that happens at this desk is reported to anybody.
@@ -31,7 +33,7 @@ from xray_app.analysis import ActiveAdapter, Analyser
 from xray_app.api.app import create_app
 from xray_app.api.door import FILES_PER_UPLOAD
 from xray_app.detector.load import load_detector
-from xray_app.errors import DeskError
+from xray_app.errors import DeskError, StorageFailed
 from xray_app.scratch_folder import remove_abandoned, scratch_folder
 from xray_app.services import Services
 from xray_app.settings import Settings
@@ -43,6 +45,13 @@ from xray_app.ui import browser_code, desk
 from xray_app.ui.first_paint import FirstPaint
 from xray_app.ui.root_path import UnderRootPath
 from xray_app.vlm.load import load_vlm
+
+MOST_CONNECTIONS = 1000
+"""Open at once; an open page holds two or three. Past it the answer is 503."""
+
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+LOG_BYTES, LOG_FILES = 10 * 2**20, 5
 
 
 class CannotListen(DeskError):
@@ -118,7 +127,9 @@ def with_desk(services: Services) -> FastAPI:
     )
     for route in served.routes:
         if isinstance(route, Mount) and route.path == "/desk":
-            route.app = UnderRootPath(FirstPaint(route.app, desk.HEAD), services.settings.address(""))
+            route.app = FirstPaint(route.app, desk.HEAD)
+            if services.settings.root_path:
+                route.app = UnderRootPath(route.app, services.settings.address(""))
     return served
 
 
@@ -171,6 +182,7 @@ def serve(services: Services, bound: socket.socket) -> None:
             log_level="warning",
             server_header=False,
             timeout_graceful_shutdown=3,
+            limit_concurrency=MOST_CONNECTIONS,
         )
         # Uvicorn raises the signal again when it has stopped; this way the folder is still removed.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -182,19 +194,21 @@ def serve(services: Services, bound: socket.socket) -> None:
 
 def main() -> int:
     """Serves until stopped. Returns the exit code: 1, after one clear line, where it cannot start."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT)
     for room in ("xray_app", "training"):
         logging.getLogger(room).setLevel(logging.INFO)
     try:
         settings = Settings()
         bound = listen(settings.host, settings.port)
         with only_server(settings.sqlalchemy_url, settings.data_dir):
+            log = keep_log(settings.data_dir, settings.port)
             services = wire(settings)
             if services.db.engine.dialect.name == "sqlite":  # nobody else serves it
                 idempotency.free_open(services.db)
             supervisor.keep_watch(services.db, settings)
             serve(services, bound)
             services.db.close()
+            logging.getLogger().removeHandler(log)
     except ValidationError as error:
         print(f"A setting is wrong: {_settings_problem(error)}", file=sys.stderr)
         return 1
@@ -208,6 +222,24 @@ def _settings_problem(error: ValidationError) -> str:
     first = error.errors()[0]
     name = str(first["loc"][0]) if first["loc"] else "?"
     return f"{name if name.isupper() else 'XRAY_' + name.upper()}: {first['msg']}"
+
+
+def keep_log(data_dir: Path, port: int) -> RotatingFileHandler:
+    """Keeps what is said to the terminal in files of the data folder too; the oldest goes when the next begins.
+
+    Raises:
+        StorageFailed: the folder cannot be written.
+    """
+    try:
+        (data_dir / "logs").mkdir(exist_ok=True)
+        file = RotatingFileHandler(
+            data_dir / "logs" / f"desk-{port}.log", maxBytes=LOG_BYTES, backupCount=LOG_FILES - 1, encoding="utf-8"
+        )
+    except OSError as error:
+        raise StorageFailed(f"The log cannot be written in {data_dir}: {error.strerror or error}.") from error
+    file.setFormatter(logging.Formatter(LOG_FORMAT))
+    logging.getLogger().addHandler(file)
+    return file
 
 
 def leave(status: int) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,3 +139,18 @@ def test_the_first_paint_is_in_the_chosen_theme(client: TestClient) -> None:
     client.cookies.set("xray_theme", "light")
     assert 'data-theme="light"' in client.get("/signin").text
     client.cookies.clear()
+
+
+def test_the_log_rotates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_app, "LOG_BYTES", 2000)
+    kept = desk_app.keep_log(tmp_path, 7860)
+    try:
+        for number in range(500):
+            logging.getLogger("xray_app").warning("scan %s was refused", number)
+    finally:
+        logging.getLogger().removeHandler(kept)
+        kept.close()
+    files = sorted((tmp_path / "logs").iterdir())
+    assert [file.name for file in files] == ["desk-7860.log", *(f"desk-7860.log.{number}" for number in range(1, 5))]
+    assert all(file.stat().st_size <= 2000 for file in files)
+    assert "scan 499 was refused" in files[0].read_text()

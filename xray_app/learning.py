@@ -62,9 +62,9 @@ def start_run(desk: Services, asked: RunIn, username: str) -> Run:
     run = runs.create(desk.db, asked.kind, recipe, method, asked.epochs, username)
     try:
         desk.launch(run)
-    except OSError:
+    except OSError as error:
         # The run is queued, and so it was answered; whoever watches over runs starts it.
-        logger.warning("run %s could not be launched yet", run.id, exc_info=True)
+        logger.warning("run %s could not be launched yet: %s", run.id, error)
     return runs.get(desk.db, run.id)
 
 

@@ -13,6 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from tests.conftest import png
 from xray_app.api.app import create_app
+from xray_app.api.desk_gate import DeskGate
 from xray_app.api.door import DESK_LIMIT, FILES_PER_UPLOAD, JSON_LIMIT, Door, body_limit
 from xray_app.services import Services
 from xray_app.session import COOKIE
@@ -166,7 +167,8 @@ def test_the_desk_sends_people_to_the_sign_in_page_and_tells_scripts(desk: Door,
     assert ask(desk, "POST", "/desk/gradio_api/queue/join", cookie)[2] == b"admin"
 
 
-def test_what_gradio_has_that_the_desk_does_not_use_is_closed(desk: Door, cookie: dict[str, str]) -> None:
+def test_what_gradio_has_that_the_desk_does_not_use_is_closed(services: Services, cookie: dict[str, str]) -> None:
+    desk = Door(DeskGate(Beyond(), services), services)
     for path in (
         "/desk/gradio_api/proxy=http://example.org",
         "/desk/gradio_api/vibe-edit/",
@@ -218,3 +220,37 @@ def test_every_answer_has_the_security_headers(client: TestClient, analyst: dict
         assert answer.headers["x-frame-options"] == "DENY"
         assert answer.headers["referrer-policy"] == "same-origin"
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+
+
+def test_a_body_of_two_lengths_is_refused(services: Services, admin: dict[str, str]) -> None:
+    headers = {"Content-Length": "3", "Transfer-Encoding": "chunked"} | admin
+    status, _, body, taken = ask(create_app(services), "POST", "/v1/adapters/rollback", headers, [b"{}"])
+    assert (status, json.loads(body)["error"]["code"], taken) == (422, "bad_input", 0)
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(
+    services: Services, admin: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("xray_app.api.door.BODY_SECONDS", 0.2)
+    sent: list[Message] = []
+
+    async def slow() -> Message:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    headers = [(name.lower().encode(), value.encode()) for name, value in admin.items()]
+    path = "/v1/adapters/rollback"
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "headers": headers,
+        "query_string": b"",
+        "http_version": "1.1",
+    }
+    asyncio.run(create_app(services)(scope, slow, send))
+    assert sent[0]["status"] == 408
+    assert json.loads(sent[1]["body"])["error"]["code"] == "request_timeout"

@@ -22,6 +22,7 @@ from xray_app.api import (
     sign_in_page,
     thumbnails,
 )
+from xray_app.api.desk_gate import DeskGate
 from xray_app.api.door import Door
 from xray_app.api.idempotency import IdempotencyMiddleware
 from xray_app.services import Services
@@ -52,5 +53,6 @@ def create_app(services: Services) -> FastAPI:
     app.openapi = lambda: described  # type: ignore[method-assign]
     envelope.install(app)
     app.add_middleware(IdempotencyMiddleware, services=services)
+    app.add_middleware(DeskGate, services=services)
     app.add_middleware(Door, services=services)  # added last: it stands before everything else
     return app

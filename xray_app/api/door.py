@@ -17,8 +17,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from xray_app import auth
-from xray_app.api.envelope import desk_error, internal_error
-from xray_app.errors import DeskError, Forbidden, NotFound, NotSignedIn, ScanTooLarge
+from xray_app.api.envelope import desk_error, error_response, internal_error
+from xray_app.errors import BadInput, DeskError, Forbidden, NotSignedIn, ScanTooLarge
 from xray_app.services import Services
 from xray_app.session import bearer_token, cookie_token
 
@@ -38,19 +38,8 @@ FILES_PER_UPLOAD = 8
 
 UPLOADS = frozenset({"/v1/analyze", "/v1/detect"})
 DESK_UPLOAD = "/desk/gradio_api/upload"
-# Parts of Gradio that this desk has no use for: its own way to files, a proxy, an editor of its code, a monitor.
-CLOSED = (
-    "/desk/gradio_api/file",
-    "/desk/gradio_api/stream/",
-    "/desk/gradio_api/proxy=",
-    "/desk/gradio_api/vibe-",
-    "/desk/gradio_api/undo-vibe",
-    "/desk/gradio_api/deep_link",
-    "/desk/gradio_api/run-history",
-    "/desk/gradio_api/dev/",
-    "/desk/monitoring",
-    "/desk/login",
-)
+BODY_SECONDS = 60
+"""The longest wait for the next piece of a body; a client that is slower than that is let go."""
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -120,14 +109,14 @@ class Door:
         path, method = scope["path"], scope["method"]
         try:
             if path not in OPEN:
-                if path.startswith(CLOSED):
-                    raise NotFound("There is nothing at this address.")
                 token = bearer_token(headers)
                 # A cookie alone changes nothing under /v1: no other site can act in the user's name.
                 if token is None and (method == "GET" or _on_desk(path)):
                     token = cookie_token(headers)
                 identity = await anyio.to_thread.run_sync(_identify, self.services, token, limiter=self._threads)
                 scope.setdefault("state", {})["identity"] = identity
+            if "content-length" in headers and "transfer-encoding" in headers:
+                raise BadInput("A request says its length once: Content-Length or Transfer-Encoding.")
             if method not in SAFE_METHODS and not path.startswith("/v1/"):
                 _same_site(headers)
             _check_length(headers, body_limit(path, self.services.settings.max_upload_bytes))
@@ -140,17 +129,24 @@ class Door:
         return None
 
     async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes the request on and counts its body; past the limit the answer is 413, whatever comes."""
+        """Passes the request on and counts its body: 413 past the limit, whatever comes, 408 where nothing comes."""
         limit = body_limit(scope["path"], self.services.settings.max_upload_bytes)
         scope.setdefault("state", {})
         read = 0
-        too_large = started = False
+        too_large = too_slow = whole = started = False
 
         async def counting() -> Message:
-            nonlocal read, too_large
-            if too_large:
+            nonlocal read, too_large, too_slow, whole
+            if too_large or too_slow:
                 return {"type": "http.disconnect"}
-            message = await receive()
+            if whole:
+                return await receive()
+            with anyio.move_on_after(BODY_SECONDS) as waiting:
+                message = await receive()
+            if waiting.cancelled_caught:
+                too_slow = scope["state"]["cut_off"] = True
+                return {"type": "http.disconnect"}
+            whole = not message.get("more_body", False)
             if message["type"] == "http.request":
                 read += len(message.get("body", b""))
                 if read > limit:
@@ -160,7 +156,7 @@ class Door:
 
         async def answering(message: Message) -> None:
             nonlocal started
-            if too_large and not started:
+            if (too_large or too_slow) and not started:
                 return
             started = True
             await send(message)
@@ -169,10 +165,13 @@ class Door:
             await self.app(scope, counting, answering)
         except Exception:
             # Reading on after the cut fails somewhere in the app, as it should.
-            if not too_large:
+            if not (too_large or too_slow):
                 raise
         if too_large and not started:
             await desk_error(_too_large(limit))(scope, receive, send)
+        elif too_slow and not started:
+            message = f"The request did not come whole: nothing came for {BODY_SECONDS} seconds."
+            await error_response(408, "request_timeout", message, headers={"Connection": "close"})(scope, receive, send)
 
 
 def body_limit(path: str, max_upload: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -95,6 +96,16 @@ def http_error(error: HTTPException) -> Response:
     )
 
 
+def _methods_of(app: FastAPI, path: str) -> list[str]:
+    """Every method an address takes; the framework names those of one of its routes alone."""
+    found = set()
+    for template, operations in app.openapi()["paths"].items():
+        pattern = re.sub(r"\\\{.*?\\\}", "[^/]+", re.escape(template))
+        if re.fullmatch(pattern, path):
+            found |= {method.upper() for method in operations}
+    return sorted(found)
+
+
 def install(app: FastAPI) -> None:
     """Gives every error of the app its envelope. Bugs are caught further out, by the door."""
 
@@ -108,4 +119,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http_error(request: Request, error: HTTPException) -> Response:
-        return http_error(error)
+        answer = http_error(error)
+        if error.status_code == 405 and (allowed := _methods_of(app, request.url.path)):
+            answer.headers["Allow"] = ", ".join(allowed)
+        return answer

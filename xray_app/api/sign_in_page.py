@@ -135,6 +135,7 @@ async def sign_in(request: Request, desk: Desk) -> Response:
     return answer
 
 
+@router.get("/desk/logout")
 @router.post("/signout")
 def sign_out(request: Request, desk: Desk) -> Response:
     """Ends the session of the cookie and goes back to the page."""

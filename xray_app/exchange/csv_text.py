@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 
 Cell = str | int | float | None
 
 # What a spreadsheet takes for the start of a formula, some the wide signs too; tab and return come before one unseen.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+_AFTER_SEMICOLON = re.compile(rf"(;[ \"]*)(?=[{re.escape(''.join(_FORMULA))}])")
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
@@ -25,6 +28,8 @@ def csv_row(values: Sequence[Cell]) -> str:
 
 
 def _harmless(value: Cell) -> Cell:
-    if isinstance(value, str) and value.lstrip(" ").startswith(_FORMULA):
-        return "'" + value
-    return value
+    if not isinstance(value, str):
+        return value
+    # Where the decimal sign is a comma, a spreadsheet takes a semicolon for the end of the cell.
+    value = _AFTER_SEMICOLON.sub(r"\1'", value)
+    return "'" + value if value.lstrip(" ").startswith(_FORMULA) else value
