@@ -250,6 +250,34 @@ def test_a_conflict_is_merged_and_reviewed(scripted: Desk, scans: list[str], ent
     ben.wait_for_selector("#review-versions .review-empty")
 
 
+def test_a_box_that_the_list_lacks_is_settled_within_save(scripted: Desk, scans: list[str], enter: Enter) -> None:
+    db = scripted.services.db
+    page = enter("nora", "Annotate")
+    analysis_id = take_next(page)
+    assert "VLM’s list, detector’s boxes" in page.inner_text("#annotate-right")
+    for key in ("s", "Enter"):
+        page.click("#annotate-items tr[data-label=knife] button[title='remove knife']")
+        assert page.is_disabled("#annotate-right"), "it is not as predicted"
+        page.keyboard.press("s")
+        page.wait_for_selector("#annotate-conflict .clash")
+        assert "1 knife" in page.inner_text("#annotate-conflict")
+        assert corrections.history(db, analysis_id) == []
+        page.locator("svg.scan:visible").focus()
+        page.keyboard.press(key)
+        page.wait_for_function("id => xrayDesk.work === null || xrayDesk.work.analysis_id !== id", arg=analysis_id)
+        (saved,) = corrections.history(db, analysis_id)
+        assert saved.counts["knife"] == 1
+        page.wait_for_function("xrayDesk.looked()")
+        assert page.locator(".clash:visible").count() == 0
+        analysis_id = page.evaluate("xrayDesk.work.analysis_id")
+    # Settled by hand, the clash goes.
+    page.click("#annotate-items tr[data-label=knife] button[title='remove knife']")
+    page.keyboard.press("s")
+    page.wait_for_selector("#annotate-conflict .clash")
+    page.keyboard.press("c")
+    page.wait_for_selector("#annotate-conflict .clash", state="hidden")
+
+
 def test_typing_a_reason_never_judges_and_what_was_judged_is_taken_back(
     scripted: Desk, scans: list[str], enter: Enter
 ) -> None:
