@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from xray_app.auth import Identity
-from xray_app.correction.draft import base_of, merge_onto, read_draft, unlisted, with_counts_from_boxes
+from xray_app.correction.draft import base_of, merge_onto, read_draft, unlisted
 from xray_app.correction.equality import is_sent_twice
 from xray_app.errors import BadInput, Conflict, DeskError
 from xray_app.html import annotate as bars
@@ -17,7 +17,7 @@ from xray_app.store import analyses, corrections, drafts, outcomes, queue
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Analysis, Correction, CorrectionBox, CorrectionIn, ItemCount, Role
 from xray_app.ui import browser_code, presses
-from xray_app.ui.decision import clash_of
+from xray_app.ui.clash import settled
 from xray_app.ui.guard import Guard
 from xray_app.ui.viewer.component import analysis_id_of, correction_from, edits_of, items_table, viewer, work_of
 from xray_app.ui.viewer.work import read_work
@@ -311,15 +311,10 @@ class AnnotateTab:
 
     def _save(self, who: Identity, analysis_id: str, sent: CorrectionIn, agreed: Any) -> dict[Any, Any]:
         services = self.services
-        clash = clash_of(analysis_id, sent, services.taxonomy)
+        sent, clash = settled(analysis_id, sent, agreed, services.taxonomy)
         if clash is not None:
-            if agreed != clash:
-                return {
-                    self.conflict: panels.clash(clash["boxes"]),
-                    self.conflict_buttons: gr.update(visible=False),
-                    self.agreed: clash,
-                }
-            sent = with_counts_from_boxes(sent, services.taxonomy)
+            shown = {self.conflict: panels.clash(clash["boxes"]), self.agreed: clash}
+            return shown | {self.conflict_buttons: gr.update(visible=False)}
         try:
             saved = corrections.add(
                 services.db, analysis_id, sent, who.username, services.taxonomy, services.settings.review_required

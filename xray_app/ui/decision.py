@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import gradio as gr
 
 from xray_app.auth import Identity
-from xray_app.correction.draft import unlisted, with_counts_from_boxes
 from xray_app.correction.equality import is_sent_twice
 from xray_app.correction.revision import may_review
 from xray_app.errors import BadInput, Conflict, NotFound
@@ -18,9 +17,9 @@ from xray_app.html import panels
 from xray_app.risk import clears_high, worst_view
 from xray_app.services import Services
 from xray_app.store import analyses, corrections, decisions, recent, tip
-from xray_app.taxonomy import Taxonomy
 from xray_app.types import Action, Analysis, Correction, CorrectionIn, Decision, Risk, Role
 from xray_app.ui import presses
+from xray_app.ui.clash import settled
 from xray_app.ui.guard import Guard
 from xray_app.ui.viewer.component import analysis_id_of, correction_from
 from xray_app.ui.viewer.work import Work, read_work
@@ -286,15 +285,10 @@ class DecisionForm:
 
     def _save(self, who: Identity, analysis_id: str, sent: CorrectionIn, agreed: Any) -> dict[Any, Any]:
         services = self.services
-        clash = clash_of(analysis_id, sent, services.taxonomy)
+        sent, clash = settled(analysis_id, sent, agreed, services.taxonomy)
         if clash is not None:
-            if agreed != clash:
-                return {
-                    self.conflict: panels.clash(clash["boxes"]),
-                    self.conflict_buttons: gr.update(visible=False),
-                    self.agreed: clash,
-                }
-            sent = with_counts_from_boxes(sent, services.taxonomy)
+            shown = {self.conflict: panels.clash(clash["boxes"]), self.agreed: clash}
+            return shown | {self.conflict_buttons: gr.update(visible=False)}
         if self._just_saved(who, analysis_id, sent):
             return self._show(who, analysis_id)
         try:
@@ -364,16 +358,6 @@ class DecisionForm:
 
         judge.__name__ = judge.__qualname__ = f"review_{status}"
         return judge
-
-
-def clash_of(analysis_id: str, sent: CorrectionIn, taxonomy: Taxonomy) -> Mapping[str, Any] | None:
-    """The boxes that the list lacks, of this analysis, as another press on Save must find them again.
-
-    Raises:
-        BadInput: a label or a count that cannot be saved.
-    """
-    lacking = unlisted(sent, taxonomy)
-    return {"analysis_id": analysis_id, "boxes": lacking} if lacking else None
 
 
 def line(placeholder: str, elem_id: str, **more: Any) -> gr.Textbox:
