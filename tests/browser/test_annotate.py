@@ -13,7 +13,7 @@ from tests.conftest import save_analysis
 from xray_app import auth
 from xray_app.scan.read import read_scan
 from xray_app.settings import ASSETS
-from xray_app.store import analyses, corrections, decisions, drafts, queue
+from xray_app.store import analyses, corrections, decisions, drafts, queue, reviews
 from xray_app.types import CorrectionIn, Role
 
 # What the scripted detector sees and the scripted VLM does not name would keep a prediction from being right.
@@ -248,6 +248,81 @@ def test_a_conflict_is_merged_and_reviewed(scripted: Desk, scans: list[str], ent
     wait_for(ben, accepted)
     ben.click("#review-refresh")
     ben.wait_for_selector("#review-versions .review-empty")
+
+
+def test_a_box_that_the_list_lacks_is_settled_within_save(scripted: Desk, scans: list[str], enter: Enter) -> None:
+    db = scripted.services.db
+    page = enter("nora", "Annotate")
+    analysis_id = take_next(page)
+    assert "VLM’s list, detector’s boxes" in page.inner_text("#annotate-right")
+    for key in ("s", "Enter"):
+        page.click("#annotate-items tr[data-label=knife] button[title='remove knife']")
+        assert page.is_disabled("#annotate-right"), "it is not as predicted"
+        page.keyboard.press("s")
+        page.wait_for_selector("#annotate-conflict .clash")
+        assert "1 knife" in page.inner_text("#annotate-conflict")
+        assert corrections.history(db, analysis_id) == []
+        page.locator("svg.scan:visible").focus()
+        page.keyboard.press(key)
+        page.wait_for_function("id => xrayDesk.work === null || xrayDesk.work.analysis_id !== id", arg=analysis_id)
+        (saved,) = corrections.history(db, analysis_id)
+        assert saved.counts["knife"] == 1
+        page.wait_for_function("xrayDesk.looked()")
+        assert page.locator(".clash:visible").count() == 0
+        analysis_id = page.evaluate("xrayDesk.work.analysis_id")
+    # Settled by hand, the clash goes.
+    page.click("#annotate-items tr[data-label=knife] button[title='remove knife']")
+    page.keyboard.press("s")
+    page.wait_for_selector("#annotate-conflict .clash")
+    page.keyboard.press("c")
+    page.wait_for_selector("#annotate-conflict .clash", state="hidden")
+
+
+def test_typing_a_reason_never_judges_and_what_was_judged_is_taken_back(
+    scripted: Desk, scans: list[str], enter: Enter
+) -> None:
+    db = scripted.services.db
+    for analysis_id in scans[:2]:
+        sent = CorrectionIn.model_validate({"items": [{"label": "knife", "count": 1}], "boxes": []})
+        corrections.add(db, analysis_id, sent, "nora", scripted.services.taxonomy, True)
+    statuses = "[...document.querySelectorAll('#review-list .pick')].length"
+
+    def of_first() -> str:
+        return corrections.history(db, scans[0])[0].status
+
+    page = enter("ben", "Review")
+    page.wait_for_function(f"{statuses} === 2")
+    page.wait_for_timeout(700)
+    page.keyboard.press("r")
+    page.wait_for_function("document.activeElement.closest('#review-comment') !== null")
+    page.keyboard.press("Enter")  # without a reason
+    page.keyboard.type("a bottle")
+    page.click("#review-facts")  # the caret is lost, and the rest of the reason is typed into nothing
+    page.keyboard.type("a jar, z e 1 3")
+    page.wait_for_timeout(700)
+    assert (of_first(), page.evaluate(statuses)) == ("pending", 2)
+    page.keyboard.press("Escape")
+    page.keyboard.press("r")
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"{statuses} === 1")
+    assert of_first() == "rejected"
+    assert reviews.of_analysis(db, scans[0])[0].comment == "a bottle"
+    page.wait_for_selector("#review-undo:visible")
+    page.keyboard.press("z")
+    page.wait_for_function(f"{statuses} === 2")
+    assert of_first() == "pending"
+    assert page.locator("#review-list .pick").first.get_attribute("aria-current") == "true"
+
+    page.click("#review-comment textarea, #review-comment input")
+    page.keyboard.type("so be it")
+    page.keyboard.press("Enter")  # no rejection was begun
+    page.keyboard.press("Escape")
+    page.keyboard.press("a")  # nor is what is begun in words accepted by one of their letters
+    page.wait_for_timeout(700)
+    assert of_first() == "pending"
+    page.click("#review-accept")
+    page.wait_for_function(f"{statuses} === 1")
+    assert of_first() == "accepted"
 
 
 def test_an_analyst_sees_neither_tab(scripted: Desk, open_desk: Open) -> None:

@@ -138,7 +138,19 @@ def test_a_high_bag_is_cleared_by_a_second_key_with_a_reason_and_a_supervisor_se
     page.wait_for_function("document.activeElement.closest('#decision-note') !== null")
     page.keyboard.press("Enter")  # without a reason
     page.wait_for_selector(".toast-body")
+    page.click("#viewer")  # what is typed beside the note decides nothing, nor does it while the refusal stands
+    page.keyboard.type("3 jars, 2 sk")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#confirm", state="hidden")
+    page.keyboard.type("3 z")
+    assert "Escape" in page.locator("#desk-hint").inner_text()
+    page.wait_for_timeout(300)
+    assert at_hand(page) == first
     assert decisions.history(scripted.services.db, first) == []
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".toast-body", state="detached")
+    page.keyboard.press("1")
+    page.wait_for_selector("#confirm")
     page.click("#decision-note textarea, #decision-note input")
     page.keyboard.type("cutlery 🔪 \u202eyrelturc")
     page.keyboard.press("Enter")

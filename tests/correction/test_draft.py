@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.conftest import MakeAnalysis
-from xray_app.correction.draft import base_of, merge_onto, read_draft, refuse_unlisted
-from xray_app.errors import BadInput
+from xray_app.correction.draft import base_of, merge_onto, read_draft, unlisted, with_counts_from_boxes
+from xray_app.errors import BadInput, UnknownLabel
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Analysis, Correction, CorrectionBox, CorrectionIn, Diff, ItemCount
 
@@ -92,9 +92,22 @@ def test_together_two_people_looked_for_what_either_did(
     assert proposal.draft.labelled_classes == together
 
 
-def test_a_box_of_what_the_list_lacks_is_refused_unless_it_was_not_looked_for() -> None:
-    refuse_unlisted(draft(KNIFE, knife=1))
-    refuse_unlisted(draft(KNIFE, looked_for=("gun",)))
-    for unlisted in (draft(KNIFE, gun=1), draft(KNIFE, looked_for=("gun", "knife"))):
-        with pytest.raises(BadInput, match="box of knife"):
-            refuse_unlisted(unlisted)
+def test_a_box_of_what_the_list_lacks_is_named_unless_it_was_not_looked_for(taxonomy: Taxonomy) -> None:
+    assert unlisted(draft(KNIFE, knife=1), taxonomy) == {}
+    assert unlisted(draft(KNIFE, knives=1), taxonomy) == {}, "an alias names it too"
+    assert unlisted(draft(KNIFE, looked_for=("gun",)), taxonomy) == {}
+    for sent in (draft(KNIFE, gun=1), draft(KNIFE, looked_for=("gun", "knives"))):
+        assert unlisted(sent, taxonomy) == {"knife": 1}
+    with pytest.raises(UnknownLabel):
+        unlisted(draft(KNIFE, unicorn=1), taxonomy)
+
+
+def test_counts_are_raised_to_the_boxes_and_never_lowered(taxonomy: Taxonomy) -> None:
+    def counts(sent: CorrectionIn) -> dict[str, int]:
+        return {item.label: item.count for item in with_counts_from_boxes(sent, taxonomy).items}
+
+    assert counts(draft(KNIFE, gun=1)) == {"gun": 1, "knife": 1}, "a threat without a box stays"
+    assert counts(draft(KNIFE, KNIFE, knife=1)) == {"knife": 2}
+    assert counts(draft(KNIFE, knives=3)) == {"knife": 3}
+    assert counts(draft(KNIFE, gun=1, looked_for=("gun",))) == {"gun": 1}, "a knife was not looked for"
+    assert counts(draft(*[KNIFE] * 100)) == {"knife": 99}

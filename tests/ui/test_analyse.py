@@ -174,13 +174,25 @@ def test_a_correction_is_saved_as_the_next_revision(
     assert page[tab.viewer]["predicted"] == work["boxes"], "the prediction is kept beside it"
 
 
-def test_a_box_that_the_list_does_not_name_is_not_saved(
+def test_a_box_that_the_list_does_not_name_is_settled_within_save(
     tab: AnalyseTab, analyst: Identity, services: Services, work: Any
 ) -> None:
-    unlisted = {**work, "items": [item for item in work["items"] if item["label"] != "knife"]}
-    with pytest.raises(BadInput, match="box of knife, but the list does not name it"):
-        tab.decision.save_correction(analyst, unlisted, None, None)
+    decision, others = tab.decision, [item for item in work["items"] if item["label"] != "knife"]
+    lacking = {**work, "items": others}
+    page = decision.save_correction(analyst, lacking, None, None, None)
+    assert "The list lacks what the boxes show: 1 knife" in page[decision.conflict], "in place of a refusal"
     assert corrections.history(services.db, work["analysis_id"]) == []
+    more = {**lacking, "boxes": [*work["boxes"], {**work["boxes"][0], "id": "new-1"}]}
+    page = decision.save_correction(analyst, more, None, None, page[decision.agreed])
+    assert "2 knife" in page[decision.conflict], "what was agreed to was another clash"
+    other = {**page[decision.agreed], "analysis_id": "another"}
+    assert decision.conflict in decision.save_correction(analyst, more, None, None, other)
+    page = decision.save_correction(analyst, more, None, None, page[decision.agreed])
+    assert (page[decision.conflict], page[decision.agreed]) == ("", None)
+    (saved,) = corrections.history(services.db, work["analysis_id"])
+    listed = {item.label: item.count for item in saved.items}
+    assert listed.items() >= {item["label"]: item["count"] for item in others}.items(), "nothing is lowered"
+    assert listed["knife"] == 2
 
 
 def test_two_people_at_one_scan_overwrite_nothing(
@@ -195,13 +207,13 @@ def test_two_people_at_one_scan_overwrite_nothing(
     assert len(corrections.history(services.db, work["analysis_id"])) == 1
 
     seen = page[tab.decision.seen_revision]
-    tab.decision.save_on_top(analyst, edited(work), None, None, seen)
+    tab.decision.save_on_top(analyst, edited(work), None, None, None, seen)
     first, second = corrections.history(services.db, work["analysis_id"])
     assert (first.author, second.author, second.revision) == ("ben", "ana", 2)
     assert tab.decision.show_newest(other, work)[tab.viewer]["base_revision"] == 2
 
     # Agreeing to go on top of revision 1 is no agreement to go on top of whatever came after it.
-    page = tab.decision.save_on_top(other, edited(work), None, None, seen)
+    page = tab.decision.save_on_top(other, edited(work), None, None, None, seen)
     assert "ana" in page[tab.decision.conflict]
     assert len(corrections.history(services.db, work["analysis_id"])) == 2
 
@@ -242,7 +254,7 @@ def test_nothing_open_is_said_so(tab: AnalyseTab, analyst: Identity, value: obje
         lambda: tab.decision.deciding("CLEAR")(analyst, value, None),
         lambda: tab.decision.clear_high(analyst, value, "why"),
         lambda: tab.decision.save_correction(analyst, value, None, None),
-        lambda: tab.decision.save_on_top(analyst, value, None, None, 0),
+        lambda: tab.decision.save_on_top(analyst, value, None, None, None, 0),
         lambda: tab.outcome.record_nothing(analyst, value, None),
         lambda: tab.outcome.record_listed(analyst, value, None),
         lambda: tab.open_view(analyst, value),

@@ -113,13 +113,24 @@ def test_a_prediction_that_contradicts_itself_is_not_right(
     analysis = stored(
         shade=3, boxes=(scissors,), agreement=Agreement(both=(), vlm_only=("knife",), detector_only=("scissors",))
     )
-    work = tab.open(NORA, analysis.id)[tab.viewer]
-    with pytest.raises(BadInput, match="scissors, but the list does not name it"):
+    page = tab.open(NORA, analysis.id)
+    assert page[tab.right]["visible"] is False, "it is not offered where it cannot work"
+    work = page[tab.viewer]
+    with pytest.raises(BadInput, match="box of scissors and the VLM does not"):
         tab.confirm(NORA, work, None, None)
-    with pytest.raises(BadInput, match="scissors"):
-        tab.save_correction(NORA, work, None, None)
+    page = tab.save_correction(NORA, work, None, None)
+    assert "1 scissors" in page[tab.conflict]
+    assert corrections.history(services.db, analysis.id) == []
     tab.save_correction(NORA, work, None, ["knife"])  # who only looked for knives says nothing of scissors
-    assert len(corrections.history(services.db, analysis.id)) == 1
+    tab.save_correction(NORA, {**work, "base_revision": 1}, None, None, page[tab.agreed])
+    first, second = corrections.history(services.db, analysis.id)
+    assert "scissors" not in {item.label for item in first.items}
+    assert {item.label: item.count for item in second.items}.items() >= {"knife": 1, "scissors": 1}.items()
+
+
+def test_a_prediction_that_agrees_with_itself_may_be_called_right(tab: AnnotateTab, analysis: Analysis) -> None:
+    assert tab.open(NORA, analysis.id)[tab.right]["visible"] is True
+    assert tab.take_next(BEN)[tab.right]["visible"] is False, "nothing is open"
 
 
 def test_a_draft_survives_a_reload_and_another_machine(

@@ -143,6 +143,28 @@ def test_accepting_brings_up_the_next(tab: ReviewTab, services: Services, stored
         tab.amend_it(BEN, None)
 
 
+def test_what_was_judged_last_is_taken_back_and_shown_again(
+    tab: ReviewTab, services: Services, stored: MakeAnalysis
+) -> None:
+    first, second = stored(shade=1), stored(shade=2)
+    correct(services, first, "ana", KNIFE, knife=1)
+    correct(services, second, "ana", KNIFE, knife=1)
+    page = tab.look_again(BEN, None)
+    before = page[tab.seen]
+    for status in ("accepted", "rejected"):
+        page = tab.judging(status)(BEN, before, "seen")
+        assert page[tab.undo]["visible"] is True
+        assert page[tab.seen]["analysis_id"] == second.id
+        judged = page[tab.judged]
+        page = tab.take_back(BEN, judged)
+        assert (page[tab.seen], page[tab.judged], page[tab.undo]["visible"]) == (before, None, False)
+        assert "ben</b> took back the review of revision 1" in page[tab.history]
+    with pytest.raises(Conflict):
+        tab.take_back(BEN, judged)
+    with pytest.raises(BadInput):
+        tab.take_back(BEN, None)
+
+
 def test_a_rejection_needs_its_reason_and_sends_the_scan_back(
     tab: ReviewTab, services: Services, stored: MakeAnalysis
 ) -> None:

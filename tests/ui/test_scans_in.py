@@ -37,6 +37,13 @@ def test_a_broken_file_is_named_and_the_rest_go_on(
     assert refused["reason"]
     assert page[tab.viewer]["scan"]["filename"] == "good.png"
     assert len(analyses.page(services.db, 10)[0]) == 1
+    assert page[tab.intake]["taken"] == 2, "a refused file has come too"
+
+
+def test_the_page_is_told_how_many_files_came(tab: AnalyseTab, analyst: Identity, upload: Any) -> None:
+    for paths, came in ((None, 0), ([], 0), ([upload("good.png")], 1)):
+        *_, last = tab.add_scans(analyst, paths, None)
+        assert last[tab.intake]["taken"] == came
 
 
 def test_a_fault_over_one_file_stops_no_other(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from xray_app.correction.labels import Labels
 from xray_app.correction.merging import Version, merge
-from xray_app.correction.revision import read_boxes, read_items, read_labelled_classes, standing
+from xray_app.correction.revision import read_boxes, read_counts, read_items, read_labelled_classes, standing
 from xray_app.errors import BadInput
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import Analysis, Correction, CorrectionBox, CorrectionIn, ItemCount
+from xray_app.types import MAX_COUNT, Analysis, Correction, CorrectionBox, CorrectionIn, ItemCount
 
 
 def base_of(draft: CorrectionIn, revisions: Sequence[Correction]) -> Correction | None:
@@ -91,16 +93,34 @@ def _together(
     return tuple(sorted({*mine, *theirs}, key=taxonomy.rank))
 
 
-def refuse_unlisted(sent: CorrectionIn) -> None:
-    """A box whose label the list does not name cannot be meant: it is there by the one and not by the other.
+def unlisted(sent: CorrectionIn, labels: Labels) -> dict[str, int]:
+    """How many boxes there are of each class that the list does not name: both cannot be right.
+
+    What was not looked for need not be listed.
 
     Raises:
-        BadInput: there is one; the message says what to do.
+        UnknownLabel: a label that is neither a class nor an alias.
+        BadInput: a count over 99.
     """
-    listed = {item.label for item in sent.items}
-    for box in sent.boxes:
-        if box.label not in listed and (sent.labelled_classes is None or box.label in sent.labelled_classes):
-            raise BadInput(
-                f"The picture has a box of {box.label}, but the list does not name it, so both cannot be right. "
-                "Take the counts from the boxes (C), or delete the box."
-            )
+    listed = read_counts(sent.items, labels)
+    return {label: count for label, count in _looked_for_boxes(sent, labels).items() if label not in listed}
+
+
+def with_counts_from_boxes(sent: CorrectionIn, labels: Labels) -> CorrectionIn:
+    """The list raised to what the boxes show. Nothing is lowered: what a person typed may have no box.
+
+    Raises:
+        UnknownLabel: a label that is neither a class nor an alias.
+        BadInput: a count over 99.
+    """
+    counts = read_counts(sent.items, labels)
+    for label, count in _looked_for_boxes(sent, labels).items():
+        counts[label] = max(counts.get(label, 0), min(count, MAX_COUNT))
+    items = tuple(ItemCount(label=label, count=count) for label, count in counts.items())
+    return sent.model_copy(update={"items": items})
+
+
+def _looked_for_boxes(sent: CorrectionIn, labels: Labels) -> Counter[str]:
+    scope = read_labelled_classes(sent, labels)
+    boxes = Counter(labels.item(box.label, 1).label for box in sent.boxes)
+    return Counter({label: count for label, count in boxes.items() if scope is None or label in scope})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from html import escape
 from uuid import uuid4
@@ -290,6 +290,16 @@ def conflict(newest: dict[str, object]) -> str:
         "while you were editing.</strong> Nothing was overwritten, and your edits are still in the picture. "
         f"Theirs: {escape(changes(revision))}."
         "<br>Keep yours on top of theirs as a new revision, or drop yours and look at theirs.</div>"
+    )
+
+
+def clash(boxes: Mapping[str, int]) -> str:
+    """Boxes of what the list does not name: what another press on Save does, and the other ways on."""
+    named = escape(", ".join(f"{count} {label}" for label, count in boxes.items()))
+    return (
+        f'<div class="conflict clash" role="alert" data-said="{uuid4().hex}"><strong>The list lacks what the boxes '
+        f"show: {named}.</strong> Nothing is saved yet. <b>Save again (S, or Enter)</b> saves with counts from "
+        "boxes: raised where there are more boxes, never lowered. Or delete what is not there.</div>"
     )
 
 

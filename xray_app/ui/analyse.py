@@ -244,7 +244,8 @@ class AnalyseTab:
         finally:
             for file in files:
                 discard(file)
-        yield {self.upload: None, self.intake: {"token": uuid4().hex, "refused": refused}}
+        # How many came: Gradio may have taken them out of its field before it sent them.
+        yield {self.upload: None, self.intake: {"token": uuid4().hex, "taken": len(files), "refused": refused}}
 
     def _analyse(
         self, who: Identity, file: Path, facts: Mapping[str, str | None], resent: bool

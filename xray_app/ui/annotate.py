@@ -8,14 +8,16 @@ from typing import Any
 import gradio as gr
 
 from xray_app.auth import Identity
-from xray_app.correction.draft import base_of, merge_onto, read_draft, refuse_unlisted
+from xray_app.correction.draft import base_of, merge_onto, read_draft, unlisted
 from xray_app.correction.equality import is_sent_twice
 from xray_app.errors import BadInput, Conflict, DeskError
 from xray_app.html import annotate as bars
 from xray_app.html import panels
 from xray_app.store import analyses, corrections, drafts, outcomes, queue
-from xray_app.types import Correction, CorrectionBox, CorrectionIn, ItemCount, Role
+from xray_app.taxonomy import Taxonomy
+from xray_app.types import Analysis, Correction, CorrectionBox, CorrectionIn, ItemCount, Role
 from xray_app.ui import browser_code, presses
+from xray_app.ui.clash import settled
 from xray_app.ui.guard import Guard
 from xray_app.ui.viewer.component import analysis_id_of, correction_from, edits_of, items_table, viewer, work_of
 from xray_app.ui.viewer.work import read_work
@@ -53,6 +55,7 @@ class AnnotateTab:
     def _build_side(self) -> None:
         self.claim = gr.HTML("", elem_id="annotate-claim", apply_default_css=False)
         self.conflict = gr.HTML("", elem_id="annotate-conflict", apply_default_css=False)
+        self.agreed: gr.State = gr.State(None)  # the clash of list and boxes that is shown: saving again settles it
         with gr.Row(visible=False, elem_id="annotate-conflict-buttons") as self.conflict_buttons:
             self.merge = gr.Button(
                 "Merge both",
@@ -66,7 +69,7 @@ class AnnotateTab:
             )
         with gr.Row(elem_id="annotate-actions"):
             self.right = gr.Button(
-                "Prediction is right · Y",
+                "VLM’s list, detector’s boxes: right · Y",
                 elem_id="annotate-right",
                 elem_classes=[
                     presses.ONCE,
@@ -120,7 +123,7 @@ class AnnotateTab:
     def _attach(self, guard: Guard, tab: gr.Tab) -> None:
         self.everything = [
             self.said, self.why, self.list, self.viewer, self.claim, self.conflict, self.conflict_buttons,
-            self.labelled, self.comment, self.opinions, self.history, self.skip_words,
+            self.labelled, self.comment, self.opinions, self.history, self.skip_words, self.agreed, self.right,
         ]  # fmt: skip
         work = [self.viewer, self.comment, self.labelled]
 
@@ -133,7 +136,7 @@ class AnnotateTab:
         on(self.next.click, self.take_next, None)
         guard.on(self.list.select, Role.ANNOTATOR, self.choose, self.list, self.everything)
         on(self.right.click, self.confirm, work)
-        on(self.save.click, self.save_correction, work)
+        on(self.save.click, self.save_correction, [*work, self.agreed])
         on(self.keep.click, self.keep_draft, work, [self.claim])
         on(self.merge.click, self.merge_both, [self.viewer])
         on(self.theirs.click, self.show_theirs, [self.viewer])
@@ -194,6 +197,8 @@ class AnnotateTab:
             self.opinions: panels.opinions(analysis, self.services.rules, entry.standing),
             self.history: panels.history(analysis, revisions, outcomes.history(db, analysis.id)),
             self.skip_words: "",
+            self.agreed: None,
+            self.right: gr.update(visible=agrees(analysis, taxonomy)),
         }
 
     def _nothing(self, who: Identity, *, done: bool = False) -> dict[Any, Any]:
@@ -210,6 +215,8 @@ class AnnotateTab:
             self.opinions: panels.NO_OPINIONS,
             self.history: "",
             self.skip_words: "",
+            self.agreed: None,
+            self.right: gr.update(visible=False),
         }
 
     def _list(self, who: Identity, current: str | None) -> dict[str, Any]:
@@ -280,28 +287,34 @@ class AnnotateTab:
     # --- saving -------------------------------------------------------------------------------------------
 
     def confirm(self, who: Identity, work: Any, comment: str | None, labelled: Any) -> dict[Any, Any]:
-        """The prediction as it stands becomes a revision: somebody looked, and it is right."""
+        """The VLM's list and the detector's boxes become a revision: somebody looked, and they are right."""
         edited = read_work(work)
         if edited.dirty:
             raise BadInput("You have changed something, so the prediction is not right as it was. Save (S), or undo.")
         sent = correction_from(edited, comment, labelled)
         analysis = analyses.get(self.services.db, edited.analysis_id)
-        as_predicted = sent.model_copy(
-            update={
-                "items": tuple(ItemCount(label=one.label, count=one.count) for one in analysis.report.items),
-                "boxes": tuple(CorrectionBox(id=one.id, label=one.label, xyxy=one.xyxy) for one in analysis.boxes),
-            }
-        )
-        return self._save(who, analysis.id, as_predicted)
+        predicted = as_predicted(analysis, sent.base_revision)
+        right = sent.model_copy(update={"items": predicted.items, "boxes": predicted.boxes})
+        if lacking := unlisted(right, self.services.taxonomy):
+            raise BadInput(f"The detector has a box of {', '.join(lacking)} and the VLM does not: say what is right.")
+        return self._save(who, analysis.id, right, None)
 
-    def save_correction(self, who: Identity, work: Any, comment: str | None, labelled: Any) -> dict[Any, Any]:
-        """What the person sees becomes the next revision, and the next scan comes up."""
+    def save_correction(
+        self, who: Identity, work: Any, comment: str | None, labelled: Any, agreed: Any = None
+    ) -> dict[Any, Any]:
+        """What the person sees becomes the next revision, and the next scan comes up.
+
+        A box that the list lacks is shown; saved again, the list takes its counts from the boxes.
+        """
         edited = read_work(work)
-        return self._save(who, edited.analysis_id, correction_from(edited, comment, labelled))
+        return self._save(who, edited.analysis_id, correction_from(edited, comment, labelled), agreed)
 
-    def _save(self, who: Identity, analysis_id: str, sent: CorrectionIn) -> dict[Any, Any]:
+    def _save(self, who: Identity, analysis_id: str, sent: CorrectionIn, agreed: Any) -> dict[Any, Any]:
         services = self.services
-        refuse_unlisted(sent)
+        sent, clash = settled(analysis_id, sent, agreed, services.taxonomy)
+        if clash is not None:
+            shown = {self.conflict: panels.clash(clash["boxes"]), self.agreed: clash}
+            return shown | {self.conflict_buttons: gr.update(visible=False)}
         try:
             saved = corrections.add(
                 services.db, analysis_id, sent, who.username, services.taxonomy, services.settings.review_required
@@ -345,6 +358,23 @@ class AnnotateTab:
 
     def _reopen(self, who: Identity, analysis_id: str) -> dict[Any, Any]:
         return self.show(who, queue.take(self.services.db, analysis_id, who.username), discard_edits=True)
+
+
+def agrees(analysis: Analysis, taxonomy: Taxonomy) -> bool:
+    """Whether the VLM's list and the detector's boxes can both be right, so that one may say so."""
+    try:
+        return not unlisted(as_predicted(analysis, 0), taxonomy)
+    except DeskError:  # a class left the taxonomy meanwhile
+        return False
+
+
+def as_predicted(analysis: Analysis, base_revision: int) -> CorrectionIn:
+    """The VLM's list and the detector's boxes, as a correction that changes nothing."""
+    return CorrectionIn(
+        items=tuple(ItemCount(label=one.label, count=one.count) for one in analysis.report.items),
+        boxes=tuple(CorrectionBox(id=one.id, label=one.label, xyxy=one.xyxy) for one in analysis.boxes),
+        base_revision=base_revision,
+    )
 
 
 def picklist(elem_id: str) -> gr.HTML:

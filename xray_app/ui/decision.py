@@ -10,7 +10,6 @@ from typing import Any
 import gradio as gr
 
 from xray_app.auth import Identity
-from xray_app.correction.draft import refuse_unlisted
 from xray_app.correction.equality import is_sent_twice
 from xray_app.correction.revision import may_review
 from xray_app.errors import BadInput, Conflict, NeedsNote, NotFound
@@ -20,6 +19,7 @@ from xray_app.services import Services
 from xray_app.store import analyses, corrections, decisions, recent, standing, tip
 from xray_app.types import Action, Analysis, Correction, CorrectionIn, Decision, Role, StandingRisk
 from xray_app.ui import presses
+from xray_app.ui.clash import settled
 from xray_app.ui.guard import Guard
 from xray_app.ui.viewer.component import analysis_id_of, correction_from
 from xray_app.ui.viewer.work import Work, read_work
@@ -83,6 +83,7 @@ class DecisionForm:
     def build_correction(self) -> None:
         """Save, conflict, review and scope: the lower part of the side."""
         self.conflict = gr.HTML("", elem_id="conflict", apply_default_css=False)
+        self.agreed: gr.State = gr.State(None)  # the clash of list and boxes that is shown: saving again settles it
         self.seen_revision = gr.State(0)  # the one the conflict named: what the person has agreed to put theirs on
         with gr.Row(visible=False, elem_id="conflict-buttons") as self.conflict_buttons:
             self.keep_mine = gr.Button(
@@ -119,7 +120,8 @@ class DecisionForm:
         """The components a freshly shown analysis resets."""
         return [
             self.confirm, self.question, self.conflict, self.seen_revision, self.conflict_buttons, self.note,
-            self.comment, self.labelled, self.review_group, self.pending, self.said, self.made, self.flagged, self.flag,
+            self.comment, self.labelled, self.agreed, self.review_group, self.pending, self.said, self.made,
+            self.flagged, self.flag,
         ]  # fmt: skip
 
     def fresh(self, who: Identity, revisions: Sequence[Correction], decided: Sequence[Decision]) -> dict[Any, Any]:
@@ -135,6 +137,7 @@ class DecisionForm:
             self.question: "",
             self.conflict: "",
             self.seen_revision: 0,
+            self.agreed: None,
             self.conflict_buttons: gr.update(visible=False),
             self.note: "",
             self.comment: "",
@@ -146,7 +149,7 @@ class DecisionForm:
     def attach(self, guard: Guard, viewer: gr.HTML, strip: gr.HTML, banner: gr.HTML, everything: list[Any]) -> None:
         """Gives every button its handler."""
         self.viewer, self.strip, self.banner = viewer, strip, banner
-        decided, corrected = [viewer, self.note], [viewer, self.comment, self.labelled]
+        decided, corrected = [viewer, self.note], [viewer, self.comment, self.labelled, self.agreed]
         buttons: list[tuple[gr.Button, Action]] = [
             (self.clear, "CLEAR"), (self.review, "REVIEW"), (self.search, "SEARCH"),
         ]  # fmt: skip
@@ -275,14 +278,22 @@ class DecisionForm:
 
     # --- corrections --------------------------------------------------------------------------------------
 
-    def save_correction(self, who: Identity, work: Any, comment: str | None, labelled: Any) -> dict[Any, Any]:
-        """Appends what the person sees as the next revision; a stale one is shown as a conflict."""
-        edited = read_work(work)
-        return self._save(who, edited.analysis_id, correction_from(edited, comment, labelled))
+    def save_correction(
+        self, who: Identity, work: Any, comment: str | None, labelled: Any, agreed: Any = None
+    ) -> dict[Any, Any]:
+        """Appends what the person sees as the next revision; a stale one is shown as a conflict.
 
-    def _save(self, who: Identity, analysis_id: str, sent: CorrectionIn) -> dict[Any, Any]:
+        So is a box that the list lacks; saved again, the list takes its counts from the boxes.
+        """
+        edited = read_work(work)
+        return self._save(who, edited.analysis_id, correction_from(edited, comment, labelled), agreed)
+
+    def _save(self, who: Identity, analysis_id: str, sent: CorrectionIn, agreed: Any) -> dict[Any, Any]:
         services = self.services
-        refuse_unlisted(sent)
+        sent, clash = settled(analysis_id, sent, agreed, services.taxonomy)
+        if clash is not None:
+            shown = {self.conflict: panels.clash(clash["boxes"]), self.agreed: clash}
+            return shown | {self.conflict_buttons: gr.update(visible=False)}
         if self._just_saved(who, analysis_id, sent):
             return self._show(who, analysis_id)
         try:
@@ -315,7 +326,9 @@ class DecisionForm:
             sent = sent.model_copy(update={"labelled_classes": newest.labelled_classes})
         return is_sent_twice(sent, newest, who.username, self.services.taxonomy)
 
-    def save_on_top(self, who: Identity, work: Any, comment: str | None, labelled: Any, seen: Any) -> dict[Any, Any]:
+    def save_on_top(
+        self, who: Identity, work: Any, comment: str | None, labelled: Any, agreed: Any = None, seen: Any = None
+    ) -> dict[Any, Any]:
         """After a conflict: the person's edits as a revision on top of the one the conflict named."""
         edited = read_work(work)
         analysis = analyses.get_hidden(self.services.db, edited.analysis_id)
@@ -326,7 +339,8 @@ class DecisionForm:
         # A box of the older revision that this one lacks cannot keep its id: it is drawn anew.
         known = {box.id for box in (*analysis.boxes, *base.boxes)}
         boxes = tuple(box if box.id in known else box.model_copy(update={"id": None}) for box in sent.boxes)
-        return self._save(who, analysis.id, sent.model_copy(update={"base_revision": base.revision, "boxes": boxes}))
+        on_top = sent.model_copy(update={"base_revision": base.revision, "boxes": boxes})
+        return self._save(who, analysis.id, on_top, agreed)
 
     def show_newest(self, who: Identity, work: Any) -> dict[Any, Any]:
         """After a conflict: the other person's revision, and the own edits dropped."""

@@ -36,9 +36,11 @@ class ReviewTab:
         self.services, self.tabs, self.annotate = guard.services, tabs, annotate
         self.said = gr.HTML("", elem_id="review-said", elem_classes="said-line", apply_default_css=False)
         self.seen = gr.State(None)  # the correction on the screen: what accept and reject are about
+        self.judged = gr.State(None)  # the one judged last: what undo is about
         with gr.Row(elem_id="review-tab", elem_classes="desk-columns", equal_height=False):
             with gr.Column(elem_id="review-left", scale=0, min_width=196):
                 self.refresh = gr.Button("Look again", elem_id="review-refresh", size="sm")
+                self.undo = gr.Button("Undo · Z", elem_id="review-undo", size="sm", visible=False)
                 self.list = picklist("review-list")
             with gr.Column(elem_id="review-middle", min_width=400):
                 self.versions = gr.HTML("", elem_id="review-versions", apply_default_css=False)
@@ -70,8 +72,10 @@ class ReviewTab:
         on(tab.select, self.look_again, self.seen)
         on(self.refresh.click, self.look_again, self.seen)
         on(self.list.select, self.choose, self.list)
-        on(self.accept.click, self.judging("accepted"), [self.seen, self.comment, self.list])
-        on(self.reject.click, self.judging("rejected"), [self.seen, self.comment, self.list])
+        judging = [*shown, self.judged, self.undo]
+        on(self.accept.click, self.judging("accepted"), [self.seen, self.comment, self.list], judging)
+        on(self.reject.click, self.judging("rejected"), [self.seen, self.comment, self.list], judging)
+        on(self.undo.click, self.take_back, self.judged, judging)
         on(self.amend.click, self.amend_it, self.seen, [tabs, *annotate.everything])
         on(self.count.click, self.compute_agreement, None, [self.agreement])
 
@@ -111,10 +115,26 @@ class ReviewTab:
                     "Press Look again and judge that one."
                 )
             judged = corrections.review(self.services.db, correction_id, status, words or None, who.username)
-            return self._show(who, None) | {self.said: panels.said(f"Revision {judged.revision} {status}")}
+            return self._show(who, None) | {
+                self.said: panels.said(f"Revision {judged.revision} {status}"),
+                self.judged: {"analysis_id": analysis_id, "correction_id": correction_id},
+                self.undo: gr.update(visible=True),
+            }
 
         judge.__name__ = judge.__qualname__ = f"judge_{status}"
         return judge
+
+    def take_back(self, who: Identity, judged: Any) -> dict[Any, Any]:
+        """The correction judged last waits again, and is shown."""
+        correction_id, analysis_id = _seen(judged)
+        waiting = corrections.take_back_review(
+            self.services.db, correction_id, who.username, who.role.includes(Role.ADMIN)
+        )
+        return self._show(who, analysis_id) | {
+            self.said: panels.said(f"Revision {waiting.revision} waits for review again"),
+            self.judged: None,
+            self.undo: gr.update(visible=False),
+        }
 
     def amend_it(self, who: Identity, seen: Any) -> dict[Any, Any]:
         """Opens the scan on Annotate with the revision in hand; what is saved there is a new revision."""

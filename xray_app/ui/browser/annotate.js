@@ -27,30 +27,84 @@ export function annotateKeys(desk) {
   const unhurried = id => () => {
     if (desk.work && desk.looked()) press(id);
   };
-  /** @param {number} number */
-  const skip = number => () => {
-    if (skipping()) press(`annotate-skip-${number}`);
-  };
   return {
     t: { run: () => press("annotate-next"), help: "take the next scan" },
     y: { run: unhurried("annotate-right"), help: "the prediction is right" },
     s: { run: unhurried("annotate-save"), help: "save, and on to the next" },
-    q: { run: () => openSkips(!skipping()), help: "skip, with a reason" },
-    1: { run: skip(1), shown: "1 to 4", help: "the reason for skipping" },
-    2: { run: skip(2) },
-    3: { run: skip(3) },
-    4: { run: skip(4) },
+    q: { run: () => openSkips(!skipping()), help: "skip, with a reason", answers: true },
   };
 }
 
+/** @param {number} number */
+const skip = number => () => press(`annotate-skip-${number}`);
+
 /** @type {Keys} */
-export const reviewKeys = {
-  a: { run: () => press("review-accept"), help: "accept the correction" },
-  r: { run: () => press("review-reject"), help: "reject it" },
-  e: { run: () => press("review-amend"), help: "amend it on Annotate" },
-  j: { run: () => clickNext("#review-list .pick", 1), help: "next correction" },
-  k: { run: () => clickNext("#review-list .pick", -1), help: "previous correction" },
+export const skipKeys = {
+  1: { run: skip(1), shown: "1 to 4", help: "the reason for skipping", answers: true },
+  2: { run: skip(2), answers: true },
+  3: { run: skip(3), answers: true },
+  4: { run: skip(4), answers: true },
+  Escape: { run: () => openSkips(false), help: "do not skip" },
 };
+
+/** @param {Rejection} rejection @returns {Keys} */
+export function reviewKeys(rejection) {
+  return {
+    a: { run: () => press("review-accept"), help: "accept the correction" },
+    r: { run: () => rejection.begun || rejection.begin(), help: "reject it: write why, then Enter", answers: true },
+    Enter: { run: () => rejection.finish(), from: "#review-comment", help: "in the comment, after R: reject" },
+    Escape: { run: () => rejection.leave(), from: "*", help: "do not reject" },
+    z: { run: () => press("review-undo"), help: "take back what you accepted or rejected last" },
+    e: { run: () => press("review-amend"), help: "amend it on Annotate" },
+    j: { run: () => clickNext("#review-list .pick", 1), help: "next correction" },
+    k: { run: () => clickNext("#review-list .pick", -1), help: "previous correction" },
+  };
+}
+
+/** A rejection that waits for its reason. */
+export class Rejection {
+  /** @param {(words: string) => void} say */
+  constructor(say) {
+    this.say = say;
+    this.begun = false;
+  }
+
+  field() {
+    const field = shown("#review-comment textarea, #review-comment input");
+    return field instanceof HTMLTextAreaElement || field instanceof HTMLInputElement ? field : null;
+  }
+
+  /** Whether words are due: a comment that is begun may go on, wherever the caret is by then. */
+  due() {
+    return this.begun || Boolean(this.field()?.value.trim());
+  }
+
+  begin() {
+    this.mark(true);
+    this.field()?.focus();
+    this.say("Write why, then press Enter. Escape: do not reject.");
+  }
+
+  /** Rejects with what is written; false: Enter is not meant so here. */
+  finish() {
+    if (!this.begun) return false;
+    return press("review-reject");
+  }
+
+  /** Gives the keys back; false: Escape is not meant so here. */
+  leave() {
+    const field = this.field();
+    if (!this.begun && document.activeElement !== field) return false;
+    this.mark(false);
+    return field?.blur();
+  }
+
+  /** @param {boolean} begun */
+  mark(begun) {
+    this.begun = begun;
+    document.querySelector("#review-decide")?.classList.toggle("reason-due", begun);
+  }
+}
 
 /** @param {Desk} desk */
 export function annotate(desk) {
@@ -61,8 +115,11 @@ export function annotate(desk) {
     if (here() && desk.work && button instanceof HTMLElement) button.click();
   };
   desk.places.unshift({ name: "Annotate", here, keys: annotateKeys(desk) });
+  desk.places.unshift({ name: "Skipping a scan", here: () => here() && skipping(), due: skipping, keys: skipKeys });
   desk.subscribe(what => {
     if (!here() || (what !== "load" && what !== "edit")) return;
+    const right = document.querySelector("#annotate-right");
+    if (right instanceof HTMLButtonElement) right.disabled = desk.dirty(); // what was changed is not as predicted
     clearTimeout(timer);
     if (what === "load") openSkips(false);
     else timer = window.setTimeout(keep, KEEP_AFTER_MS);
@@ -81,7 +138,13 @@ export function annotate(desk) {
 
 /** @param {Desk} desk */
 export function review(desk) {
-  desk.places.unshift({ name: "Review", here: () => shown("#review-list") !== null, keys: reviewKeys });
+  const rejection = new Rejection(desk.say);
+  desk.places.unshift({
+    name: "Review",
+    here: () => shown("#review-list") !== null,
+    due: () => rejection.due(),
+    keys: reviewKeys(rejection),
+  });
   // A second press meant for the correction before must not judge the one that has just come up.
   let proposedAt = -Infinity;
   const watched = new WeakSet();
@@ -91,6 +154,7 @@ export function review(desk) {
     watched.add(facts);
     new MutationObserver(() => {
       proposedAt = performance.now();
+      rejection.mark(false);
     }).observe(facts, { childList: true, subtree: true, characterData: true });
   };
   for (const kind of ["keydown", "pointerdown"]) document.addEventListener(kind, watch, true);
@@ -98,7 +162,12 @@ export function review(desk) {
     "click",
     event => {
       if (!buttonOf(event)?.classList.contains(JUDGES)) return;
-      if (event.detail > 1 || performance.now() - proposedAt < JUST_COME_UP_MS) event.stopImmediatePropagation();
+      const stop = () => event.stopImmediatePropagation();
+      if (event.detail > 1 || performance.now() - proposedAt < JUST_COME_UP_MS) return stop();
+      const unreasoned = closest(event, "#review-reject") && !rejection.field()?.value.trim();
+      if (!unreasoned) return;
+      stop();
+      rejection.begin();
     },
     true,
   );

@@ -39,7 +39,8 @@ function pathOf(address) {
   }
 }
 
-/** What a text says, where it is a JSON object; else nothing. @param {string} text @returns {Record<string, unknown>} */
+/** What a text says, where it is a JSON object; else nothing.
+ * @param {string} text @returns {Record<string, unknown>} */
 function read(text) {
   try {
     const said = JSON.parse(text);

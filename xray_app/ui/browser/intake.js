@@ -29,7 +29,13 @@ const field = name => {
 /** @param {keyof Facts} name */
 const said = name => field(name)?.value ?? "";
 
-/** @typedef {{refused?: {index: number, name: string, reason: string}[]}} Answer */
+/**
+ * What the desk says of the files on their way.
+ * @typedef {object} Answer
+ * @property {string} [token] another one at each answer
+ * @property {number} [taken] how many files reached it
+ * @property {{index: number, name: string, reason: string}[]} [refused]
+ */
 
 /** @param {import("./types.js").Host<Answer>} host */
 export function mount({ element, props, watch }) {
@@ -41,6 +47,9 @@ export function mount({ element, props, watch }) {
   const folder = find(element, "input.folder", HTMLInputElement);
   const intake = new Intake((props.max_mb || 50) * MB, () => performance.now());
   let late = 0;
+  let ended = false; // the event is over; its answer may come a moment later
+  /** @type {string | undefined} of the answer that was read last */
+  let read = undefined;
 
   /** @param {File[]} files @param {[string, string][]} [problems] */
   function take(files, problems = []) {
@@ -73,16 +82,20 @@ export function mount({ element, props, watch }) {
     clearTimeout(late);
     late = window.setTimeout(stalled, NO_ANSWER_MS);
     goOn.hidden = true;
+    ended = false;
     input.files = files;
     input.dispatchEvent(new CustomEvent("change", { bubbles: true, detail: FROM_INTAKE }));
     draw();
   }
   function settled() {
-    if (!intake.busy) return;
+    const { token, taken } = props.value ?? {};
+    if (!intake.busy || !ended || token === read) return;
+    read = token;
     clearTimeout(late);
     goOn.hidden = true;
-    intake.settled();
-    send();
+    // Gradio may have taken the files out of its field before it sent them.
+    if (intake.settled(taken)) send();
+    else stalled();
     draw();
   }
   /** No answer: the files that were on their way wait again, and the person says when to go on. */
@@ -190,10 +203,13 @@ export function mount({ element, props, watch }) {
   watch("value", () => {
     for (const one of props.value?.refused ?? []) intake.refuse(one);
     draw();
+    settled();
   });
   desk.subscribe(what => {
-    if (what === "intake-done") settled();
-    else if (what === "alarm" || what === "intake-failed") stalled();
+    if (what === "intake-done") {
+      ended = true;
+      settled();
+    } else if (what === "alarm" || what === "intake-failed") stalled();
   });
   draw();
 }

@@ -9,6 +9,7 @@ const AT_ONCE_SECONDS = 2;
 const MOST_AT_ONCE = 8;
 const MOST_BYTES = 24e6;
 const TOLD_FROM_SECONDS = 20;
+const MOST_TRIES = 3;
 
 /** Systems leave files of their own in every folder. @param {string} name */
 export function isScan(name) {
@@ -31,6 +32,8 @@ export class Intake {
     this.busy = false;
     /** Whether what is sent may have been analysed before. */
     this.resent = false;
+    /** How often the files on their way did not all reach the desk. */
+    this.missed = 0;
     this.started = 0;
     /** @type {number | null} seconds, of the last files */
     this.perScan = null;
@@ -87,12 +90,24 @@ export class Intake {
     return { files: this.sent.map(one => one.file), facts: first.facts };
   }
 
-  /** The files on their way are done with. */
-  settled() {
+  /** The desk has answered. Where not all of the files on their way had reached it, they wait again.
+   * @param {unknown} [taken] how many had
+   * @returns {boolean} false: they did not for the third time, so that the person is to say when to go on */
+  settled(taken) {
+    if (typeof taken === "number" && taken < this.sent.length) {
+      this.missed += 1;
+      if (this.missed >= MOST_TRIES) return false;
+      const before = this.resent;
+      this.takeBack();
+      this.resent = before || taken > 0; // what never came cannot have been analysed
+      return true;
+    }
+    this.missed = 0;
     this.busy = this.resent = false;
     this.perScan = (this.now() - this.started) / 1000 / Math.max(1, this.sent.length);
     this.done += this.sent.length;
     this.sent = [];
+    return true;
   }
 
   /** The files on their way wait again; the desk may have analysed them before it fell silent. */

@@ -7,6 +7,8 @@ import { openKeyHelp } from "./key_help.js";
 /** @typedef {import("./types.js").Place} Place */
 
 const FIELD = "input:not([type=checkbox]):not([type=radio])";
+const REFUSAL = ".toast-body.warning, .toast-body.error";
+const HELD = "Keys of one sign do nothing while a reason is due or a refusal stands. Escape leaves it.";
 const TYPED_INTO = `${FIELD}, textarea, select, [contenteditable=true]`;
 
 /** The names a key press may have in a table, the most exact first.
@@ -29,15 +31,35 @@ export function actionsFor(places, names) {
     .filter(action => action.run);
 }
 
+/** Whether a press types a sign: who meant words, with the caret elsewhere, must not set anything off.
+ * @param {Pick<KeyboardEvent, "key" | "ctrlKey" | "metaKey">} event */
+export function isSign({ key, ctrlKey, metaKey }) {
+  return key.length === 1 && !ctrlKey && !metaKey;
+}
+
+/** Whether a press of a sign does nothing now: words are due somewhere on the screen, and it is not about them.
+ * @param {readonly Place[]} places @param {Action} action */
+export function isHeld(places, action) {
+  return !action.answers && places.some(place => place.here() && place.due?.());
+}
+
 /** Whether an action holds where the key was pressed. @param {Action} action @param {Element} target */
 function holds(action, target) {
   return action.from ? target.closest(action.from) !== null : target.closest(TYPED_INTO) === null;
+}
+
+/** @param {Element} toast */
+function closeButton(toast) {
+  const button = toast.querySelector(".toast-close");
+  return button instanceof HTMLElement ? button : null;
 }
 
 /** Reads the keyboard by the desk's tables. @param {import("./desk.js").Desk} desk */
 export function readKeys(desk) {
   const help = () => openKeyHelp(desk.places);
   const asked = () => visible(document.querySelector("#confirm"));
+  const refusals = () => [...document.querySelectorAll(REFUSAL)].filter(visible);
+  const refused = () => refusals().length > 0;
   const onScreen = () => [...document.querySelectorAll(".viewer-frame")].some(visible);
   /** @param {string} id @returns {(event: KeyboardEvent) => void} */
   const answer = id => event => {
@@ -48,6 +70,7 @@ export function readKeys(desk) {
     {
       name: "The question about a HIGH bag",
       here: asked,
+      due: asked,
       keys: {
         Escape: { run: answer("keep-bag"), from: "*", help: "do not clear it" },
         Enter: {
@@ -65,21 +88,36 @@ export function readKeys(desk) {
         return { ...desk.shared, ...desk.owner?.actions };
       },
     },
-    { name: "Everywhere", here: () => true, keys: { "?": { run: help, help: "this list" } } },
+    {
+      name: "A refusal",
+      here: refused,
+      due: refused,
+      keys: {
+        Escape: {
+          run: () => refusals().forEach(one => closeButton(one)?.click()),
+          help: "put it away; until then keys of one sign do nothing",
+        },
+      },
+    },
+    { name: "Everywhere", here: () => true, keys: { "?": { run: help, help: "this list", answers: true } } },
   );
   document.addEventListener("keydown", event => {
     const target = event.target instanceof Element ? event.target : document.body;
     if (document.querySelector("dialog[open]") || event.altKey) return;
     const { key } = event;
-    const action = actionsFor(desk.places, namesOf(event)).find(found => holds(found, target));
-    if (!action) {
-      const oneLine = target instanceof HTMLElement && target.matches(`${FIELD}, textarea[rows='1']`);
-      if (key === "Escape" && oneLine) target.blur(); // and the keys are the desk's again
+    for (const action of actionsFor(desk.places, namesOf(event)).filter(found => holds(found, target))) {
+      // A focused button keeps Enter and Space for itself.
+      if ((key === "Enter" || key === " ") && !action.from && target.closest("button, a, summary")) return;
+      if (event.repeat && action.once !== false) return;
+      if (isSign(event) && isHeld(desk.places, action)) {
+        desk.say(HELD);
+        return;
+      }
+      if (action.run?.(event) === false) continue;
+      event.preventDefault();
       return;
     }
-    // A focused button keeps Enter and Space for itself.
-    if ((key === "Enter" || key === " ") && !action.from && target.closest("button, a, summary")) return;
-    if (event.repeat && action.once !== false) return;
-    if (action.run?.(event) !== false) event.preventDefault();
+    const oneLine = target instanceof HTMLElement && target.matches(`${FIELD}, textarea[rows='1']`);
+    if (key === "Escape" && oneLine) target.blur(); // and the keys are the desk's again
   });
 }

@@ -4,6 +4,7 @@
 import { watchAnswers } from "./alarms.js";
 import { focusShown, sharedKeys } from "./analyse_keys.js";
 import { annotate, review } from "./annotate.js";
+import { settleClashes } from "./clash.js";
 import { closest } from "./dom.js";
 import { watchEvents } from "./event_stream.js";
 import { guardPresses } from "./guards.js";
@@ -29,6 +30,7 @@ watchEvents(); // after it, so that the alarm sees every stream that is opened
 annotate(desk);
 review(desk);
 search(desk);
+settleClashes(desk);
 keepTheme();
 
 // A label named in the opinions lights its boxes, as a row of the items table does.

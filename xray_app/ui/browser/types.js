@@ -104,6 +104,7 @@
  * @property {string} [from] holds while one types into this selector's fields, and only then
  * @property {boolean} [press] the browser itself presses the button in focus
  * @property {boolean} [mouse] of the mouse, for the list alone
+ * @property {boolean} [answers] holds while a reason is due: it is about that reason
  */
 /** @typedef {Record<string, Action>} Keys */
 
@@ -112,6 +113,7 @@
  * @typedef {object} Place
  * @property {string} name
  * @property {() => boolean} here
+ * @property {() => boolean} [due] whether words are due here, so that letters are theirs
  * @property {Keys} keys
  */
 

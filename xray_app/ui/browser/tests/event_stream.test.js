@@ -168,7 +168,7 @@ test("a page that the server has forgotten asks for its events; Gradio does not 
   assert.equal(page.streams.length, 2);
 });
 
-test("a stream that stays silent is given up after twice the silence allowed, and its events are asked for", async () => {
+test("a stream silent for twice the silence allowed is given up, and its events are asked for", async () => {
   const page = made();
   await page.join("z");
   await page.read();
@@ -183,7 +183,7 @@ test("a stream that stays silent is given up after twice the silence allowed, an
   assert.equal(page.asked(), before + 1);
 });
 
-test("an event at work is asked for every ten seconds, and the stream is left alone while it says anything", async () => {
+test("an event at work is asked for every ten seconds; its stream is left alone while it says anything", async () => {
   const page = made();
   await page.join("a");
   await page.read();

@@ -2,10 +2,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { analyseKeys, sharedKeys } from "../analyse_keys.js";
-import { annotateKeys, reviewKeys } from "../annotate.js";
+import { annotateKeys, Rejection, reviewKeys, skipKeys } from "../annotate.js";
 import { Desk } from "../desk.js";
 import { helpSections } from "../key_help.js";
-import { actionsFor, namesOf } from "../keys.js";
+import { actionsFor, isHeld, isSign, namesOf } from "../keys.js";
 import { searchKeys } from "../search_keys.js";
 import { namingKeys } from "../viewer/naming.js";
 import { FILTER_KEYS, viewerKeys } from "../viewer/viewer_keys.js";
@@ -20,7 +20,8 @@ const TABLES = {
   analyse: analyseKeys(desk),
   shared: sharedKeys(desk),
   annotate: annotateKeys(desk),
-  review: reviewKeys,
+  skip: skipKeys,
+  review: reviewKeys(new Rejection(() => {})),
   search: searchKeys,
   viewer: viewerKeys(nothing),
   naming: namingKeys(nothing),
@@ -84,6 +85,33 @@ test("the first place that is here wins, and one that is not has no keys", () =>
   places.push(place("b", true, { s: second }));
   assert.deepEqual(actionsFor(places, ["s"]), [first, second]);
   assert.deepEqual(actionsFor(places, ["x"]), []);
+});
+
+test("while words are due anywhere on the screen, a sign does nothing unless it is about them", () => {
+  /** @param {boolean} here @param {boolean} due */
+  const places = (here, due) => [place("a", true, {}), { ...place("b", here, {}), due: () => due }];
+  const plain = { run: () => {} };
+  const answer = { run: () => {}, answers: true };
+  assert.equal(isHeld(places(true, true), plain), true);
+  assert.equal(isHeld(places(true, true), answer), false);
+  assert.equal(isHeld(places(true, false), plain), false);
+  assert.equal(isHeld(places(false, true), plain), false, "of another tab");
+  assert.equal(isHeld([], plain), false);
+});
+
+test("a sign is what one press writes", () => {
+  const held = { ctrlKey: false, metaKey: false };
+  for (const key of ["a", "A", "3", "?", " ", "."]) assert.ok(isSign({ key, ...held }), key);
+  for (const key of ["Enter", "Escape", "ArrowLeft", "Delete", "Shift"]) assert.ok(!isSign({ key, ...held }), key);
+  assert.ok(!isSign({ key: "z", ctrlKey: true, metaKey: false }));
+  assert.ok(!isSign({ key: "z", ctrlKey: false, metaKey: true }));
+});
+
+test("what decides, judges or saves is never about a reason, so that typing one sets nothing off", () => {
+  const about = Object.entries(TABLES).flatMap(([name, keys]) =>
+    Object.keys(keys).flatMap(key => (keys[key].answers ? `${name} ${key}` : [])),
+  );
+  assert.deepEqual(about.sort(), ["annotate q", "review r", "skip 1", "skip 2", "skip 3", "skip 4"]);
 });
 
 test("the list of keys says a key once where it holds, under the place that has it", () => {

@@ -89,6 +89,37 @@ test("files without an answer wait again and are sent as such; a cancel drops th
   assert.deepEqual([intake.all, intake.busy], [0, false]);
 });
 
+test("files that did not reach the desk are sent again, twice by itself", () => {
+  const { intake } = made();
+  intake.take([file("a.png"), file("b.png")], [], FACTS);
+  assert.deepEqual(next(intake), ["a.png"]);
+  for (let time = 0; time < 2; time++) {
+    assert.equal(intake.settled(0), true);
+    assert.deepEqual([intake.done, intake.resent, next(intake)], [0, false, ["a.png"]]);
+  }
+  assert.equal(intake.settled(0), false, "now the person says when to go on");
+  intake.takeBack();
+  assert.deepEqual(next(intake), ["a.png"]);
+  assert.equal(intake.settled(1), true);
+  assert.equal(intake.done, 1);
+  next(intake);
+  assert.equal(intake.settled(0), true, "counted anew");
+  for (const odd of [undefined, null, "0", NaN, 2]) {
+    next(intake);
+    intake.settled(odd);
+    assert.equal(intake.done, 2, String(odd));
+  }
+});
+
+test("of files of which some reached the desk it is told that they are sent again", () => {
+  const { intake } = made();
+  intake.take([file("a.png"), file("b.png"), file("c.png")], [], FACTS);
+  intake.perScan = 1;
+  assert.equal(next(intake)?.length, 2);
+  intake.settled(1);
+  assert.deepEqual([intake.resent, next(intake)], [true, ["a.png", "b.png"]]);
+});
+
 test("the time left is told where it is long", () => {
   const { intake } = made();
   intake.take([file("a.png"), file("b.png")], [], FACTS);
