@@ -5,19 +5,15 @@ vLLM wants other versions than the desk, so it gets a virtual environment. What 
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import socket
 import subprocess
-import sys
-import time
 import venv
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+from tests.vlm.started_server import started_server
 
 VLLM = "0.32.0"
 TORCH = "2.13.0+cpu"
@@ -77,50 +73,16 @@ def _name_it_vllm(packages: Path) -> None:
 
 @contextmanager
 def vllm_serving(python: Path, model: Path, log: Path, *flags: str) -> Iterator[str]:
-    """A vLLM server of this model that takes adapters; gives its base URL, and stops it afterwards.
-
-    Raises:
-        RuntimeError: it did not start; the message ends with its log.
-    """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """A vLLM server of this model that takes adapters; gives its base URL, and stops it afterwards."""
     own = {
         "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_NO_USAGE_STATS": "1",
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True", "HF_HUB_OFFLINE": "1",
     }  # fmt: skip
     command = [
         *(str(python), str(python.with_name("vllm")), "serve", str(model.resolve()), "--served-model-name", "bundled"),
-        *("--host", "127.0.0.1", "--port", str(port), "--dtype", "float32", "--enforce-eager"),
-        *("--max-model-len", "1024", "--enable-lora", "--max-lora-rank", "64", "--max-loras", "2", *flags),
+        *("--dtype", "float32", "--enforce-eager", "--max-model-len", "1024"),
+        *("--enable-lora", "--max-lora-rank", "64", "--max-loras", "2", *flags),
     ]
-    if nice := shutil.which("nice"):
-        command = [nice, *command]
-    with log.open("wb") as out:
-        server = subprocess.Popen(
-            command, env={**os.environ, **own}, cwd=log.parent, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-            start_new_session=True,
-        )  # fmt: skip
-    try:
-        _await_health(server, port, log)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        server.terminate()
-        try:
-            server.wait(60)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def _await_health(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            if httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(1)
-        print(".", end="", file=sys.stderr, flush=True)
-    raise RuntimeError(f"vLLM did not start:\n{log.read_text(errors='replace')[-3000:]}")
+    nice = shutil.which("nice")
+    with started_server([nice, *command] if nice else command, own, log, START_SECONDS) as url:
+        yield url

@@ -164,4 +164,37 @@ MASKING = [
     ),
 ]  # fmt: skip
 
-TRAINING: tuple[Mutant, ...] = (*GATE, *EVALUATION, *HOLDOUT, *MASKING)
+SERVING: list[Mutant] = [
+    *of_file(
+        "xray_app/vlm/kept_answers.py",
+        ("tests/vlm/test_lora_server.py",),
+        [
+            ("serving: a near-tie is a difference", "<= NEAR_TIE:", "< NEAR_TIE:"),
+            ("serving: another text is the same",
+             "return f\"“{_short(answer.text)}”", "return None and f\"“{_short(answer.text)}”"),
+            ("serving: a text of another probability is the same", "apart > SAME_PROBABILITY", "apart > 1"),
+            ("serving: any token may decide", "if start <= place < end or", "if end or"),
+        ],
+    ),
+    *of_file(
+        "xray_app/vlm/remote.py",
+        ("tests/vlm/test_lora_server.py", "tests/vlm/test_answer_form.py"),
+        [
+            ("serving: an adapter without kept answers is taken", "if not kept:", "if kept is None:"),
+            ("serving: with an adapter it is told the form", "self._form if adapter is None else None", "self._form"),
+            ("serving: pictures go at the base's size",
+             "self._shown if adapter is None else adapter.shown", "self._shown"),
+            ("serving: a lost adapter is not loaded again", "reloads < MOST_RELOADS", "reloads < 0"),
+        ],
+    ),
+    *of_file(
+        "xray_app/vlm/load.py",
+        ("tests/vlm/test_answer_form.py",),
+        [
+            ("serving: a model trained in full is told the form",
+             "is_file():\n        return True", "is_file():\n        return False"),
+        ],
+    ),
+]  # fmt: skip
+
+TRAINING: tuple[Mutant, ...] = (*GATE, *EVALUATION, *HOLDOUT, *MASKING, *SERVING)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from PIL import Image
 from typer import Typer
 from typer.testing import CliRunner
 
+from tests.vlm.started_server import started_server
 from training.__main__ import app as training_commands
 from xray_app.__main__ import app as desk_commands
 from xray_app.errors import ModelUnavailable
@@ -31,50 +27,17 @@ START_SECONDS = 240
 SAMPLES = sorted((ASSETS / "samples").glob("*.jpg"))
 
 
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`openai:MODEL@BASE_URL` of a server that answers, stopped afterwards."""
-    port = free_port()
     log = tmp_path_factory.mktemp("serve") / "log.txt"
     command = [
         *(sys.executable, "-m", "transformers.cli.transformers", "serve", str(BUNDLED_VLM)),
-        *("--host", "127.0.0.1", "--port", str(port), "--device", "cpu", "--dtype", "float32"),
+        *("--device", "cpu", "--dtype", "float32"),
     ]
-    with log.open("wb") as out:
-        server = subprocess.Popen(
-            command,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_HOME": str(log.parent)},
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        await_health(server, port, log)
-        yield f"openai:{BUNDLED_VLM}@http://127.0.0.1:{port}/v1"
-    finally:
-        server.terminate()
-        try:
-            server.wait(30)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def await_health(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            if httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.5)
-    pytest.fail(f"transformers serve did not start: {log.read_text()[-2000:]}")
+    own = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_HOME": str(log.parent)}
+    with started_server(command, own, log, START_SECONDS) as url:
+        yield f"openai:{BUNDLED_VLM}@{url}"
 
 
 def settings(vlm: str, data_dir: Path) -> Settings:

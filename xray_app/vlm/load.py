@@ -14,6 +14,7 @@ from xray_app.vlm.coordinates import family_of
 from xray_app.vlm.local import MAX_NEW_TOKENS, Dtype, LocalVlm, resolve_folder, weights_hash
 from xray_app.vlm.remote import MAX_TOKENS, PREFIX, Base, RemoteVlm, load_remote, read_address
 
+# What `training.data.training_record` writes beside what a training made.
 _TRAINING_RECORD = "training.json"
 _TEMPLATE = "chat_template.jinja"
 
