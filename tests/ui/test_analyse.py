@@ -11,13 +11,12 @@ import pytest
 
 from tests.ui.scripted import ScriptedDetector, ScriptedVlm
 from xray_app.auth import Identity
-from xray_app.errors import BadInput, Conflict, Forbidden, NotFound, UnknownLabel
+from xray_app.errors import BadInput, Conflict, Forbidden, NotFound
 from xray_app.services import Services
 from xray_app.store import analyses, corrections, decisions, outcomes
 from xray_app.types import Role
 from xray_app.ui.analyse import AnalyseTab
 from xray_app.ui.guard import Guard
-from xray_app.ui.outcome import found_items
 
 pytestmark = pytest.mark.usefixtures("said")
 
@@ -394,17 +393,3 @@ def test_views_of_a_bag_share_a_tile_and_a_decision(
         assert (decision.decision, decision.seconds) == ("SEARCH", seconds)
     tab.decision.undo_decision(analyst, page[tab.decision.made])
     assert decisions.standing(services.db, other["analysis_id"]) == []
-
-
-def test_found_items_in_words(services: Services) -> None:
-    taxonomy = services.taxonomy
-    assert found_items("Nothing.", taxonomy) == []
-    assert [(one.label, one.count) for one in found_items("gun; 3 x Plastic bottles", taxonomy)] == [
-        ("gun", 1),
-        ("plastic bottle", 3),
-    ]
-    for bad in ("", " , ", "0 knives", "100 knives"):
-        with pytest.raises(BadInput):
-            assert found_items(bad, taxonomy), "an empty list would say that nothing was found"
-    with pytest.raises(UnknownLabel):
-        found_items("1 flux capacitor", taxonomy)

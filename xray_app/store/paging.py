@@ -1,4 +1,4 @@
-"""Lists newest first, a page at a time; a page stays right while rows are added before it."""
+"""Lists newest first or by a score, a page at a time; a page stays right while rows are added before it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from xray_app.errors import BadInput
 
 MAX_LIMIT = 500
+NO_CURSOR = "This page cursor is not one of ours; leave `after` out to start again."
 
 
 class Dated(Protocol):
@@ -58,6 +59,27 @@ def newest_first(
     return rows, _encode(rows[-1]) if more else None
 
 
+def score_cursor(score: float, id: str) -> str:
+    """The cursor of a list in the order of a score, after a row of this score and id."""
+    return base64.urlsafe_b64encode(f"{score!r}|{id}".encode()).decode()
+
+
+def read_score_cursor(cursor: str) -> tuple[float, str]:
+    """The score and id of a cursor that `score_cursor` gave.
+
+    Raises:
+        BadInput: a cursor that no page gave.
+    """
+    try:
+        score, bar, id = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().partition("|")
+        number = float(score)
+    except ValueError:
+        bar = ""
+    if not bar or number != number or abs(number) > 1e9:
+        raise BadInput(NO_CURSOR)
+    return number, id
+
+
 def _encode(row: Dated) -> str:
     return base64.urlsafe_b64encode(f"{row.created_at.isoformat()}|{row.id}".encode()).decode()
 
@@ -69,5 +91,5 @@ def _decode(cursor: str) -> tuple[datetime, str]:
     except ValueError:
         bar = ""
     if not bar or moment.tzinfo is None:
-        raise BadInput("This page cursor is not one of ours; leave `after` out to start again.")
+        raise BadInput(NO_CURSOR)
     return moment, id

@@ -6,7 +6,6 @@ change the entry in theirs. So the order is an index, and no page of the queue c
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ from sqlalchemy.orm import Session
 
 from xray_app.correction.usefulness import RARE, RARE_BELOW, REJECTED, Reasons, rarest, reasons_of, sightings
 from xray_app.errors import BadInput, Conflict, NotFound
+from xray_app.risk import by_policy
 from xray_app.store.database import Database
 from xray_app.store.fact_tables import CorrectedLabelRow, FactsRow
-from xray_app.store.paging import MAX_LIMIT
-from xray_app.store.standing import stands_over
+from xray_app.store.paging import MAX_LIMIT, read_score_cursor, score_cursor
+from xray_app.store.standing import bare_risk, stands_over
 from xray_app.store.tables import AnalysisRow, CorrectionRow, QueueClaimRow, QueueRow, QueueSkipRow
 from xray_app.types import Analysis, StandingRisk, Value
 
@@ -87,11 +87,13 @@ def page(db: Database, limit: int = 50, after: str | None = None) -> tuple[list[
         raise BadInput(f"limit is 1 to {MAX_LIMIT}, not {limit}.")
     query = select(QueueRow).where(QueueRow.waiting.is_(True))
     if after is not None:
-        query = query.where(tuple_(QueueRow.score, QueueRow.analysis_id) < tuple_(*_decode(after)))
+        query = query.where(tuple_(QueueRow.score, QueueRow.analysis_id) < tuple_(*read_score_cursor(after)))
     with db.read() as session:
         rows = list(session.scalars(_in_order(query).limit(limit + 1)))
         more = len(rows) > limit
-        return _entries(session, rows[:limit]), _encode(rows[limit - 1]) if more else None
+        return _entries(session, rows[:limit]), score_cursor(
+            rows[limit - 1].score, rows[limit - 1].analysis_id
+        ) if more else None
 
 
 def get(db: Database, analysis_id: str) -> Entry:
@@ -353,7 +355,8 @@ def _entries(session: Session, rows: list[QueueRow]) -> list[Entry]:
                 scan_id=analysis.scan_id,
                 filename=str(json.loads(analysis.document)["scan"]["filename"]),
                 risk_level=analysis.risk_level,
-                standing=stands[row.analysis_id],
+                # A scan whose prediction nobody has seen yet has no facts.
+                standing=stands.get(row.analysis_id) or by_policy(bare_risk(analysis.risk_level, analysis.action)),
                 created_at=analysis.created_at,
                 score=round(row.score, 3),
                 reasons=_words(row),
@@ -392,18 +395,3 @@ def _take(session: Session, analysis_id: str, username: str, now: datetime) -> C
     row.expires_at = now + CLAIM
     session.flush()
     return _claim(row)
-
-
-def _encode(row: QueueRow) -> str:
-    return base64.urlsafe_b64encode(f"{row.score!r}|{row.analysis_id}".encode()).decode()
-
-
-def _decode(cursor: str) -> tuple[float, str]:
-    try:
-        score, bar, analysis_id = base64.b64decode(cursor, altchars=b"-_", validate=True).decode().partition("|")
-        number = float(score)
-    except ValueError:
-        bar = ""
-    if not bar or number != number or abs(number) > 1e9:
-        raise BadInput("This page cursor is not one of ours; leave `after` out to start again.")
-    return number, analysis_id
