@@ -17,12 +17,20 @@ from sqlalchemy.orm import Session
 
 from xray_app.correction.statements import counting
 from xray_app.correction.usefulness import of_standing
-from xray_app.risk import by_policy, standing, worst
+from xray_app.risk import by_policy, severity, standing, worst
 from xray_app.scan.appearance import Appearance
 from xray_app.store import queue
 from xray_app.store.database import Database
 from xray_app.store.fact_tables import AppearanceRow, FactsRow, FoundItemRow, LabelFactRow, StaleDayRow
-from xray_app.store.standing import BATCH, bare_risk, correction_of, newest_not_rejected, read_bags, statements
+from xray_app.store.standing import (
+    BATCH,
+    bare_risk,
+    correction_of,
+    newest_not_rejected,
+    read_bags,
+    stands_over,
+    statements,
+)
 from xray_app.store.tables import (
     AnalysisRow,
     CorrectionRow,
@@ -155,14 +163,18 @@ def _stand(session: Session, bag_ids: Sequence[str]) -> None:
     """Brings up to date what stands over each analysis of these bags, and what that tells the annotators' queue."""
     session.flush()
     found = read_bags(session, bag_ids)
-    rows = select(FactsRow, AnalysisRow).join(AnalysisRow, AnalysisRow.id == FactsRow.id)
-    for facts, stored in session.execute(rows.where(FactsRow.bag_id.in_(bag_ids))).all():
-        bag = found[facts.bag_id]
-        people = bag.people.get(facts.scan_id)
-        own = bare_risk(stored.risk_level, stored.action)
-        stands = worst((standing(own, people), bag.risk), lambda one: one)
-        if stands.by == POLICY and stands.reason == "":
-            stands = by_policy(Analysis.model_validate_json(stored.document).risk)
+    # Without the documents: a lane may put a day's scans into one bag.
+    rows = select(FactsRow, AnalysisRow.risk_level, AnalysisRow.action).join(AnalysisRow, AnalysisRow.id == FactsRow.id)
+    for facts, level, action in session.execute(rows.where(FactsRow.bag_id.in_(bag_ids))).all():
+        bag, own = found[facts.bag_id], bare_risk(level, action)
+        stands = worst((standing(own, bag.people.get(facts.scan_id)), bag.risk), lambda one: one)
+        is_own = stands.by == POLICY and severity(stands) == severity(own)
+        kept = stands_over(facts)
+        if facts.standing_by and kept == (stands.model_copy(update={"reason": kept.reason}) if is_own else stands):
+            continue
+        if is_own:
+            document = session.scalar(select(AnalysisRow.document).where(AnalysisRow.id == facts.id)) or ""
+            stands = by_policy(Analysis.model_validate_json(document).risk)
         facts.standing_level, facts.standing_action = stands.level, stands.action
         facts.standing_reason, facts.standing_by = stands.reason, stands.by
         queue.give_reason(session, facts.id, "standing", of_standing(own, stands))
