@@ -224,7 +224,7 @@ def backup(target: Annotated[Path, typer.Argument(metavar="TARGET", show_default
 @app.command()
 def restore(source: Annotated[Path, typer.Argument(metavar="SOURCE", show_default=False)]) -> None:
     """Brings a backup back into an empty data folder; every file is held against its hash."""
-    from xray_app.store.backup import restore as bring_back
+    from xray_app.store.restore import restore as bring_back
 
     settings = Settings()
     manifest = bring_back(source, settings.sqlalchemy_url, settings.data_dir)

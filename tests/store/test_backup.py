@@ -12,7 +12,9 @@ import pytest
 from tests.conftest import MakeAnalysis, png
 from xray_app.errors import BadBackup, BadInput, Conflict, StorageFailed
 from xray_app.folder_lock import folder_lock
-from xray_app.store import adapters, analyses, audit, backup, scans
+from xray_app.store import adapters, analyses, audit, backup, backup_form, scans
+from xray_app.store import restore as restoring
+from xray_app.store.backup_form import sha256_of
 from xray_app.store.database import Database
 from xray_app.types import Adapter, Gate, RunMetrics
 
@@ -37,8 +39,8 @@ def take(db: Database, target: Path) -> backup.Taken:
     return backup.take(url(db.data_dir), db.data_dir, target)
 
 
-def restore(target: Path, data_dir: Path) -> backup.Manifest:
-    return backup.restore(target, url(data_dir), data_dir)
+def restore(target: Path, data_dir: Path) -> backup_form.Manifest:
+    return restoring.restore(target, url(data_dir), data_dir)
 
 
 def add_adapter(db: Database, stored: MakeAnalysis) -> Path:
@@ -46,7 +48,7 @@ def add_adapter(db: Database, stored: MakeAnalysis) -> Path:
     folder = db.data_dir / "adapters" / "a1"
     folder.mkdir(parents=True)
     (folder / "adapter_model.safetensors").write_bytes(b"weights")
-    sha256 = backup._sha256(folder / "adapter_model.safetensors")[0]
+    sha256 = sha256_of(folder / "adapter_model.safetensors")[0]
     (folder / "manifest.json").write_text(json.dumps({"files": {"adapter_model.safetensors": sha256}}))
     facts = stored(shade=90)
     adapter = Adapter(
@@ -227,7 +229,7 @@ def test_only_an_empty_folder_is_restored_into(
     elsewhere = tmp_path / "elsewhere.db"
     elsewhere.write_text("somebody's")
     with pytest.raises(BadInput, match="XRAY_DATABASE_URL"):
-        backup.restore(target, f"sqlite:///{elsewhere}", tmp_path / "new")
+        restoring.restore(target, f"sqlite:///{elsewhere}", tmp_path / "new")
     assert elsewhere.read_text() == "somebody's"
 
 

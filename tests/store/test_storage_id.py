@@ -14,7 +14,8 @@ from sqlalchemy import text
 
 from tests.conftest import MakeAnalysis, png, save_analysis
 from xray_app.errors import BadInput, Conflict, StorageFailed
-from xray_app.store import backup, storage_id
+from xray_app.store import backup, backup_form, storage_id
+from xray_app.store import restore as restoring
 from xray_app.store.database import Database, only_server
 
 
@@ -95,7 +96,7 @@ def test_a_new_database_beside_stored_scans_is_refused_and_not_made(
     (tmp_path / "lost.db").replace(data_dir / "xray.db")
     assert kept(data_dir, url) == first
     restored = tmp_path / "restored"
-    backup.restore(tmp_path / "backup", f"sqlite:///{restored / 'xray.db'}", restored)
+    restoring.restore(tmp_path / "backup", f"sqlite:///{restored / 'xray.db'}", restored)
     assert kept(restored, f"sqlite:///{restored / 'xray.db'}") == first
 
 
@@ -125,7 +126,7 @@ def test_the_backup_of_another_desk_is_not_replaced(tmp_path: Path, make_analysi
         assert backup.take(urls["a"], tmp_path / "a", tmp_path / "backup").manifest.storage_id == names["a"]
     with pytest.raises(BadInput, match="another desk"):
         backup.take(urls["b"], tmp_path / "b", tmp_path / "backup")
-    assert backup.read_manifest(tmp_path / "backup").storage_id == names["a"]
+    assert backup_form.read_manifest(tmp_path / "backup").storage_id == names["a"]
 
 
 def test_one_server_a_folder_which_its_death_frees(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Backups of a data folder: taken while the desk works, restored into an empty folder, each file with its hash.
+"""Backups of a data folder, taken while the desk works.
 
 A backup is a folder. `content` holds each file once, named by its SHA-256; `manifest.json` says which file of the data
 folder has which content. The manifest is written last and replaced whole, so that a backup that was broken off is never
@@ -13,84 +13,40 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from pydantic import Field, ValidationError, field_validator
-from sqlalchemy import make_url
-
 from xray_app.atomic_write import atomic_write
-from xray_app.errors import BadBackup, BadInput, Conflict, StorageFailed
+from xray_app.errors import BadInput, Conflict, StorageFailed
 from xray_app.folder_lock import folder_lock
 from xray_app.store import storage_id
+from xray_app.store.backup_form import (
+    CONTENT,
+    FORM,
+    LOCK,
+    MANIFEST,
+    KeptFile,
+    Manifest,
+    content_path,
+    mode_of,
+    read_manifest,
+    sha256_of,
+    sqlite_file,
+)
 from xray_app.store.database import QUICK_CHECK, refuse_damaged
 from xray_app.store.scans import file_name
-from xray_app.types import Value
 
-FORM = 1
-MANIFEST, CONTENT, LOCK = "manifest.json", "content", ".lock"
 BLOCK = 1024 * 1024
 MADE_AGAIN = ("thumbnails", "holdout")
 """Folders of what is drawn or simulated anew where it is missing."""
 SCRATCH = ("replay", "checkpoints", "adapter", "detector", "candidate")
 """Folders of a run that nothing goes on from once it has ended."""
-MOST_NAMED = 10
-WITH_POSTGRESQL = (
-    "The database is PostgreSQL's, which takes its own backups. First `pg_dump --format=custom --file=desk.dump URL`, "
-    "then copy the data folder {data_dir}: in this order every scan that the dump speaks of is in the copy. "
-    "`pg_restore` and the copied folder bring both back."
-)
-
-
-class KeptFile(Value):
-    """A file of the data folder, as it was when the backup was taken.
-
-    Attributes:
-        path: below the data folder, with slashes.
-        sha256: of its content.
-        size: in bytes.
-        mode: its permissions, as in `chmod`.
-    """
-
-    path: str
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    size: int = Field(ge=0)
-    mode: int = Field(default=0o600, ge=0, le=0o777)
-
-    @field_validator("path")
-    @classmethod
-    def _inside(cls, path: str) -> str:
-        parts = PurePosixPath(path).parts
-        if not parts or path.startswith("/") or ".." in parts or "\0" in path:
-            raise ValueError("is no path below a data folder")
-        return path
-
-
-class Manifest(Value):
-    """What a backup holds.
-
-    Attributes:
-        form: of this manifest and its folder.
-        taken_at: when the database was copied; what was acknowledged before is in it.
-        storage_id: of the data folder; None for one that no desk of today has opened.
-        database: the copied database.
-        files: everything else.
-        lacking: what was missing or damaged in the data folder, in words.
-    """
-
-    form: int
-    taken_at: datetime
-    storage_id: str | None = None
-    database: KeptFile
-    files: tuple[KeptFile, ...]
-    lacking: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,7 +75,7 @@ def take(url: str, data_dir: Path, target: Path) -> Taken:
         Conflict: another backup into this folder is at work.
         StorageFailed: the disk is full, or something cannot be read or written.
     """
-    database = _sqlite_file(url, data_dir)
+    database = sqlite_file(url, data_dir)
     if not database.is_file():
         raise BadInput(f"There is no database {database}, so there is nothing to back up. Set XRAY_DATA_DIR.")
     _check_target(target.resolve(), data_dir.resolve())
@@ -133,68 +89,6 @@ def take(url: str, data_dir: Path, target: Path) -> Taken:
         raise StorageFailed(f"The backup was not taken: {error}. An earlier one in {target} is as it was.") from error
     except sqlite3.Error as error:
         raise StorageFailed(f"The database {database} cannot be copied: {error}.") from error
-
-
-def restore(source: Path, url: str, data_dir: Path) -> Manifest:
-    """Brings a backup back, into an empty data folder; where anything is wrong the folder is empty afterwards.
-
-    Args:
-        source: the backup's folder.
-        url: of the database to be made.
-        data_dir: made if it is not there.
-
-    Raises:
-        BadInput: the data folder is not empty, or the database is there or not SQLite's.
-        BadBackup: the source is no whole backup, or a file of it is missing or damaged.
-        StorageFailed: the disk is full, or something cannot be read or written.
-    """
-    manifest = read_manifest(source)
-    database = _sqlite_file(url, data_dir)
-    try:
-        if data_dir.is_dir() and any(data_dir.iterdir()):
-            raise BadInput(
-                f"The data folder {data_dir} is not empty. A backup is restored into an empty one alone: "
-                "empty it or move it away, or set XRAY_DATA_DIR to another folder."
-            )
-        if database.exists():
-            raise BadInput(f"There is a database {database} already. Move it away, or set XRAY_DATABASE_URL.")
-        try:
-            _bring_back(manifest, source, data_dir, database)
-        except BaseException:
-            _empty(data_dir)
-            raise
-    except OSError as error:
-        raise StorageFailed(f"The backup was not restored: {error}. Nothing of it was left in {data_dir}.") from error
-    return manifest
-
-
-def read_manifest(folder: Path) -> Manifest:
-    """What a backup holds.
-
-    Raises:
-        BadBackup: there is no whole backup, or it was written by a newer version.
-    """
-    try:
-        written = json.loads((folder / MANIFEST).read_bytes())
-        form = written.get("form") if isinstance(written, dict) else None
-        if isinstance(form, int) and form > FORM:
-            raise BadBackup(f"The backup {folder} was taken by a newer version of this program. Restore it with that.")
-        return Manifest.model_validate(written)
-    except FileNotFoundError as error:
-        raise BadBackup(
-            f"{folder} holds no whole backup: there is no {MANIFEST}. One that was broken off has none; take it again."
-        ) from error
-    except (OSError, ValueError, ValidationError) as error:
-        raise BadBackup(f"{folder / MANIFEST} cannot be read: {str(error).splitlines()[0]}.") from error
-
-
-def _sqlite_file(url: str, data_dir: Path) -> Path:
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        raise BadInput(WITH_POSTGRESQL.format(data_dir=data_dir))
-    if not parsed.database or parsed.database == ":memory:":
-        raise BadInput("The database lives in memory alone; it has no backup.")
-    return Path(parsed.database)
 
 
 def _check_target(target: Path, data_dir: Path) -> None:
@@ -270,15 +164,15 @@ class _Backup:
             copy.execute("PRAGMA journal_mode = DELETE")  # all of it in one file
             refuse_damaged(copy.execute(QUICK_CHECK).fetchone()[0], str(self.database))
         part.chmod(0o600)
-        return self._into_content(part, self.database.name, *_sha256(part))
+        return self._into_content(part, self.database.name, *sha256_of(part))
 
     def _keep(self, path: str, sha256: str, name: str) -> None:
         """A file whose content is known: copied unless the backup has it already, and has it undamaged."""
         source, held = self.data_dir / path, self._content(sha256)
-        if held.is_file() and _sha256(held)[0] == sha256:
+        if held.is_file() and sha256_of(held)[0] == sha256:
             if not source.is_file() or source.stat().st_size != held.stat().st_size:
                 self.lacking.append(f"{name}: {path} is missing or damaged; the backup's own copy of it is kept")
-            self.files.append(KeptFile(path=path, sha256=sha256, size=held.stat().st_size, mode=_mode(held)))
+            self.files.append(KeptFile(path=path, sha256=sha256, size=held.stat().st_size, mode=mode_of(held)))
             return
         try:
             copied = self._copy(source)
@@ -333,10 +227,10 @@ class _Backup:
         held = self._content(sha256)
         held.parent.mkdir(parents=True, exist_ok=True)
         part.replace(held)
-        return KeptFile(path=path, sha256=sha256, size=size, mode=_mode(held))
+        return KeptFile(path=path, sha256=sha256, size=size, mode=mode_of(held))
 
     def _content(self, sha256: str) -> Path:
-        return _content(self.target, sha256)
+        return content_path(self.target, sha256)
 
     def _part(self) -> Path:
         (self.target / CONTENT).mkdir(exist_ok=True)
@@ -361,65 +255,3 @@ def _others(data_dir: Path, database: Path) -> Iterator[Path]:
             hidden = any(part.startswith(".") for part in parts)  # locks and probes
             if path.is_file() and path not in own and not scratch and not hidden and path.suffix != ".part":
                 yield path
-
-
-def _bring_back(manifest: Manifest, source: Path, data_dir: Path, database: Path) -> None:
-    """Copies all files, and the database last: a data folder without one is not taken for a whole one.
-
-    Raises:
-        BadBackup: files are missing or damaged; it names them.
-    """
-    data_dir.mkdir(parents=True, exist_ok=True)
-    database.parent.mkdir(parents=True, exist_ok=True)
-    wrong = [
-        file.path
-        for file in manifest.files
-        if not _copy_back(_content(source, file.sha256), data_dir / file.path, file)
-    ]
-    part = database.with_name(f"{database.name}.{uuid4().hex[:8]}.part")
-    try:
-        if not _copy_back(_content(source, manifest.database.sha256), part, manifest.database):
-            wrong.append(manifest.database.path)
-        if wrong:
-            more = f" and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
-            raise BadBackup(
-                f"{len(wrong)} files of the backup {source} are missing or damaged: "
-                f"{', '.join(wrong[:MOST_NAMED])}{more}. Nothing was restored. Take another backup."
-            )
-        os.sync()
-        part.replace(database)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _copy_back(held: Path, path: Path, file: KeptFile) -> bool:
-    """Copies a file out of the backup; False where it is missing or not what it was."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        shutil.copyfile(held, path)
-    except FileNotFoundError:
-        return False
-    path.chmod(file.mode)
-    return _sha256(path) == (file.sha256, file.size)
-
-
-def _empty(folder: Path) -> None:
-    for one in folder.iterdir() if folder.is_dir() else ():
-        if one.is_dir() and not one.is_symlink():
-            shutil.rmtree(one, ignore_errors=True)
-        else:
-            one.unlink(missing_ok=True)
-
-
-def _content(folder: Path, sha256: str) -> Path:
-    return folder / CONTENT / sha256[:2] / sha256
-
-
-def _mode(path: Path) -> int:
-    return path.stat().st_mode & 0o777
-
-
-def _sha256(path: Path) -> tuple[str, int]:
-    """Hash and size of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
