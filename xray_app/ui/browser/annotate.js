@@ -88,6 +88,7 @@ export class Rejection {
   /** Rejects with what is written; false: Enter is not meant so here. */
   finish() {
     if (!this.begun) return false;
+    this.field()?.blur(); // the keys are the desk's again, for the next correction
     return press("review-reject");
   }
 
