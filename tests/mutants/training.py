@@ -167,7 +167,7 @@ MASKING = [
 SERVING: list[Mutant] = [
     *of_file(
         "xray_app/vlm/kept_answers.py",
-        ("tests/vlm/test_lora_server.py",),
+        ("tests/vlm/test_kept_answers.py", "tests/vlm/test_lora_server.py"),
         [
             ("serving: a near-tie is a difference", "<= NEAR_TIE:", "< NEAR_TIE:"),
             ("serving: another text is the same",
@@ -180,10 +180,11 @@ SERVING: list[Mutant] = [
         "xray_app/vlm/remote.py",
         ("tests/vlm/test_lora_server.py", "tests/vlm/test_answer_form.py"),
         [
-            ("serving: an adapter without kept answers is taken", "if not kept:", "if kept is None:"),
+            ("serving: an adapter without kept answers is taken", "if not read_kept", "if None is read_kept"),
             ("serving: with an adapter it is told the form", "self._form if adapter is None else None", "self._form"),
             ("serving: pictures go at the base's size",
              "self._shown if adapter is None else adapter.shown", "self._shown"),
+            ("serving: a server that was started otherwise serves on", "if new:", "if False:"),
             ("serving: a lost adapter is not loaded again", "reloads < MOST_RELOADS", "reloads < 0"),
         ],
     ),

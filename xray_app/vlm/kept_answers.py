@@ -84,6 +84,8 @@ def read_kept_answers(folder: Path) -> tuple[KeptAnswer, ...]:
         BadModel: they cannot be read.
     """
     try:
+        if not (folder / MANIFEST).is_file():
+            return ()
         found = json.loads((folder / MANIFEST).read_bytes()).get("probe", [])
         return TypeAdapter(tuple[KeptAnswer, ...]).validate_json(json.dumps(found))
     except (OSError, ValueError, AttributeError, ValidationError) as error:

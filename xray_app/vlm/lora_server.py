@@ -63,8 +63,8 @@ class LoraServer:
             self._sglang = True
         return True
 
-    def load_again(self, name: str, folder: Path, time: int) -> None:
-        """Loads an adapter that a server did not know.
+    def load_again(self, name: str, folder: Path, time: int) -> bool:
+        """Loads an adapter that a server did not know; whether one finds it new.
 
         Servers behind a balancer that answer strictly in turn could each be asked by one call and told by another: so
         the first time it is told once, the second time twice, until one finds it new.
@@ -72,9 +72,7 @@ class LoraServer:
         Raises:
             BadModel, ModelUnavailable: see `load`.
         """
-        for _ in range(time):
-            if self.load(name, folder):
-                return
+        return any(self.load(name, folder) for _ in range(time))
 
     def spread(self, name: str, folder: Path) -> None:
         """Loads an adapter onto every server that answers at this address, as far as that can be told.

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -148,11 +149,13 @@ class RemoteVlm:
         self._base = base
         self._form = form
         self._family = family
-        self._processor = AutoProcessor.from_pretrained(base.folder) if base else None
+        self._processor = _processor_of(base) if base else None
         self._shown = ShownSize.of(self._processor) if base else None
         self._lora = LoraServer(server, address.model)
         self._adapter: _Adapter | None = None
         self._takes_sizes = True
+        self._loading = Lock()
+        self._unfit: dict[str, str] = {}
         self._told = first_options(tokens, base is not None, form)
         self._trained = first_options(tokens, base is not None, None)
 
@@ -165,16 +168,24 @@ class RemoteVlm:
         """
         return self._together(images, instructions, self._adapter)
 
-    def _together(self, images: Sequence[Image], instructions: Sequence[str], adapter: _Adapter | None) -> list[Answer]:
+    def _together(
+        self,
+        images: Sequence[Image],
+        instructions: Sequence[str],
+        adapter: _Adapter | None,
+        repeating: bool = False,
+    ) -> list[Answer]:
         if len(images) < 2:
-            return [self._ask(*pair, adapter) for pair in zip(images, instructions, strict=True)]
+            return [self._ask(*pair, adapter, repeating) for pair in zip(images, instructions, strict=True)]
         pool = ThreadPoolExecutor(min(AT_ONCE, len(images)))
         try:
-            return list(pool.map(self._ask, images, instructions, repeat(adapter)))
+            return list(pool.map(self._ask, images, instructions, repeat(adapter), repeat(repeating)))
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _ask(self, image: Image, instruction: str, adapter: _Adapter | None) -> Answer:
+    def _ask(self, image: Image, instruction: str, adapter: _Adapter | None, repeating: bool = False) -> Answer:
+        if adapter is not None and adapter.name in self._unfit and not repeating:
+            self._load(adapter)
         form = self._form if adapter is None else None
         size = self._shown if adapter is None else adapter.shown
         picture = sent_picture(image, size.shown(image.size) if size else None)
@@ -197,7 +208,10 @@ class RemoteVlm:
                     options = fewer
                 elif failed.status == 404 and adapter is not None and reloads < MOST_RELOADS:
                     reloads += 1  # a server that was restarted has forgotten it
-                    self._lora.load_again(adapter.name, adapter.folder, reloads)
+                    if repeating:
+                        self._lora.load_again(adapter.name, adapter.folder, reloads)
+                    else:
+                        self._load(adapter, reloads)
                 else:
                     raise
             else:
@@ -224,12 +238,13 @@ class RemoteVlm:
         The server keeps adapters it no longer answers with until it needs their place.
 
         Raises:
-            BadModel: the server does not load it; the one in use before stays in use.
+            BadModel: the server does not load it, or answers otherwise than the gate heard; the one in use before
+                stays in use.
             ModelUnavailable: the server does not answer.
         """
         adapter = None if folder is None else self._opened(folder)
         if adapter is not None:
-            self._lora.load(adapter.name, adapter.folder)
+            self._load(adapter)
         self._adapter = adapter
 
     def receive(self, adapter: Adapter, folder: Path) -> None:
@@ -253,9 +268,32 @@ class RemoteVlm:
         if adapter.base_sha256 != self.weights_sha256:
             raise Conflict(f"This adapter belongs to another base model ({adapter.base}); served is {self._base.name}.")
         received = self._opened(folder)
-        self._lora.load(received.name, folder)
-        self._lora.spread(received.name, folder)
-        self._repeats(received)
+        if not read_kept_answers(folder):
+            raise Conflict(
+                "This adapter was examined before answers were kept with it, so nobody can tell whether the server "
+                f"answers as it did then. Examine it again: python -m training register {folder}"
+            )
+        with self._loading:
+            self._lora.load(received.name, folder)
+            self._lora.spread(received.name, folder)
+            self._repeats(received)
+
+    def _load(self, adapter: _Adapter, time: int = 1) -> None:
+        """Loads an adapter that was promoted before. A server that finds it new was started since, perhaps otherwise:
+        it has to repeat the gate's answers again.
+
+        Raises:
+            BadModel: it does not load it, or answers otherwise, now or when it last found it new.
+        """
+        with self._loading:
+            new = self._lora.load_again(adapter.name, adapter.folder, time)
+            try:
+                if new:
+                    self._repeats(adapter)
+            except Conflict as otherwise:
+                raise BadModel(otherwise.message) from otherwise
+            if adapter.name in self._unfit:
+                raise BadModel(self._unfit[adapter.name])
 
     def _opened(self, folder: Path) -> _Adapter:
         if self._processor is None:
@@ -266,24 +304,31 @@ class RemoteVlm:
     def _repeats(self, adapter: _Adapter) -> None:
         """Asks the server for the answers that the gate passed this adapter with.
 
+        An adapter that was promoted before answers were kept has none to ask for.
+
         Raises:
-            Conflict: it answers otherwise, or there are no answers to ask for.
+            Conflict: it answers otherwise.
         """
         kept = read_kept_answers(adapter.folder)
-        if not kept:
-            raise Conflict(
-                "This adapter was examined before answers were kept with it, so nobody can tell whether the server "
-                f"answers as it did then. Examine it again: python -m training register {adapter.folder}"
-            )
         images = [open_kept_scan(adapter.folder, one) for one in kept]
-        answers = self._together(images, [one.instruction for one in kept], adapter)
+        answers = self._together(images, [one.instruction for one in kept], adapter, repeating=True)
         differ = [found for one, answer in zip(kept, answers, strict=True) if (found := difference(one, answer))]
+        self._unfit.pop(adapter.name, None)
         if differ:
-            raise Conflict(
+            refusal = Conflict(
                 f"The server does not answer with what the gate passed: {len(differ)} of {len(kept)} scans are "
                 f"answered otherwise, as {differ[0]}. {hint(adapter.folder)}",
                 details={"differences": differ},
             )
+            self._unfit[adapter.name] = refusal.message
+            raise refusal
+
+
+def _processor_of(base: Base) -> Any:
+    try:
+        return AutoProcessor.from_pretrained(base.folder)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise BadModel(f"The processor of XRAY_VLM_BASE, {base.name}, does not load: {error}") from error
 
 
 def _messages(picture: Image, words: str) -> Mapping[str, Any]:
