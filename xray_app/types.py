@@ -192,6 +192,12 @@ class Analysis(Value):
         return self.models.vlm.name != NOT_ANALYSED
 
 
+class AnalysisStanding(Analysis):
+    """An analysis as it was made, and what its view stands at now: the worst of it and of what people found there."""
+
+    standing: StandingRisk
+
+
 class ItemCount(Value):
     """A label and how many of it a person saw."""
 

@@ -79,6 +79,7 @@ def test_a_run_needs_a_correction_that_may_be_trained_on(tmp_path: Path) -> None
     services.db.close()
 
 
+@pytest.mark.usefixtures("sides_by_hash_alone")
 def test_a_picture_of_the_hold_out_is_nothing_to_train_on(tmp_path: Path) -> None:
     services = make_services(tmp_path)
     auth.add_user(services.db, "ann", PASSWORD, Role.ANALYST)

@@ -38,10 +38,8 @@ class Boxes(Value):
     boxes: tuple[Box, ...]
 
 
-class Analysis(types.Analysis):
+class Analysis(types.AnalysisStanding):
     """An analysis as it was made, and what its view stands at now: the worst of it and of what people found there."""
-
-    standing: StandingRisk
 
 
 class Bag(Value):

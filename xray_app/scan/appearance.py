@@ -25,7 +25,7 @@ EMPTY = 0.92
 """Brightness (darkest channel, 0 to 1) from which a pixel is the empty tunnel."""
 HASH_SIDE = 16
 """A perceptual hash has the square of this in bits."""
-BLANK = 2.0
+BLANK = 8.0
 """Standard deviation of grey (0 to 255) below which nothing is in a picture by which to tell it from others."""
 
 

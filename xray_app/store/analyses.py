@@ -15,9 +15,9 @@ from xray_app.scan.appearance import Appearance
 from xray_app.store import facts, idempotency, scans, thumbnails, tip
 from xray_app.store.database import Database
 from xray_app.store.paging import newest_first
-from xray_app.store.standing import counted
+from xray_app.store.standing import counted, read_bags
 from xray_app.store.tables import AnalysisRow
-from xray_app.types import Analysis
+from xray_app.types import Analysis, AnalysisStanding
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,9 @@ def save_views(
             if one.appearance is not None:
                 facts.add_appearance(session, one.analysis.scan.id, one.appearance)
         if truth is None:  # a test image is nobody's request
-            idempotency.answer(session, worst([one.analysis for one in views], lambda analysis: analysis.risk))
+            shown = worst([one.analysis for one in views], lambda analysis: analysis.risk)
+            stands = read_bags(session, [shown.scan.bag_id])[shown.scan.bag_id].of_view(shown)
+            idempotency.answer(session, AnalysisStanding(**dict(shown), standing=stands))
     for one in views:
         if one.appearance is not None:
             with suppress(StorageFailed):  # the analysis is stored; its thumbnail can be made again
