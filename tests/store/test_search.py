@@ -13,7 +13,7 @@ from tests.conftest import MakeAnalysis, png, save_analysis
 from xray_app import auth
 from xray_app.errors import BadInput, Conflict, NotFound
 from xray_app.scan.appearance import SIDE, Appearance, appearance_of
-from xray_app.store import corrections, decisions, outcomes, search, thumbnails
+from xray_app.store import corrections, decisions, facts, outcomes, search, thumbnails
 from xray_app.store.database import Database
 from xray_app.store.fact_tables import AppearanceRow, FactsRow, LabelFactRow, StaleDayRow
 from xray_app.store.search import Filter
@@ -194,7 +194,7 @@ def test_a_page_goes_along_an_index(db: Database, three: tuple[Analysis, ...]) -
 # --- what is kept follows what is stored ------------------------------------------------------------------
 
 
-def test_the_migration_fills_what_writing_keeps(db: Database, three: tuple[Analysis, ...]) -> None:
+def test_the_migrations_fill_what_writing_keeps(db: Database, three: tuple[Analysis, ...], taxonomy: Taxonomy) -> None:
     def kept() -> list[object]:
         with db.read() as session:
             return [
@@ -210,8 +210,9 @@ def test_the_migration_fills_what_writing_keeps(db: Database, three: tuple[Analy
     with db.write() as session:
         for table in (FactsRow, LabelFactRow, StaleDayRow):
             session.execute(delete(table))
-        migration = import_module("xray_app.store.migrations.versions.0003_gallery")
-        migration.fill(session.connection())
+        for name in ("0003_gallery", "0008_standing"):
+            import_module(f"xray_app.store.migrations.versions.{name}").fill(session.connection())
+    facts.complete(db, taxonomy)
     assert kept() == before
 
 

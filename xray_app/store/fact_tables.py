@@ -74,7 +74,7 @@ class LabelFactRow(Base):
     created_at: Mapped[datetime]  # of the analysis, so that pages of one label are in order
     by_vlm: Mapped[bool]
     by_detector: Mapped[bool]
-    by_person: Mapped[bool]  # the newest correction that was not rejected, or one that counts besides
+    by_person: Mapped[bool]  # the newest correction that was not rejected
     by_search: Mapped[bool]  # the newest outcome
 
 

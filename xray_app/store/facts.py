@@ -15,7 +15,6 @@ from datetime import UTC, date
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from xray_app.correction.statements import counting
 from xray_app.correction.usefulness import of_standing
 from xray_app.risk import by_policy, severity, standing, worst
 from xray_app.scan.appearance import Appearance
@@ -29,7 +28,6 @@ from xray_app.store.standing import (
     newest_not_rejected,
     read_bags,
     stands_over,
-    statements,
 )
 from xray_app.store.tables import (
     AnalysisRow,
@@ -117,9 +115,6 @@ def follow(session: Session, analysis_id: str) -> None:
     facts.correction = correction.status if correction else "rejected" if rejected else ""
     person = set(correction.counts) if correction else set()
     search = {item.label for item in outcome.found} if outcome else set()
-    # Of several people's words more than the newest may count.
-    said = statements(session, [facts.bag_id]).get((facts.bag_id, facts.scan_id), [])
-    person.update(label for one in counting(said) if one.kind != "search" for label in one.labels)
     known = {row.label: row for row in session.scalars(select(LabelFactRow).filter_by(analysis_id=analysis_id))}
     for label in sorted(person | search | known.keys()):
         if len(label) <= MAX_LABEL:
@@ -177,7 +172,9 @@ def _stand(session: Session, bag_ids: Sequence[str]) -> None:
             stands = by_policy(Analysis.model_validate_json(document).risk)
         facts.standing_level, facts.standing_action = stands.level, stands.action
         facts.standing_reason, facts.standing_by = stands.reason, stands.by
-        queue.give_reason(session, facts.id, "standing", of_standing(own, stands))
+        # What a hand search of this very scan found against the models, the queue is told as its outcome.
+        reason = None if facts.outcome == "found" else of_standing(own, stands)
+        queue.give_reason(session, facts.id, "standing", reason)
     session.flush()
 
 

@@ -17,11 +17,10 @@ from sqlalchemy.orm import Session
 
 from xray_app.correction.usefulness import RARE, RARE_BELOW, REJECTED, Reasons, rarest, reasons_of, sightings
 from xray_app.errors import BadInput, Conflict, NotFound
-from xray_app.risk import by_policy
 from xray_app.store.database import Database
-from xray_app.store.fact_tables import CorrectedLabelRow, FactsRow
+from xray_app.store.fact_tables import CorrectedLabelRow
 from xray_app.store.paging import MAX_LIMIT, read_score_cursor, score_cursor
-from xray_app.store.standing import bare_risk, stands_over
+from xray_app.store.standing import over_analyses
 from xray_app.store.tables import AnalysisRow, CorrectionRow, QueueClaimRow, QueueRow, QueueSkipRow
 from xray_app.types import Analysis, StandingRisk, Value
 
@@ -337,8 +336,7 @@ def _words(row: QueueRow) -> tuple[str, ...]:
 def _entries(session: Session, rows: list[QueueRow]) -> list[Entry]:
     ids = [row.analysis_id for row in rows]
     analyses = {row.id: row for row in session.scalars(select(AnalysisRow).where(AnalysisRow.id.in_(ids)))}
-    facts = select(FactsRow).where(FactsRow.id.in_(ids))
-    stands = {row.id: stands_over(row) for row in session.scalars(facts)}
+    stands = over_analyses(session, ids)
     held = select(QueueClaimRow).where(QueueClaimRow.analysis_id.in_(ids), QueueClaimRow.expires_at > _now())
     claims = {row.analysis_id: row for row in session.scalars(held)}
     skips: dict[str, list[str]] = {}
@@ -355,8 +353,7 @@ def _entries(session: Session, rows: list[QueueRow]) -> list[Entry]:
                 scan_id=analysis.scan_id,
                 filename=str(json.loads(analysis.document)["scan"]["filename"]),
                 risk_level=analysis.risk_level,
-                # A scan whose prediction nobody has seen yet has no facts.
-                standing=stands.get(row.analysis_id) or by_policy(bare_risk(analysis.risk_level, analysis.action)),
+                standing=stands[row.analysis_id],
                 created_at=analysis.created_at,
                 score=round(row.score, 3),
                 reasons=_words(row),

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, exists, select
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from xray_app.correction.statements import BagStanding, Statement, of_correction, of_search, risk_of
-from xray_app.risk import standing, worst
+from xray_app.risk import by_policy, standing, worst
 from xray_app.store.database import Database
 from xray_app.store.fact_tables import FactsRow, FoundItemRow
 from xray_app.store.tables import AnalysisRow, CorrectionReviewRow, CorrectionRow, OutcomeRow
@@ -219,6 +219,17 @@ def stands_over(row: FactsRow) -> StandingRisk:
     """What stands over an analysis, as it is kept with the facts of it."""
     kept = {"level": row.standing_level, "action": row.standing_action or "REVIEW", "reason": row.standing_reason}
     return StandingRisk.model_validate(kept | {"by": row.standing_by or POLICY})
+
+
+def over_analyses(session: Session, ids: Collection[str]) -> dict[str, StandingRisk]:
+    """What stands over each of these analyses, as it is kept; of one without facts what the models said."""
+    rows = select(AnalysisRow.id, AnalysisRow.risk_level, AnalysisRow.action, FactsRow).outerjoin(
+        FactsRow, FactsRow.id == AnalysisRow.id
+    )
+    return {
+        id: stands_over(facts) if facts else by_policy(bare_risk(level, action))
+        for id, level, action, facts in session.execute(rows.where(AnalysisRow.id.in_(ids)))
+    }
 
 
 def bare_risk(level: str, action: str) -> Risk:

@@ -43,6 +43,7 @@ def upgrade() -> None:
     op.create_index(BY, "analysis_facts", ["standing_by"])
     connection = op.get_bind()
     fill(connection)
+    keep_found(connection)
     keep_out_policy(connection)
 
 
@@ -57,17 +58,23 @@ def downgrade() -> None:
 def fill(connection: sa.Connection) -> None:
     """The models' own risk over every analysis; where people spoke or a bag has several, the desk works it out."""
     document = REASON[connection.dialect.name]
-    op.execute(
+    of_models = (
         "UPDATE analysis_facts SET standing_level = risk_level, standing_by = 'policy', "
         "standing_action = (SELECT action FROM analyses WHERE analyses.id = analysis_facts.id), "
         f"standing_reason = (SELECT {document} FROM analyses WHERE analyses.id = analysis_facts.id)"
     )
-    op.execute(
+    to_work_out = (
         "UPDATE analysis_facts SET standing_by = '' WHERE bag_id IN ("
         "SELECT bag_id FROM analyses WHERE id IN (SELECT analysis_id FROM corrections) "
         "OR id IN (SELECT analysis_id FROM outcomes) "
         "UNION SELECT bag_id FROM analyses GROUP BY bag_id HAVING count(*) > 1)"
     )
+    for statement in (of_models, to_work_out):
+        connection.exec_driver_sql(statement)
+
+
+def keep_found(connection: sa.Connection) -> None:
+    """What hand searches found, to be judged by the taxonomy when the desk starts."""
     tables = sa.MetaData()
     tables.reflect(connection, only=("outcomes", "found_items"))
     outcomes, found_items = tables.tables["outcomes"], tables.tables["found_items"]
