@@ -112,7 +112,7 @@ HOLDOUT = [
         "xray_app/store/standing.py",
         ("tests/store/test_standing.py", "tests/training/data/test_samples.py"),
         [
-            ("hold-out: no picture is held out", 'CorrectionRow.split == "holdout"', 'CorrectionRow.split == "test"'),
+            ("hold-out: no picture is held out", 'CorrectionRow.side == "holdout"', 'CorrectionRow.side == "test"'),
             ("hold-out: a correction nobody accepted trains", '_newest_of("accepted")',
              '_newest_of("pending", "accepted")'),
             ("hold-out: a correction that waits is not shown", '_newest_of("pending", "accepted")',
