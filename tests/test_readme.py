@@ -98,7 +98,7 @@ def test_the_tree_is_that_of_the_code() -> None:
 def test_a_newcomers_questions_lead_to_paths_of_the_tree() -> None:
     table = README.partition("| where | |")[2].partition("\n\n")[0]
     paths = re.findall(r"`([^`]+)`", table)
-    assert len(paths) == 9  # seven questions; risk and a new model family have two
+    assert len(paths) == 8  # seven questions; a new model family has two
     shown = entries()
     absent = [path for path in paths if path not in shown]
     assert absent == ([] if (ROOT / "xray_app" / "ui" / "browser").is_dir() else ["xray_app/ui/browser/keys.js"])
