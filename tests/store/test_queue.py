@@ -127,7 +127,7 @@ def test_what_people_decided_and_found_against_the_models_comes_first(
     assert queue.get(db, cleared.id).score == 3.0
     decisions.add(db, cleared.id, "REVIEW", None, None, "ben")
     assert queue.get(db, cleared.id).score == 0.0, "as the models advised"
-    decisions.add(db, disputed.id, "CLEAR", None, None, "ana")
+    decisions.add(db, disputed.id, "CLEAR", None, "a toy", "ana")
     assert "ana decided CLEAR; the models said HIGH" in queue.get(db, disputed.id).reasons
     outcomes.add(db, disputed.id, (), "nothing in it", "ana", taxonomy)
     assert "the hand search found no knife" in queue.get(db, disputed.id).reasons
