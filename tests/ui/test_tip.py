@@ -143,7 +143,10 @@ def test_a_blind_scan_is_sent_without_a_word_of_the_models_until_it_is_decided(
     assert [box["label"] for box in saved[tab.viewer]["boxes"]] == ["knife"], "what the person drew, alone"
     assert "scissors" not in sent(saved, tab)
 
-    shown = tab.decision.deciding("CLEAR")(analyst, saved[tab.viewer] | {"seconds": 2.0}, "")
+    asked = tab.decision.deciding("CLEAR")(analyst, saved[tab.viewer] | {"seconds": 2.0}, "")
+    assert "knife, marked by ana" in asked[tab.decision.question], "a person's own word is no secret"
+    assert "VLM" not in asked[tab.decision.question]
+    shown = tab.decision.clear_high(analyst, saved[tab.viewer] | {"seconds": 2.0}, "a toy")
     assert shown[tab.viewer]["analysis_id"] == work["analysis_id"], "it stays, to be compared"
     assert len(shown[tab.viewer]["predicted"]) == 3
     assert "The models say HIGH, advice SEARCH; you decided CLEAR" in shown[tab.answered.words]
