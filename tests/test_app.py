@@ -115,7 +115,7 @@ def test_a_taxonomy_that_is_wrong(
 def test_a_model_that_does_not_load(
     port: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fails(settings: object) -> None:
+    def fails(*_: object) -> None:
         raise BadModel("The model is damaged.")
 
     monkeypatch.setattr(desk_app, "load_vlm", fails)
