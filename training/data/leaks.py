@@ -47,7 +47,8 @@ def find_leaks(db: Database) -> list[Leak]:
 
     A scan whose file is gone is compared by its name alone, and logged.
     """
-    return _leaks(bags.corrected(db), _hashes(db))
+    corrected = bags.corrected(db)
+    return _leaks(corrected, _hashes(db, corrected))
 
 
 def fix_leaks(db: Database, who: str) -> dict[str, str]:
@@ -61,8 +62,8 @@ def fix_leaks(db: Database, who: str) -> dict[str, str]:
         db: the store.
         who: is named in the audit trail.
     """
-    hashes = _hashes(db)
     corrected = bags.corrected(db)
+    hashes = _hashes(db, corrected)
     moved: dict[str, str] = {}
     while found := [leak for leak in _leaks(corrected, hashes) if leak.held_out.bag_id not in moved]:
         moved.update({leak.held_out.bag_id: leak.trained.bag_id for leak in found})
@@ -74,9 +75,9 @@ def fix_leaks(db: Database, who: str) -> dict[str, str]:
     return moved
 
 
-def _hashes(db: Database) -> dict[str, str]:
+def _hashes(db: Database, corrected: Iterable[CorrectedScan]) -> dict[str, str]:
     """The perceptual hash of every corrected scan whose file is there."""
-    wanted = dict.fromkeys(one.scan_id for one in bags.corrected(db))
+    wanted = dict.fromkeys(one.scan_id for one in corrected)
     hashes = {scan_id: found for scan_id, found in bags.perceptual_hashes(db).items() if scan_id in wanted}
     for scan_id in wanted:
         if scan_id not in hashes:

@@ -13,8 +13,8 @@ from xray_app.scan.appearance import HASH_SIDE
 BAND_BITS = 16
 BANDS = HASH_SIDE * HASH_SIDE // BAND_BITS
 MOST_DIFFERENT = BANDS - 1
-"""Of 256 bits. A scan compressed, resized or brightened differs in up to 12 from itself, two scans in 78 or more
-(`tests.benchmarks.near_equal`)."""
+"""Of 256 bits. Of 1,765 scans none was taken for another, and 0.999 of their compressed, resized and brightened
+variants were found (`tests.benchmarks.near_equal`)."""
 
 
 def bands(perceptual_hash: str) -> tuple[int, ...]:

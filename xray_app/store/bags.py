@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from xray_app.correction.revision import split_of
@@ -66,12 +66,12 @@ def _settled(session: Session, scan: ScanFacts) -> BagRow:
     return BagRow(bag_id=scan.bag_id, split=split_of(scan.bag_id), because="hash", like_bag=None)
 
 
-def _sides(session: Session, condition: object, one_hop: bool = False) -> dict[str, str]:
+def _sides(session: Session, condition: ColumnElement[bool], one_hop: bool = False) -> dict[str, str]:
     """The corrected bags that hold such analyses, and the side of each, in the order of their names."""
     query = (
         select(AnalysisRow.bag_id, CorrectionRow.side)
         .join(CorrectionRow, CorrectionRow.analysis_id == AnalysisRow.id)
-        .where(condition)  # type: ignore[arg-type]
+        .where(condition)
         .distinct()
         .order_by(AnalysisRow.bag_id)
     )
