@@ -9,6 +9,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import NoReturn
@@ -169,12 +171,25 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
+@contextmanager
+def own_uploads() -> Iterator[None]:
+    """What browsers upload passes through a folder of this process alone, which goes with it.
+
+    Gradio names an upload by its content: of two desks in one folder, one would discard what the other reads.
+    """
+    with scratch_folder() as uploads:
+        before = os.environ.get("GRADIO_TEMP_DIR", "")  # an empty one counts as none
+        os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+        try:
+            yield
+        finally:
+            os.environ["GRADIO_TEMP_DIR"] = before
+
+
 def serve(services: Services, bound: socket.socket) -> None:
     """Serves until a signal comes; a run at work goes on without the server."""
-    # What browsers upload passes through a folder of this process alone, which goes with it.
     remove_abandoned()
-    with scratch_folder() as uploads:
-        os.environ["GRADIO_TEMP_DIR"] = str(uploads)
+    with own_uploads():
         config = uvicorn.Config(
             with_desk(services),
             host=services.settings.host,

@@ -52,6 +52,12 @@ def _cheap_passwords() -> None:
     auth._hasher = PasswordHash((Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1),))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_uploads(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Workers in one upload folder would discard what another is about to read: Gradio names it by its content."""
+    os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("uploads"))
+
+
 @pytest.fixture
 def db(tmp_path: Path, database_url: Callable[[Path], str]) -> Iterator[Database]:
     """An empty store in a folder of its own."""

@@ -17,7 +17,7 @@ from pathlib import Path
 import httpx
 import uvicorn
 
-from app import listen, with_desk
+from app import listen, own_uploads, with_desk
 from xray_app.services import Services
 from xray_app.settings import ROOT
 from xray_app.simulate.scene import simulate_scan
@@ -40,16 +40,17 @@ def signed_in(address: str) -> Iterator[httpx.Client]:
 def served(services: Services) -> Iterator[str]:
     """The desk on a free port, in a thread of its own."""
     bound = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(with_desk(services), log_level="warning"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
+    with own_uploads():
+        server = uvicorn.Server(uvicorn.Config(with_desk(services), log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+        thread.start()
+        try:
+            while not server.started:
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 @dataclass(frozen=True)

@@ -102,4 +102,5 @@ def answer(services: Any) -> None:
     for n in range(12):
         for author, wrong in (("ana", 6), ("ben", 3)):
             made = services.test_images.make(like, author)
-            decisions.add_for_bag(services.db, made.id, "CLEAR" if n % wrong == 0 else "SEARCH", 4.0, None, author)
+            decision = "CLEAR" if n % wrong == 0 else "SEARCH"
+            decisions.add_for_bag(services.db, made.id, decision, 4.0, "a toy", author)

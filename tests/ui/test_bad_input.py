@@ -83,7 +83,7 @@ def test_a_file_name_is_never_a_path(
     assert html.escape(name) in page[review.facts]
     assert '"><b>.png' not in page[review.versions] + page[review.facts]
     kept = [path.relative_to(services.db.data_dir) for path in services.db.data_dir.rglob("*") if path.is_file()]
-    assert {path.parts[0] for path in kept} <= {"scans", "xray.db", "xray.db-wal", "xray.db-shm"}
+    assert {path.parts[0] for path in kept} <= {"scans", "storage_id", "xray.db", "xray.db-wal", "xray.db-shm"}
 
 
 def test_an_upload_leaves_no_empty_file(
