@@ -59,6 +59,8 @@ export class EventStream {
     this.ask = ask;
     /** Without news for so long, an event is asked for. */
     this.silence = 10_000;
+    /** A stream without a word for so long since an event was taken is given up, and what waits there is lost. */
+    this.deafness = 20_000;
     /** @type {Map<string, number>} when there was news of each event without its last answer, by its id */
     this.unanswered = new Map();
     /** @type {Set<string>} events whose last answer came before their receipt */
@@ -199,7 +201,7 @@ export class EventStream {
     const { server } = this;
     const now = this.now();
     // It has taken an event since it last said anything here, and would have spoken of it at once.
-    if (server && this.silent(2 * this.silence).some(id => (this.unanswered.get(id) ?? 0) > server.heardAt)) {
+    if (server && this.silent(this.deafness).some(id => (this.unanswered.get(id) ?? 0) > server.heardAt)) {
       this.server = null;
       server.end.abort();
       this.forgotten = true; // with the stream the server gives up what it had to say by it

@@ -168,7 +168,7 @@ test("a page that the server has forgotten asks for its events; Gradio does not 
   assert.equal(page.streams.length, 2);
 });
 
-test("a stream silent for twice the silence allowed is given up, and its events are asked for", async () => {
+test("a stream silent for twenty seconds is given up, and its events are asked for", async () => {
   const page = made();
   await page.join("z");
   await page.read();
