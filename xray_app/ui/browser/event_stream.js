@@ -8,12 +8,19 @@
 //
 // So this stands between Gradio and fetch: Gradio reads one stream that does not end, and here streams of the server
 // are opened as long as an event has no answer, at longer and longer intervals where that fails. An event without news
-// for ten seconds is asked for, by an event of its own (`event_stream.py`).
+// for ten seconds is asked for, by an event of its own (`event_stream.py`). Its answer brings the queue as it is stored,
+// so it is asked too where a queue came that was never drawn: of two values that come at once, Gradio shows the last,
+// and that may be the one of an event that had read the store before.
+import { desk } from "./page_desk.js";
 
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 30_000;
 const MOST_ASKED = 100;
 const LOOK_EVERY_MS = 250;
+const DRAWN_WITHIN_MS = 1000;
+const CLOCK_SET_BACK = 60;
+/** In a whole value, and in what has changed of one. Within a text the quotes are escaped. */
+const READ_AT = /"read_at"(?:\]\s*,|\s*:)\s*(\d+(?:\.\d+)?)/g;
 
 /** @typedef {{to: ReadableStreamDefaultController<Uint8Array>, request: Request}} Reader what Gradio reads */
 /**
@@ -28,6 +35,7 @@ const LOOK_EVERY_MS = 250;
  * @property {typeof window.fetch} fetch
  * @property {() => number} now milliseconds
  * @property {() => void} ask sends the event that asks for `asked()`
+ * @property {() => number} drawn `read_at` of the queue that is drawn
  */
 
 /** The path of an address; the page's own origin does not matter. @param {RequestInfo | URL} address */
@@ -53,10 +61,11 @@ function read(text) {
 /** The events that wait for an answer, and the stream that brings it. Times are in milliseconds. */
 export class EventStream {
   /** @param {Surroundings} surroundings */
-  constructor({ fetch, now, ask }) {
+  constructor({ fetch, now, ask, drawn }) {
     this.plainFetch = fetch;
     this.now = now;
     this.ask = ask;
+    this.drawn = drawn;
     /** Without news for so long, an event is asked for. */
     this.silence = 10_000;
     /** A stream without a word for so long since an event was taken is given up, and what waits there is lost. */
@@ -74,6 +83,8 @@ export class EventStream {
     this.pause = FIRST_PAUSE;
     this.nextTry = -Infinity;
     this.askedAt = -Infinity;
+    /** `read_at` of the newest queue that came, and when it did. */
+    this.queue = { readAt: 0, cameAt: 0 };
   }
 
   /** Takes the place of `fetch`.
@@ -164,6 +175,7 @@ export class EventStream {
           return false;
         }
         this.hear(mine, said);
+        this.noteQueue(message);
         this.gradio?.to.enqueue(bytes.encode(`${message}\n\n`));
       }
     }
@@ -178,6 +190,21 @@ export class EventStream {
     if (msg !== "process_completed") {
       if (waited) this.unanswered.set(id, this.now());
     } else if (!this.unanswered.delete(id)) this.early.add(id);
+  }
+
+  /** @param {string} message */
+  noteQueue(message) {
+    for (const [, digits] of message.matchAll(READ_AT)) {
+      const readAt = Number(digits);
+      const setBack = this.queue.readAt - readAt >= CLOCK_SET_BACK;
+      if (readAt > this.queue.readAt || setBack) this.queue = { readAt, cameAt: this.now() };
+    }
+  }
+
+  /** Whether a queue came that was not drawn in time. */
+  behind() {
+    const drawn = this.drawn();
+    return drawn > 0 && this.queue.readAt > drawn && this.now() - this.queue.cameAt >= DRAWN_WITHIN_MS;
   }
 
   tryLater() {
@@ -213,7 +240,7 @@ export class EventStream {
         this.tryLater();
         this.ask();
       }
-    } else if (this.silent(this.silence).length && now - this.askedAt >= this.silence) {
+    } else if ((this.behind() || this.silent(this.silence).length) && now - this.askedAt >= this.silence) {
       this.askedAt = now;
       this.ask();
     }
@@ -225,6 +252,7 @@ export function watchEvents() {
   const events = new EventStream({
     fetch: window.fetch.bind(window),
     now: () => performance.now(),
+    drawn: () => desk.queueReadAt,
     ask: () => {
       const ask = document.querySelector("#ask-unanswered");
       const button = ask?.querySelector("button") ?? ask;

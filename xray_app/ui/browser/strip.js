@@ -89,6 +89,7 @@ export function mount({ element, props, trigger, watch }) {
     if (value.current) current = value.current;
     else if (!value.keep_current && !desk.work) current = null;
     newest = laterRead(newest, value);
+    desk.queueReadAt = newest.read_at ?? 0;
     const { items } = newest;
     hint.hidden = items.length > 0;
     const words = titles(newest.waiting || 0);

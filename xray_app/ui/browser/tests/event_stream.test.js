@@ -17,6 +17,7 @@ const said = (...messages) => messages.map(one => `data: ${JSON.stringify(one)}\
 /** A page before a server: its streams are written and ended by hand, its receipts are `receipt`. */
 function made() {
   const clock = { now: 0 };
+  const queue = { drawn: 0 };
   let receipt = "{}";
   let asked = 0;
   /** @type {string[]} */
@@ -28,6 +29,7 @@ function made() {
   const events = new EventStream({
     now: () => clock.now,
     ask: () => void (asked += 1),
+    drawn: () => queue.drawn,
     fetch: async address => {
       if (!String(address instanceof Request ? address.url : address).includes("queue/data"))
         return new Response(receipt);
@@ -45,6 +47,7 @@ function made() {
   });
   return {
     clock,
+    queue,
     events,
     streams,
     told: () =>
@@ -194,6 +197,44 @@ test("an event at work is asked for every ten seconds; its stream is left alone 
   }
   assert.equal(page.asked(), 3);
   assert.equal(page.streams[0].signal.aborted, false);
+});
+
+test("a queue that came and was not drawn is asked for, in a whole value and in a change of one", async () => {
+  const page = made();
+  await page.join("a");
+  await page.read();
+  page.queue.drawn = 50;
+  const value = { msg: "process_generating", event_id: "a", output: { data: [{ items: [], read_at: 70.5 }] } };
+  page.streams[0].write(said(value, over("a")));
+  await page.wait(0.75);
+  assert.equal(page.asked(), 0, "the page may still be drawing it");
+  await page.wait(0.5);
+  assert.equal(page.asked(), 1);
+  await page.wait(5);
+  assert.equal(page.asked(), 1, "while the answer is on its way");
+  page.queue.drawn = 70.5;
+  await page.wait(10);
+  const asked = page.asked();
+  const change = { msg: "process_generating", event_id: "a", output: { data: [[["replace", ["read_at"], 71]]] } };
+  page.streams[0].write(said({ ...value, output: { data: [`"read_at": 99`] } }, change));
+  await page.wait(1.25);
+  assert.equal(page.asked(), asked + 1);
+  page.queue.drawn = 71;
+  await page.wait(9);
+  assert.equal(page.asked(), asked + 1, "a name that looks like one is none");
+});
+
+test("a clock that was set back does not make the page ask for ever", async () => {
+  const page = made();
+  await page.join("a");
+  await page.read();
+  for (const read_at of [5000, 100]) {
+    page.streams[0].write(said({ msg: "heartbeat", read_at }));
+    await page.wait(0.25);
+    page.queue.drawn = read_at;
+  }
+  await page.wait(5);
+  assert.equal(page.asked(), 0);
 });
 
 test("what Gradio gives up is given up here, and the next it reads is another", async () => {
