@@ -115,7 +115,7 @@ class Taxonomy:
 
     @cached_property
     def classes_sha256(self) -> str:
-        """Hash of what labels mean: names, statuses and successors, in order. An alias or a comment does not change it."""
+        """Hash of what labels mean: names, statuses and successors, in order. An alias does not change it."""
         facts = [(c.name, c.plural, c.status.value, c.drawn, c.retired, c.replaced_by) for c in self.classes]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 class Status(StrEnum):
@@ -44,11 +44,20 @@ NOT_ANALYSED = "none"
 """The model of a scan that was stored for its labels alone."""
 RunStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+def _number(value: object) -> object:
+    """Refuses what only looks like a number: `true` is not 1, and a text is no number."""
+    if isinstance(value, bool | str | bytes):
+        raise ValueError("a number is needed")
+    return value
+
+
+Number = BeforeValidator(_number)
+Finite = Annotated[float, Number, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 MAX_COUNT = 99
 """Of one class in one scan, by whoever counts: a model, a person, an import."""
-Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Count = Annotated[int, Number, Field(ge=1, le=MAX_COUNT)]
 XYXY = tuple[Finite, Finite, Finite, Finite]
 
 
@@ -227,7 +236,7 @@ class CorrectionIn(Value):
     boxes: tuple[CorrectionBox, ...] = Field(max_length=500)
     labelled_classes: tuple[str, ...] | None = None
     comment: str | None = Field(default=None, max_length=2000)
-    base_revision: int = Field(default=0, ge=0)
+    base_revision: Annotated[int, Number] = Field(default=0, ge=0)
 
 
 class ItemChange(Value):
