@@ -59,6 +59,9 @@ MAX_COUNT = 99
 """Of one class in one scan, by whoever counts: a model, a person, an import."""
 Count = Annotated[int, Number, Field(ge=1, le=MAX_COUNT)]
 XYXY = tuple[Finite, Finite, Finite, Finite]
+MAX_OUTLINE = 1000
+"""Points of a box's outline."""
+Outline = Annotated[tuple[Finite, ...], Field(max_length=2 * MAX_OUTLINE)]
 
 
 class Value(BaseModel):
@@ -96,7 +99,10 @@ BoxSource = Literal["model", "vlm", "human"]
 
 
 class Box(Value):
-    """A box in pixels of the uploaded image, origin top left, edges included."""
+    """A box in pixels of the uploaded image, origin top left, edges included.
+
+    `polygon` is the outline that a data set had it from, x and y by turns; it goes when the box is moved.
+    """
 
     id: str
     source: BoxSource
@@ -105,6 +111,7 @@ class Box(Value):
     status: Status
     threat: bool
     xyxy: XYXY
+    polygon: Outline = Field(default=(), exclude_if=lambda value: not value)
 
 
 class Report(Value):
@@ -215,14 +222,17 @@ class ItemCount(Value):
 
 
 class CorrectionBox(Value):
-    """A box as a person sends it; an `id` kept means moved or relabelled."""
+    """A box as a person sends it; an `id` kept means moved or relabelled. `polygon`: a new one's outline."""
 
     id: str | None = Field(default=None, max_length=64)
     label: str = Field(max_length=100)
     xyxy: XYXY
+    polygon: Outline = Field(default=(), exclude_if=lambda value: not value)
 
     @model_validator(mode="after")
     def _not_inside_out(self) -> CorrectionBox:
+        if len(self.polygon) % 2 or 0 < len(self.polygon) < 6:
+            raise ValueError("a polygon needs x and y of at least three points")
         x0, y0, x1, y1 = self.xyxy
         if not (0 <= x0 < x1 and 0 <= y0 < y1):
             raise ValueError("a box needs 0 <= x0 < x1 and 0 <= y0 < y1")
