@@ -34,6 +34,7 @@ from xray_app import auth
 from xray_app.analysis import ActiveAdapter, Analyser
 from xray_app.api.app import create_app
 from xray_app.api.door import FILES_PER_UPLOAD
+from xray_app.api.header_timeout import TimedHeaders
 from xray_app.detector.load import load_detector
 from xray_app.errors import DeskError, StorageFailed
 from xray_app.scratch_folder import remove_abandoned, scratch_folder
@@ -198,6 +199,7 @@ def serve(services: Services, bound: socket.socket) -> None:
             server_header=False,
             timeout_graceful_shutdown=3,
             limit_concurrency=MOST_CONNECTIONS,
+            http=TimedHeaders,
         )
         # Uvicorn raises the signal again when it has stopped; this way the folder is still removed.
         signal.signal(signal.SIGTERM, signal.default_int_handler)

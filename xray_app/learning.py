@@ -14,7 +14,7 @@ from training.recipes.recipe import FULL_AT_THE_DESK, available, load_recipe, re
 from xray_app.errors import BadInput, BadModel, BadRecipe, Conflict
 from xray_app.services import Services
 from xray_app.store import runs
-from xray_app.types import Adapter, AdapterKind, Method, Run
+from xray_app.types import Adapter, AdapterKind, Finite, Method, Run
 from xray_app.vlm.remote import RemoteVlm
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class RunIn(BaseModel):
     kind: AdapterKind = "vlm-adapter"
     recipe: str | None = None
     method: Method | None = None
-    epochs: float | None = Field(default=None, gt=0, le=1000, allow_inf_nan=False)
+    epochs: Finite | None = Field(default=None, gt=0, le=1000)
 
 
 def trainable(desk: Services, kind: AdapterKind = "vlm-adapter") -> int:

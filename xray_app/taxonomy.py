@@ -6,6 +6,7 @@ The file is checked in full when it is loaded; whatever is wrong is refused with
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -113,6 +114,12 @@ class Taxonomy:
         return tuple(sorted(drawn, key=lambda c: self.rank(c.name)))
 
     @cached_property
+    def classes_sha256(self) -> str:
+        """Hash of what labels mean: names, statuses and successors, in order. An alias does not change it."""
+        facts = [(c.name, c.plural, c.status.value, c.drawn, c.retired, c.replaced_by) for c in self.classes]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    @cached_property
     def _ranks(self) -> dict[str, int]:
         ranked = sorted(self.classes, key=lambda c: _RANKED.index(c.status))
         return {item_class.name: index for index, item_class in enumerate(ranked)}
@@ -211,6 +218,13 @@ class SiteRules:
 
     taxonomy: Taxonomy
     policy: Policy
+
+    @property
+    def measured_sha256(self) -> str:
+        """Hash of what a measured figure rests on: the classes, and the confidences from which the profile acts."""
+        policy = self.policy
+        facts = (policy.name, policy.prohibited_threshold, policy.lower_threshold, policy.low_confidence)
+        return hashlib.sha256(json.dumps([self.taxonomy.classes_sha256, *facts]).encode()).hexdigest()
 
 
 def load_taxonomy(path: Path = ASSETS / "taxonomy.yaml") -> Taxonomy:

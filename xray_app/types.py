@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 class Status(StrEnum):
@@ -44,12 +44,24 @@ NOT_ANALYSED = "none"
 """The model of a scan that was stored for its labels alone."""
 RunStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+def _number(value: object) -> object:
+    """Refuses what only looks like a number: `true` is not 1, and a text is no number."""
+    if isinstance(value, bool | str | bytes):
+        raise ValueError("a number is needed")
+    return value
+
+
+Number = BeforeValidator(_number)
+Finite = Annotated[float, Number, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 MAX_COUNT = 99
 """Of one class in one scan, by whoever counts: a model, a person, an import."""
-Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Count = Annotated[int, Number, Field(ge=1, le=MAX_COUNT)]
 XYXY = tuple[Finite, Finite, Finite, Finite]
+MAX_OUTLINE = 1000
+"""Points of a box's outline."""
+Outline = Annotated[tuple[Finite, ...], Field(max_length=2 * MAX_OUTLINE)]
 
 
 class Value(BaseModel):
@@ -87,7 +99,10 @@ BoxSource = Literal["model", "vlm", "human"]
 
 
 class Box(Value):
-    """A box in pixels of the uploaded image, origin top left, edges included."""
+    """A box in pixels of the uploaded image, origin top left, edges included.
+
+    `polygon` is the outline that a data set had it from, x and y by turns; it goes when the box is moved.
+    """
 
     id: str
     source: BoxSource
@@ -96,6 +111,7 @@ class Box(Value):
     status: Status
     threat: bool
     xyxy: XYXY
+    polygon: Outline = Field(default=(), exclude_if=lambda value: not value)
 
 
 class Report(Value):
@@ -206,14 +222,17 @@ class ItemCount(Value):
 
 
 class CorrectionBox(Value):
-    """A box as a person sends it; an `id` kept means moved or relabelled."""
+    """A box as a person sends it; an `id` kept means moved or relabelled. `polygon`: a new one's outline."""
 
     id: str | None = Field(default=None, max_length=64)
     label: str = Field(max_length=100)
     xyxy: XYXY
+    polygon: Outline = Field(default=(), exclude_if=lambda value: not value)
 
     @model_validator(mode="after")
     def _not_inside_out(self) -> CorrectionBox:
+        if len(self.polygon) % 2 or 0 < len(self.polygon) < 6:
+            raise ValueError("a polygon needs x and y of at least three points")
         x0, y0, x1, y1 = self.xyxy
         if not (0 <= x0 < x1 and 0 <= y0 < y1):
             raise ValueError("a box needs 0 <= x0 < x1 and 0 <= y0 < y1")
@@ -227,7 +246,7 @@ class CorrectionIn(Value):
     boxes: tuple[CorrectionBox, ...] = Field(max_length=500)
     labelled_classes: tuple[str, ...] | None = None
     comment: str | None = Field(default=None, max_length=2000)
-    base_revision: int = Field(default=0, ge=0)
+    base_revision: Annotated[int, Number] = Field(default=0, ge=0)
 
 
 class ItemChange(Value):

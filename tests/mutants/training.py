@@ -103,9 +103,8 @@ HOLDOUT = [
             ("hold-out: 31 scans are asked", "PROBE = 32", "PROBE = 31"),
             ("hold-out: 33 scans are asked", "PROBE = 32", "PROBE = 33"),
             ("hold-out: another text is the same answer", "if one.text != other.text or", "if"),
-            ("hold-out: figures of another policy are taken",
-             "rules.policy.name, str(MEASURED_AS)", "str(MEASURED_AS)"),
-            ("hold-out: figures of another taxonomy are taken", "rules.taxonomy.sha256, rules.policy", "rules.policy"),
+            ("hold-out: figures of other classes or thresholds are taken", "[rules.measured_sha256]", "['']"),
+            ("hold-out: figures kept before are of any file", "[rules.taxonomy.sha256, rules", "['', rules"),
         ],
     ),
     *of_file(

@@ -46,22 +46,32 @@ Figures = TypeVar("Figures")
 
 @dataclass(frozen=True)
 class Holdout:
-    """Held-out samples and the hashes their figures are kept under."""
+    """Held-out samples and the hashes their figures are kept under.
+
+    Attributes:
+        simulated, site: the samples of both halves.
+        simulated_sha256, site_sha256: of the samples and what their figures rest on.
+        simulated_old, site_old: the same by the whole taxonomy file, under which figures were kept before.
+    """
 
     simulated: tuple[Sample, ...]
     site: tuple[Sample, ...]
     simulated_sha256: str
     site_sha256: str
+    simulated_old: str = ""
+    site_old: str = ""
 
     @classmethod
     def of(cls, simulated: Sequence[Sample], site: Sequence[Sample], rules: SiteRules) -> Holdout:
         """The hashes cover pictures, labels, and what decides whether a bag counts as flagged."""
-
-        def key(samples: Sequence[Sample]) -> str:
-            facts = [samples_sha256(samples), rules.taxonomy.sha256, rules.policy.name, str(MEASURED_AS)]
-            return hashlib.sha256("\n".join(facts).encode()).hexdigest()
-
-        return cls(tuple(simulated), tuple(site), key(simulated), key(site))
+        now, before = [rules.measured_sha256], [rules.taxonomy.sha256, rules.policy.name]
+        held_out = [samples_sha256(simulated), samples_sha256(site)]
+        keys = [
+            hashlib.sha256("\n".join([samples, *rests_on, str(MEASURED_AS)]).encode()).hexdigest()
+            for rests_on in (now, before)
+            for samples in held_out
+        ]
+        return cls(tuple(simulated), tuple(site), *keys)
 
 
 def simulated_holdout(
@@ -74,10 +84,17 @@ def simulated_holdout(
     """The simulated half, written once under `data_dir/holdout/` and read back after that.
 
     The folder is named by everything its bytes follow from, the simulator's own code included; a new
-    simulator makes a new hold-out instead of silently mixing two.
+    simulator makes a new hold-out instead of silently mixing two. One named by today's whole taxonomy file, as was
+    done before, is taken as it is.
     """
-    facts = [count, seed, SIMULATED_ITEMS, THREAT_RATE, taxonomy.sha256, _simulator_sha256()]
-    folder = data_dir / "holdout" / hashlib.sha256("\n".join(map(str, facts)).encode()).hexdigest()[:32]
+
+    def named(taxonomy_sha256: str) -> Path:
+        facts = [count, seed, SIMULATED_ITEMS, THREAT_RATE, taxonomy_sha256, _simulator_sha256()]
+        return data_dir / "holdout" / hashlib.sha256("\n".join(map(str, facts)).encode()).hexdigest()[:32]
+
+    folder, before = named(taxonomy.classes_sha256), named(taxonomy.sha256)
+    if not (folder / "data.yaml").is_file() and (before / "data.yaml").is_file():
+        folder = before
     if not (folder / "data.yaml").is_file():
         part = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.part")
         try:
@@ -196,8 +213,10 @@ def _both_halves(
     """Figures of the simulated and of the site's bags, kept ones where there are any; `progress` counts both."""
     total = len(holdout.simulated) + len(holdout.site)
 
-    def half(samples: Sequence[Sample], sha256: str, before: int) -> Figures:
+    def half(samples: Sequence[Sample], sha256: str, old: str, before: int) -> Figures:
         figures = kept.read(sha256)
+        if figures is None and (figures := kept.read(old)) is not None:
+            kept.write(sha256, figures)  # so that they outlast the next new alias
         if figures is None:
             figures = evaluate(samples, lambda finished, _: progress(before + finished, total))
             if samples:
@@ -205,8 +224,8 @@ def _both_halves(
         progress(before + len(samples), total)
         return figures
 
-    simulated = half(holdout.simulated, holdout.simulated_sha256, 0)
-    return simulated, half(holdout.site, holdout.site_sha256, len(holdout.simulated))
+    simulated = half(holdout.simulated, holdout.simulated_sha256, holdout.simulated_old, 0)
+    return simulated, half(holdout.site, holdout.site_sha256, holdout.site_old, len(holdout.simulated))
 
 
 def detections_differ(one: Detector, other: Detector, samples: Sequence[Sample]) -> bool:

@@ -39,7 +39,8 @@ FILES_PER_UPLOAD = 8
 UPLOADS = frozenset({"/v1/analyze", "/v1/detect"})
 DESK_UPLOAD = "/desk/gradio_api/upload"
 BODY_SECONDS = 60
-"""The longest wait for the next piece of a body; a client that is slower than that is let go."""
+SLOWEST = 8 * KB
+"""A body may be waited for this many seconds, and one more for every 8 kB of it that came: drops are not waited for."""
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -133,16 +134,19 @@ class Door:
         limit = body_limit(scope["path"], self.services.settings.max_upload_bytes)
         scope.setdefault("state", {})
         read = 0
+        waited = 0.0  # for the client: what the app does between two pieces is not its fault
         too_large = too_slow = whole = started = False
 
         async def counting() -> Message:
-            nonlocal read, too_large, too_slow, whole
+            nonlocal read, waited, too_large, too_slow, whole
             if too_large or too_slow:
                 return {"type": "http.disconnect"}
             if whole:
                 return await receive()
-            with anyio.move_on_after(BODY_SECONDS) as waiting:
+            since = anyio.current_time()
+            with anyio.move_on_after(max(0.0, BODY_SECONDS + read / SLOWEST - waited)) as waiting:
                 message = await receive()
+            waited += anyio.current_time() - since
             if waiting.cancelled_caught:
                 too_slow = scope["state"]["cut_off"] = True
                 return {"type": "http.disconnect"}
@@ -170,7 +174,7 @@ class Door:
         if too_large and not started:
             await desk_error(_too_large(limit))(scope, receive, send)
         elif too_slow and not started:
-            message = f"The request did not come whole: nothing came for {BODY_SECONDS} seconds."
+            message = "The request came too slowly to be waited for. Send it again over a faster connection."
             await error_response(408, "request_timeout", message, headers={"Connection": "close"})(scope, receive, send)
 
 

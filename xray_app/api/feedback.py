@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from xray_app.api.deps import After, Analyst, Annotator, Desk, Limit, Page, page_of
 from xray_app.api.openapi import refuses
 from xray_app.store import analyses, corrections, decisions, outcomes
-from xray_app.types import Action, Correction, CorrectionIn, Decision, ItemCount, Outcome, Role
+from xray_app.types import Action, Correction, CorrectionIn, Decision, Finite, ItemCount, Outcome, Role
 
 router = APIRouter(prefix="/v1")
 
@@ -24,7 +24,7 @@ class DecisionIn(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     decision: Action
-    seconds: float | None = Field(default=None, ge=0, le=DAY, allow_inf_nan=False)
+    seconds: Finite | None = Field(default=None, ge=0, le=DAY)
     note: Note = None
 
 

@@ -55,7 +55,10 @@ def _asked(first: date, last: date, scanner: str | None, adapter: str | None) ->
     try:
         return Asked(first=first, last=last, scanner=scanner, adapter=adapter)
     except ValidationError as error:
-        raise BadInput(f"first and last are days in order, at most {reports.MOST_DAYS} of them.") from error
+        raise BadInput(
+            f"first and last are days in order, at most {reports.MOST_DAYS} of them, "
+            f"from {reports.FIRST_DAY} to {reports.LAST_DAY}."
+        ) from error
 
 
 def _csv(table: Table, asked: Asked) -> Response:

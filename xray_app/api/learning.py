@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Body
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from training.promotion import registry
 from xray_app.api.deps import Admin, After, Desk, Limit, Page, page
@@ -22,7 +22,7 @@ class PromoteIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    force: bool = False
+    force: StrictBool = False
     reason: str | None = Field(default=None, max_length=2000)
 
 

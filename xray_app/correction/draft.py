@@ -73,7 +73,9 @@ def merge_onto(
             items=tuple(ItemCount(label=label, count=merged.counts[label]) for label in labels),
             boxes=tuple(
                 # A box of the older revision that the newest lacks cannot keep its id: it is drawn anew.
-                CorrectionBox(id=box.id if box.id in known else None, label=box.label, xyxy=box.xyxy)
+                CorrectionBox(
+                    id=box.id if box.id in known else None, label=box.label, xyxy=box.xyxy, polygon=box.polygon
+                )
                 for box in merged.boxes
             ),
             labelled_classes=_together(mine.looked_for, theirs.looked_for, taxonomy),

@@ -121,7 +121,8 @@ def read_boxes(
     for number, given in enumerate(correction.boxes, start=1):
         _check_within(given, number, analysis)
         if given.id is None:
-            boxes.append(labels.box(uuid4().hex, "human", given.label, given.xyxy))
+            drawn = labels.box(uuid4().hex, "human", given.label, given.xyxy)
+            boxes.append(drawn.model_copy(update={"polygon": given.polygon}))
             continue
         if given.id in seen:
             raise BadInput(f"Box {number}: the id {given.id!r} is used twice.", details={"box": number})
@@ -135,6 +136,8 @@ def read_boxes(
         after = labels.box(given.id, "human", given.label, given.xyxy)
         if same_box(before, after):
             after = labels.box(given.id, before.source, given.label, before.xyxy, before.confidence)
+        if same_place(before, after):
+            after = after.model_copy(update={"polygon": before.polygon})
         boxes.append(after)
     return tuple(boxes)
 
@@ -185,8 +188,12 @@ def _check_within(box: CorrectionBox, number: int, analysis: Analysis) -> None:
 
 def same_box(before: Box, after: Box) -> bool:
     """Whether nobody moved or relabelled it."""
-    moved = max(abs(old - new) for old, new in zip(before.xyxy, after.xyxy, strict=True))
-    return before.label == after.label and moved < UNMOVED
+    return before.label == after.label and same_place(before, after)
+
+
+def same_place(before: Box, after: Box) -> bool:
+    """Whether nobody moved it."""
+    return max(abs(old - new) for old, new in zip(before.xyxy, after.xyxy, strict=True)) < UNMOVED
 
 
 def _counts(items: Iterable[Item]) -> Mapping[str, int]:

@@ -17,6 +17,7 @@ from xray_app import report
 from xray_app.exchange.archive import Gathered
 from xray_app.exchange.class_ids import ClassIds, class_ids
 from xray_app.exchange.labelled import PARTS, LabelledScan, OutBox, Part
+from xray_app.exchange.outline import polygon_area
 from xray_app.exchange.table import Table
 from xray_app.taxonomy import Taxonomy
 
@@ -101,8 +102,8 @@ class Coco:
                 "image_id": number,
                 "category_id": self._ids[box.label],
                 "bbox": [x0, y0, x1 - x0, y1 - y0],
-                "area": (x1 - x0) * (y1 - y0),
-                "segmentation": [],
+                "area": polygon_area(box.polygon) if box.polygon else (x1 - x0) * (y1 - y0),
+                "segmentation": [box.polygon] if box.polygon else [],
                 "iscrowd": 0,
             }
             if scan.correction is None and box.confidence is not None:

@@ -22,7 +22,7 @@ from xray_app.scan.read import Limits, Scan, read_scan
 from xray_app.store import analyses, audit, corrections
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import MAX_COUNT, Analysis, Correction, CorrectionIn, ItemCount
+from xray_app.types import MAX_COUNT, MAX_OUTLINE, Analysis, Correction, CorrectionIn, ItemCount
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,8 @@ def import_dataset(
         if counts["added"]:
             audit.add(db, author, "import", {"format": found.format_name, "added": counts["added"]})
     notes = tuple(_relative(note, root) for note in found.notes)
+    if fine := sum(len(box.polygon) > 2 * MAX_OUTLINE for image in found.images for box in image.boxes):
+        notes += (f"the outlines of {fine:,} boxes, of more than {MAX_OUTLINE:,} points each; their boxes are taken",)
     return Imported(found.format_name, counts["added"], counts["already"], tuple(progress.problems), notes, boxes)
 
 
@@ -204,7 +206,9 @@ class _Taken:
             return CorrectionIn.model_validate(
                 {
                     "items": [item.model_dump() for item in items],
-                    "boxes": [{"label": box.label, "xyxy": box.xyxy} for box in image.boxes],
+                    "boxes": [
+                        {"label": box.label, "xyxy": box.xyxy, "polygon": _kept(box.polygon)} for box in image.boxes
+                    ],
                     "labelled_classes": scope,
                     "comment": line.comment if line else None,
                 }
@@ -233,6 +237,11 @@ class _Taken:
         if with_any:
             return max(with_any, key=lambda pair: pair[1][-1].created_at)
         return (here[-1], []) if here else (None, [])
+
+
+def _kept(polygon: tuple[float, ...]) -> tuple[float, ...]:
+    """The outline as it is kept; a finer one is said among the notes, and a line or a point is none."""
+    return polygon if 6 <= len(polygon) <= 2 * MAX_OUTLINE else ()
 
 
 def _key(image: Path, root: Path) -> str:

@@ -21,11 +21,12 @@ _PLAIN = re.compile(r"[^A-Za-z0-9]+")
 
 @dataclass(frozen=True)
 class OutBox:
-    """`xyxy` in pixels of the upright picture; `confidence` where a model said it."""
+    """`xyxy` in pixels of the upright picture; `confidence` where a model said it; `polygon`: x and y by turns."""
 
     label: str
     xyxy: XYXY
     confidence: float | None = None
+    polygon: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,12 @@ def labelled(
         part=part,
         counts=dict(counts),
         boxes=tuple(
-            OutBox(taxonomy.resolve(box.label).name, box.xyxy, box.confidence if box.source != "human" else None)
+            OutBox(
+                taxonomy.resolve(box.label).name,
+                box.xyxy,
+                box.confidence if box.source != "human" else None,
+                box.polygon,
+            )
             for box in source.boxes
         ),
         labelled_classes=scope,

@@ -24,6 +24,13 @@ def hull_box(points: Sequence[float]) -> XYXY:
     return min(xs), min(ys), max(xs), max(ys)
 
 
+def polygon_area(points: Sequence[float]) -> float:
+    """The area within a closed outline that does not cross itself, given as x and y by turns (shoelace formula)."""
+    xs, ys = points[0::2], points[1::2]
+    turns = zip(xs, ys, [*xs[1:], xs[0]], [*ys[1:], ys[0]], strict=True)
+    return abs(sum(x0 * y1 - x1 * y0 for x0, y0, x1, y1 in turns)) / 2
+
+
 def rotated_box(cx: float, cy: float, width: float, height: float, radians: float) -> tuple[float, ...]:
     """The four corners, x and y by turns, of a box turned about its centre."""
     cos, sin = math.cos(radians), math.sin(radians)

@@ -25,6 +25,8 @@ from xray_app.wilson import wilson_interval
 LEVELS = ("HIGH", "MEDIUM", "LOW")
 DECISIONS = ("CLEAR", "REVIEW", "SEARCH")
 MOST_DAYS = 731
+FIRST_DAY, LAST_DAY = date(1970, 1, 1), date(9000, 1, 1)
+"""The days that can be asked for: past them the calendar ends within a window around the day."""
 
 TableCell = str | int | float | None
 IsThreat = Callable[[str], bool]
@@ -43,6 +45,8 @@ class Asked(Value):
     def _in_order(self) -> Asked:
         if not self.first <= self.last or (self.last - self.first).days >= MOST_DAYS:
             raise ValueError(f"from the first day to the last are 1 to {MOST_DAYS} days")
+        if self.first < FIRST_DAY or self.last > LAST_DAY:
+            raise ValueError(f"days are from {FIRST_DAY} to {LAST_DAY}")
         return self
 
     def takes(self, scanner: str, adapter: str) -> bool:
