@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,18 @@ def test_unknown_labels_are_asked_about_and_the_answer_is_kept(
     path = uploaded(zipped(yolo(tmp_path / "next", {"b": (png(2, 64, 64), "1 0.2 0.2 0.2 0.2\n")}, "[knife, Bat]")))
     job = tab.start_import(admin, None, path, False, None, True)[tab.imported]
     assert "1 corrections added" in finished(tab, admin, job)[tab.import_status]
+
+
+def test_an_import_that_ends_before_it_is_first_shown_is_shown_to_its_end(
+    tab: ExchangeTab, admin: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: thread.run())
+    path = uploaded(zipped(yolo(tmp_path / "set", {"a": (png(3, 64, 64), "0 0.5 0.5 0.5 0.5\n")}, "[Sword]")))
+    started = tab.start_import(admin, None, path, False)
+    assert started[tab.timer]["active"]
+    shown = tab.tick(admin, None, started[tab.imported], *CHOSEN)
+    assert shown[tab.meanings]["value"] == [["Sword", ""]]
+    assert not shown[tab.timer]["active"]
 
 
 def test_a_file_that_is_no_data_set_fails_in_words(tab: ExchangeTab, admin: Identity, tmp_path: Path) -> None:

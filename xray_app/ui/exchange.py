@@ -174,7 +174,8 @@ class ExchangeTab:
             "risk": wanted.risk, "analyst": wanted.analyst, "corrected": str(wanted.corrected).lower(), "job": job.id,
         }  # fmt: skip
         address = "../v1/export?" + urlencode({name: value for name, value in asked.items() if value is not None})
-        return {self.exported: job.id, self.address: address, **self.show(who, job.id, imported)}
+        shown = self.show(who, job.id, imported) | {self.timer: gr.update(active=True)}  # as of an import
+        return {self.exported: job.id, self.address: address, **shown}
 
     # --- import -------------------------------------------------------------------------------------------
 
@@ -211,7 +212,8 @@ class ExchangeTab:
         threading.Thread(target=self._import, args=(job, file, labels, naming, bool(labels_only)), daemon=True).start()
         none = gr.update(visible=False, value=[])
         return {
-            self.imported: job.id, self.upload: None, self.meanings: none, **self.show(who, exported, job.id)
+            self.imported: job.id, self.upload: None, self.meanings: none, **self.show(who, exported, job.id),
+            self.timer: gr.update(active=True),  # though it has ended by now: a tick shows what comes of it
         }  # fmt: skip
 
     def _import(self, job: Job, file: Path, labels: LabelMap, naming: BagNaming, labels_only: bool) -> None:
