@@ -15,6 +15,7 @@ from training.promotion import registry
 from xray_app import auth
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, BadRecipe, Conflict, NotFound
+from xray_app.html import training as panels
 from xray_app.services import Services
 from xray_app.store import adapters, corrections, runs, users
 from xray_app.types import Adapter, CorrectionIn, Gate, GateCheck, Metrics, MetricSet, Role, Run, RunMetrics
@@ -107,6 +108,10 @@ def test_what_is_new_what_trains_and_what_is_kept_for_testing(
     assert f'id="count-train"><b>{train}</b>' in page[tab.counts]
     assert f'id="count-holdout"><b>{holdout}</b>' in page[tab.counts]
 
+    at_work = begun(services)
+    assert 'id="count-new"><b>0</b>' in tab.refresh(admin, None, None)[tab.counts]
+    runs.finish(services.db, at_work.id, "failed", error="killed")
+    assert f'id="count-new"><b>{len(splits)}</b>' in tab.refresh(admin, None, None)[tab.counts]
     runs.finish(services.db, begun(services).id, "succeeded")
     correct(99)
     assert 'id="count-new"><b>1</b>' in tab.refresh(admin, None, None)[tab.counts]
@@ -175,6 +180,15 @@ def test_a_tick_sends_what_a_run_changes_and_everything_at_its_end(
     assert tab.counts in page
 
 
+def test_a_run_waits_for_another_only_where_there_is_one(tab: TrainTab, admin: Identity, services: Services) -> None:
+    first = runs.create(services.db, KIND, "bundled", "lora", 2.0, "root")
+    assert "starting" in tab.refresh(admin, None, None)[tab.status]
+    runs.claim(services.db, first.id, host="h", boot_id="b", pid=1, pid_started=1.0, lease_seconds=60)
+    runs.create(services.db, KIND, "bundled", "lora", 2.0, "root")
+    waiting = [one for one in runs.page(services.db, 5)[0] if one.status == "queued"]
+    assert "waiting for the run before it" in panels.run_status(*waiting, waits=True)
+
+
 def test_a_run_is_cancelled_and_its_end_is_shown(tab: TrainTab, admin: Identity, services: Services) -> None:
     with pytest.raises(NotFound):
         tab.cancel_run(admin, None, None)
@@ -196,6 +210,9 @@ def test_the_gate_decides_unless_an_admin_says_why(
     page = tab.refresh(admin, refused.id, None)
     assert "The gate refuses it" in page[tab.comparison]
     assert "bound -0.07" in page[tab.comparison]
+    for shown in (page, tab.choose(admin, refused.id)):
+        assert shown[tab.promote]["interactive"] is False
+        assert "The gate refuses it: threat recall" in shown[tab.unpromoted]
     with pytest.raises(Conflict, match="threat recall"):
         tab.promote_adapter(admin, refused.id, None)
     with pytest.raises(BadInput, match="why"):
@@ -203,9 +220,12 @@ def test_the_gate_decides_unless_an_admin_says_why(
     assert adapters.active(services.db, KIND, sha256) is None
 
     good = registered(True)
+    shown = tab.choose(admin, good.id)
+    assert (shown[tab.promote]["interactive"], shown[tab.unpromoted]) == (True, "")
     page = tab.promote_adapter(admin, good.id, None)
     assert good.id[:8] in page[tab.counts]
     assert page[tab.promote]["interactive"] is False
+    assert "It is in use" in page[tab.unpromoted]
     tab.force_adapter(admin, "tried on the lane", refused.id, None)
     active = adapters.active(services.db, KIND, sha256)
     assert active is not None

@@ -106,7 +106,9 @@ class ExchangeTab:
             self.export = gr.Button(
                 "Download ZIP", variant="primary", elem_id="export", elem_classes=[presses.ONCE], scale=0, min_width=160
             )
-            self.export_stop = gr.Button("Stop", elem_id="export-stop", visible=False, scale=0, min_width=90)
+            self.export_stop = gr.Button(
+                "Stop", elem_id="export-stop", elem_classes=[presses.ASKS], visible=False, scale=0, min_width=90
+            )
         # Read by the script alone; an invisible component would not be in the page at all.
         self.address = gr.Textbox(visible="hidden", elem_id="export-address")
         self.export_status = gr.HTML("", elem_id="export-status", apply_default_css=False)
@@ -144,7 +146,9 @@ class ExchangeTab:
             self.bring_in = gr.Button(
                 "Import", variant="primary", elem_id="import", elem_classes=[presses.ONCE], scale=0, min_width=160
             )
-            self.import_stop = gr.Button("Stop", elem_id="import-stop", visible=False, scale=0, min_width=90)
+            self.import_stop = gr.Button(
+                "Stop", elem_id="import-stop", elem_classes=[presses.ASKS], visible=False, scale=0, min_width=90
+            )
         self.import_status = gr.HTML("", elem_id="import-status", apply_default_css=False)
 
     # --- export -------------------------------------------------------------------------------------------

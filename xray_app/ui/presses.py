@@ -6,6 +6,9 @@ from __future__ import annotations
 ONCE = "press-once"
 """The second click of a double click does nothing."""
 
+ASKS = "press-asks"
+"""Stops or switches something: the first press asks whether the person means it, the second does it."""
+
 DECIDES = "press-decides"
 """Decides about the bag: not twice in a moment, and not before the scan could be seen."""
 

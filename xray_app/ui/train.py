@@ -79,7 +79,9 @@ class TrainTab:
                     _curve([]), x="step", y="loss", height=220, show_label=False, visible=False,
                     x_title="step", y_title="loss", elem_id="loss-curve", buttons=[],
                 )  # fmt: skip
-                self.cancel = gr.Button("Cancel this run", elem_id="cancel-run", visible=False, size="sm")
+                self.cancel = gr.Button(
+                    "Cancel this run", elem_id="cancel-run", elem_classes=[presses.ASKS], visible=False, size="sm"
+                )
             with gr.Column(scale=6, min_width=520):
                 gr.HTML("<h2>Candidate</h2>", apply_default_css=False)
                 self.adapter = gr.Dropdown(choices=[], label="Adapter", elem_id="adapter", interactive=True)
@@ -89,13 +91,14 @@ class TrainTab:
                         "Promote",
                         variant="primary",
                         elem_id="promote",
-                        elem_classes=[presses.ONCE],
+                        elem_classes=[presses.ASKS],
                         min_width=110,
                         interactive=False,
                     )
                     self.rollback = gr.Button(
-                        "Roll back", elem_id="rollback", elem_classes=[presses.ONCE], min_width=110, interactive=False
+                        "Roll back", elem_id="rollback", elem_classes=[presses.ASKS], min_width=110, interactive=False
                     )
+                self.unpromoted = gr.HTML("", elem_id="unpromoted", apply_default_css=False)
                 with gr.Accordion("Promote against the gate", open=False, elem_id="force"):
                     self.reason = gr.Textbox(
                         label="Why (kept in the audit log)", max_length=2000, lines=2, elem_id="force-reason"
@@ -112,7 +115,7 @@ class TrainTab:
     def _attach(self, guard: Guard, tab: gr.Tab) -> None:
         everything = [
             self.timer, self.counts, self.recipe, self.method, self.status, self.curve, self.seen, self.cancel,
-            self.adapter, self.comparison, self.table, self.promote, self.rollback,
+            self.adapter, self.comparison, self.table, self.promote, self.unpromoted, self.rollback,
         ]  # fmt: skip
         seen = [self.adapter, self.seen, self.kind]
         guard.on(tab.select, Role.ADMIN, self.open, seen, everything)
@@ -121,7 +124,9 @@ class TrainTab:
         asked = [self.recipe, self.method, self.epochs, *seen]
         guard.on(self.start.click, Role.ADMIN, self.start_run, asked, everything)
         guard.on(self.cancel.click, Role.ADMIN, self.cancel_run, seen, everything)
-        guard.on(self.adapter.input, Role.ADMIN, self.choose, self.adapter, [self.comparison, self.promote])
+        guard.on(
+            self.adapter.input, Role.ADMIN, self.choose, self.adapter, [self.comparison, self.promote, self.unpromoted]
+        )  # fmt: skip
         guard.on(self.promote.click, Role.ADMIN, self.promote_adapter, seen, everything, show_progress="minimal")
         guard.on(
             self.force.click, Role.ADMIN, self.force_adapter, [self.reason, *seen], [*everything, self.reason],
@@ -178,7 +183,7 @@ class TrainTab:
         )
         ended = seen is not None and seen.at_work and (not at_work or mark.curve[0] != seen.curve[0])
         shown: dict[Any, Any] = {
-            self.status: panels.run_status(run),
+            self.status: panels.run_status(run, waits=any(one.status == "running" for one in all_runs)),
             self.cancel: gr.update(visible=at_work),
             self.table: panels.run_table(all_runs),
         }
@@ -203,9 +208,15 @@ class TrainTab:
         active = adapters.active(self.services.db, kind, base_sha256(self.services, kind))
         return {
             self.adapter: gr.update(choices=[(panels.adapter_name(one), one.id) for one in candidates], value=chosen),
-            self.comparison: panels.comparison(known.get(chosen) if isinstance(chosen, str) else None),
-            self.promote: gr.update(interactive=chosen in known and not known[chosen].active),
+            **self._candidate(known.get(chosen) if isinstance(chosen, str) else None),
             self.rollback: gr.update(interactive=active is not None),
+        }
+
+    def _candidate(self, adapter: Adapter | None) -> dict[Any, Any]:
+        return {
+            self.comparison: panels.comparison(adapter),
+            self.promote: gr.update(interactive=adapter is not None and adapter.gate.passed and not adapter.active),
+            self.unpromoted: panels.unpromoted(adapter),
         }
 
     def _counted(self, all_runs: list[Run], kind: AdapterKind) -> str:
@@ -228,7 +239,9 @@ class TrainTab:
             for _, correction in standing.accepted(self.services.db)
             if kind == KIND or correction.boxes or correction.split == "holdout"
         ]
-        last = next((run for run in all_runs if run.status == "succeeded" and run.kind == kind), None)
+        # A run at work has taken what was there when it began; one that failed or was cancelled teaches nothing.
+        taught = ("succeeded", "running", "queued")
+        last = next((run for run in all_runs if run.status in taught and run.kind == kind), None)
         since = last.started_at or last.created_at if last else None
         pending, _ = corrections.pending(self.services.db, 500)
         return panels.CorrectionCounts(
@@ -240,8 +253,7 @@ class TrainTab:
 
     def choose(self, who: Identity, chosen: Any) -> dict[Any, Any]:
         """The figures of another adapter."""
-        adapter = self._adapter(chosen)
-        return {self.comparison: panels.comparison(adapter), self.promote: gr.update(interactive=not adapter.active)}
+        return self._candidate(self._adapter(chosen))
 
     # --- doing --------------------------------------------------------------------------------------------
 

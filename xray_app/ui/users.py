@@ -13,6 +13,7 @@ from xray_app.errors import BadInput
 from xray_app.html import training as panels
 from xray_app.store import users
 from xray_app.types import Role
+from xray_app.ui import presses
 from xray_app.ui.guard import Guard
 
 
@@ -41,7 +42,9 @@ class UsersTab:
                     )  # fmt: skip
                     with gr.Row():
                         self.reset = gr.Button("Set password", elem_id="set-password")
-                        self.disable = gr.Button("Disable user", variant="stop", elem_id="disable-user")
+                        self.disable = gr.Button(
+                            "Disable user", variant="stop", elem_id="disable-user", elem_classes=[presses.ASKS]
+                        )
         lists = [self.table, self.chosen]
         guard.on(tab.select, Role.ADMIN, self.refresh, None, lists)
         guard.on(

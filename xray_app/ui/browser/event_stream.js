@@ -8,9 +8,9 @@
 //
 // So this stands between Gradio and fetch: Gradio reads one stream that does not end, and here streams of the server
 // are opened as long as an event has no answer, at longer and longer intervals where that fails. An event without news
-// for ten seconds is asked for, by an event of its own (`event_stream.py`). Its answer brings the queue as it is stored,
-// so it is asked too where a queue came that was never drawn: of two values that come at once, Gradio shows the last,
-// and that may be the one of an event that had read the store before.
+// for ten seconds is asked for, by an event of its own (`event_stream.py`). Its answer brings the queue as it is
+// stored, so it is asked too where a queue came that was never drawn: of two values that come at once, Gradio shows
+// the last, and that may be the one of an event that had read the store before.
 import { desk } from "./page_desk.js";
 
 const FIRST_PAUSE = 500;

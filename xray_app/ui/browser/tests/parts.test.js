@@ -150,6 +150,14 @@ test("a press counts unless its button says otherwise", () => {
   assert.equal(refused([guards.DECIDES], { looked: false, hasWork: false }), null);
 });
 
+test("what stops or switches something asks once, and neither a double click nor a key held down is the answer", () => {
+  assert.equal(guards.asking(-Infinity, 0, 1), "ask");
+  assert.equal(guards.asking(0, 1000, 1), "do");
+  assert.equal(guards.asking(0, 1000, 2), "wait");
+  assert.equal(guards.asking(0, 200, 0), "wait");
+  assert.equal(guards.asking(0, 7000, 1), "ask", "nobody answered");
+});
+
 test("without a picture nothing is cleared or saved, and the person is told", () => {
   assert.match(refused([guards.NEEDS_PICTURE_TO_CLEAR], { picture: "broken" })?.words ?? "", /cannot be cleared/);
   assert.match(refused([guards.NEEDS_PICTURE_TO_SAVE], { picture: "broken" })?.words ?? "", /cannot be saved/);
