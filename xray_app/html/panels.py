@@ -162,8 +162,7 @@ def _facts(analysis: Analysis, policy: Policy) -> str:
         ("Detector", f"{escape(models.detector.name)}, {timings.detector / 1000:.1f} s"),
         ("Bag", escape(scan.bag_id if len(scan.bag_id) <= 24 else scan.bag_id[:12] + "…")),
     ]
-    if scan.view or scan.scanner_id:
-        rows.append(("View", escape(" · ".join(filter(None, (scan.view, scan.scanner_id))))))
+    rows += [(name, escape(said)) for name, said in (("View", scan.view), ("Scanner", scan.scanner_id)) if said]
     rows += [(escape(name.capitalize()), escape(value)) for name, value in scan.acquisition.items()]
     return '<dl class="facts">' + "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows) + "</dl>"
 

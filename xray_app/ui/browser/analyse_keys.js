@@ -1,6 +1,7 @@
 // @ts-check
 import { countFromBoxes } from "./counts.js";
 import { clickNext, openReport, press, shown } from "./dom.js";
+import { openNext } from "./strip.js";
 
 /** @typedef {import("./types.js").Keys} Keys */
 
@@ -27,7 +28,7 @@ export function analyseKeys(desk) {
     g: { run: () => press("next-scan"), help: "go on after a test image or a blind scan", group: "Decision" },
     f: { run: () => focusShown("#outcome", field), help: "say what the search found", group: "Decision" },
     s: { run: () => press("save-correction"), help: "save the correction", group: "Correction" },
-    j: { run: () => clickNext("#strip [data-analysis]", 1), help: "next scan", group: "Scans" },
+    j: { run: openNext, help: "next scan", group: "Scans" },
     k: { run: () => clickNext("#strip [data-analysis]", -1), help: "previous scan", group: "Scans" },
     u: { run: () => press("add-files"), help: "add scans", group: "Scans" },
     "Shift+U": { run: () => press("add-folder"), help: "add a folder of scans", group: "Scans" },

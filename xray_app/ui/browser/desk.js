@@ -50,6 +50,8 @@ export class Desk {
     this.dropped = false;
     /** @type {Record<string, unknown> | undefined} what is known of the files on their way */
     this.sending = undefined;
+    /** @type {string[]} the analyses that waited when the one on the screen was opened, in the order of their tiles */
+    this.order = [];
     /** `read_at` of the queue that is drawn; none: 0. */
     this.queueReadAt = 0;
     /** @type {import("./types.js").Place[]} the first that is here wins */

@@ -37,6 +37,8 @@ export class Intake {
     this.started = 0;
     /** @type {number | null} seconds, of the last files */
     this.perScan = null;
+    /** @type {number | null} seconds, over the last dozens of files: one slow scan does not make the time left jump */
+    this.pace = null;
     /** @type {Facts | null} of the newest drop */
     this.dropped = null;
   }
@@ -105,6 +107,7 @@ export class Intake {
     this.missed = 0;
     this.busy = this.resent = false;
     this.perScan = (this.now() - this.started) / 1000 / Math.max(1, this.sent.length);
+    for (const _ of this.sent) this.pace = this.pace === null ? this.perScan : 0.95 * this.pace + 0.05 * this.perScan;
     this.done += this.sent.length;
     this.sent = [];
     return true;
@@ -138,7 +141,7 @@ export class Intake {
   words(silent) {
     const now = Math.min(this.all, this.done + 1);
     if (silent) return `No answer at ${now} of ${this.all}`;
-    const seconds = (this.waiting.length + this.sent.length) * (this.perScan ?? 0);
+    const seconds = (this.waiting.length + this.sent.length) * (this.pace ?? this.perScan ?? 0);
     const left = seconds > TOLD_FROM_SECONDS ? `, ${Math.ceil(seconds / 60)} min` : "";
     return `Analysing ${now} of ${this.all}${left}`;
   }

@@ -1,6 +1,6 @@
 // @ts-check
 // The queue: one tile a scan, with its risk as word, shape and colour. A click opens it.
-import { add, addThumbnail, copy, find } from "./dom.js";
+import { add, addThumbnail, clickNext, copy, find } from "./dom.js";
 import { desk } from "./page_desk.js";
 
 /**
@@ -36,6 +36,27 @@ export function titles(waiting) {
     searching: "searched: what was found?",
     done: waiting ? "decided" : "all decided",
   };
+}
+
+/** Where J goes from a scan: to what waited after it when it was opened and still does. A correction may have moved
+ * the scan in the queue meanwhile; who goes on would else be thrown back to what was passed over, or past the rest.
+ * @param {string[]} order what waited when it was opened @param {string} current @param {string[]} waiting now
+ * @returns {string | null} none: as the tiles stand */
+export function nextWaiting(order, current, waiting) {
+  const at = order.indexOf(current);
+  if (at < 0) return null;
+  const after = [...order.slice(at + 1), ...waiting.filter(id => !order.includes(id))];
+  return after.find(id => id !== current && waiting.includes(id)) ?? null;
+}
+
+/** Opens the next scan that waits. */
+export function openNext() {
+  const tiles = [...document.querySelectorAll("#strip .tile")].filter(node => node instanceof HTMLElement);
+  const current = tiles.find(tile => tile.getAttribute("aria-current") === "true")?.dataset.analysis;
+  const waiting = tiles.filter(tile => tile.classList.contains("waiting")).map(tile => tile.dataset.analysis ?? "");
+  const next = current ? nextWaiting(desk.order, current, waiting) : null;
+  if (next === null) clickNext("#strip [data-analysis]", 1);
+  else tiles.find(tile => tile.dataset.analysis === next)?.click();
 }
 
 const CLOCK_SET_BACK = 60;
@@ -86,12 +107,16 @@ export function mount({ element, props, trigger, watch }) {
   }
   function draw() {
     const value = props.value || { items: [] };
+    const opened = value.current && value.current !== current;
     if (value.current) current = value.current;
     else if (!value.keep_current && !desk.work) current = null;
     newest = laterRead(newest, value);
     desk.queueReadAt = newest.read_at ?? 0;
     const { items } = newest;
     hint.hidden = items.length > 0;
+    if (opened || !desk.order.length) {
+      desk.order = items.filter(item => item.section === "waiting").map(item => item.id);
+    }
     const words = titles(newest.waiting || 0);
     list.replaceChildren();
     for (const [index, item] of items.entries()) {
@@ -118,6 +143,7 @@ export function mount({ element, props, trigger, watch }) {
   function choose(id) {
     desk.dropped = false;
     current = id;
+    desk.order = newest.items.filter(item => item.section === "waiting").map(item => item.id);
     props.value = { items: [], ...copy(props.value), current: id, offer: null };
     draw();
     trigger("select");

@@ -6,7 +6,7 @@ import { factsOf } from "../found.js";
 import * as guards from "../guards.js";
 import { Intake, isScan, MB } from "../intake_queue.js";
 import { classNamed } from "../items.js";
-import { titles } from "../strip.js";
+import { nextWaiting, titles } from "../strip.js";
 import { plural } from "../dom.js";
 import { LABELS } from "./made.js";
 
@@ -131,6 +131,21 @@ test("the time left is told where it is long", () => {
   assert.equal(intake.words(true), "No answer at 1 of 2");
 });
 
+test("one slow scan does not make the time left jump", () => {
+  const { clock, intake } = made();
+  intake.take(
+    Array.from({ length: 130 }, (_, n) => file(`${n}.png`)),
+    [],
+    FACTS,
+  );
+  for (let sent = 0; sent < 30; sent++) {
+    next(intake);
+    clock.now += sent === 29 ? 20_000 : 3000;
+    intake.settled(1);
+  }
+  assert.equal(intake.words(false), "Analysing 31 of 130, 7 min", "five, by those before; thirty-four, by that one");
+});
+
 /** @param {string[]} classes @param {Partial<Parameters<typeof guards.refusal>[1]>} [state] */
 const refused = (classes, state = {}) =>
   guards.refusal(name => classes.includes(name), {
@@ -148,6 +163,14 @@ test("a press counts unless its button says otherwise", () => {
   assert.deepEqual(refused([guards.DECIDES], { looked: false }), { words: null });
   assert.deepEqual(refused([guards.UNHURRIED], { looked: false }), { words: null });
   assert.equal(refused([guards.DECIDES], { looked: false, hasWork: false }), null);
+});
+
+test("from a scan one goes on to what waited after it, wherever a correction has put it meanwhile", () => {
+  assert.equal(nextWaiting(["a", "b", "c", "d"], "c", ["c", "a", "b", "d"]), "d", "moved to the front");
+  assert.equal(nextWaiting(["a", "b", "c", "d"], "b", ["a", "b", "d"]), "d", "the next was decided by somebody");
+  assert.equal(nextWaiting(["a", "b"], "b", ["b", "a", "new"]), "new", "what came in later stands at the end");
+  assert.equal(nextWaiting(["a", "b"], "b", ["b", "a"]), null, "nothing follows");
+  assert.equal(nextWaiting(["a", "b"], "decided long ago", ["a", "b"]), null);
 });
 
 test("what stops or switches something asks once, and neither a double click nor a key held down is the answer", () => {
