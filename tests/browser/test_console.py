@@ -42,6 +42,15 @@ def at_hand(page: Any) -> str:
     return str(page.evaluate("xrayDesk.work.analysis_id"))
 
 
+COVERED = """() => {
+    const places = one => [...document.querySelectorAll(one)].map(node => node.getBoundingClientRect());
+    const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+    const own = ['#viewer', '#side', '#banner', '#decision', '#queue', '#tabs > .tab-wrapper'];
+    return ['.toast-body', '#confirm', '#flagged'].flatMap(told => own.filter(
+        one => places(told).some(a => places(one).some(b => meet(a, b)))).map(one => `${told} over ${one}`));
+}"""
+
+
 def test_from_shown_to_stored_takes_one_key(scripted: Desk, page: Any) -> None:
     first = at_hand(page)
     page.keyboard.press("2")
@@ -138,6 +147,7 @@ def test_a_high_bag_is_cleared_by_a_second_key_with_a_reason_and_a_supervisor_se
     page.wait_for_function("document.activeElement.closest('#decision-note') !== null")
     page.keyboard.press("Enter")  # without a reason
     page.wait_for_selector(".toast-body")
+    assert page.evaluate(COVERED) == []
     page.click("#viewer")  # what is typed beside the note decides nothing, nor does it while the refusal stands
     page.keyboard.type("3 jars, 2 sk")
     page.keyboard.press("Escape")
@@ -162,6 +172,7 @@ def test_a_high_bag_is_cleared_by_a_second_key_with_a_reason_and_a_supervisor_se
     supervisor.click("#strip .divider.flagged + li .tile")
     supervisor.wait_for_selector("#flagged")
     assert "cutlery" in supervisor.locator("#flagged q").inner_text()
+    assert supervisor.evaluate(COVERED) == []
     supervisor.click("#flag-seen")
     supervisor.wait_for_selector("#strip .divider.flagged", state="detached")
 
