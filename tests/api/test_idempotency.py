@@ -74,6 +74,8 @@ def test_keys_are_each_users_own_and_of_one_path(
     assert theirs.json()["id"] != mine.json()["id"]
     other = f"/v1/analyses/{analysed['id']}/outcome"
     assert client.post(other, json={"found": []}, headers=as_user("analyst") | one).status_code == 422
+    another = "/v1/analyses/none/decision"  # the same body, about something else
+    assert client.post(another, json={"decision": "REVIEW"}, headers=as_user("analyst") | one).status_code == 422
 
 
 def test_of_several_at_once_one_is_done(

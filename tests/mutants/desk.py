@@ -228,7 +228,6 @@ IDEMPOTENCY = [
             ("idempotency: a refusal is not remembered", "or status in LASTING", ""),
             ("idempotency: a key is the same on every path", "{scope['method']} {scope['path']}", "{scope['method']}"),
             ("idempotency: the order of fields is another request", ", sort_keys=True", ""),
-            ("idempotency: a body that was cut off is remembered", 'and not scope["state"].get("cut_off")', ""),
         ],
     ),
 ]  # fmt: skip

@@ -63,8 +63,7 @@ DESK_POLICY = (
 class Door:
     """ASGI middleware: session, size, origin, headers; and the last resort for bugs.
 
-    What it found out is left in `scope["state"]`: the `identity` of a signed-in request, and `cut_off`
-    where the body was longer than allowed and what the app saw of it is not all of it.
+    The `identity` of a signed-in request is left in `scope["state"]`.
     """
 
     def __init__(self, app: ASGIApp, services: Services) -> None:
@@ -148,13 +147,13 @@ class Door:
                 message = await receive()
             waited += anyio.current_time() - since
             if waiting.cancelled_caught:
-                too_slow = scope["state"]["cut_off"] = True
+                too_slow = True
                 return {"type": "http.disconnect"}
             whole = not message.get("more_body", False)
             if message["type"] == "http.request":
                 read += len(message.get("body", b""))
                 if read > limit:
-                    too_large = scope["state"]["cut_off"] = True
+                    too_large = True
                     return {"type": "http.disconnect"}
             return message
 

@@ -75,7 +75,7 @@ class IdempotencyMiddleware:
         try:
             await self.app(scope, receive, keep)
             status = next((m["status"] for m in messages if m["type"] == "http.response.start"), 500)
-            if (status < 400 or status in LASTING) and not scope["state"].get("cut_off"):
+            if status < 400 or status in LASTING:
                 body = b"".join(message.get("body", b"") for message in messages).decode()
                 await anyio.to_thread.run_sync(idempotency.put, db, username, key, status, body)
                 kept = True
