@@ -57,13 +57,15 @@ def _cheap_passwords() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _own_uploads(tmp_path_factory: pytest.TempPathFactory) -> None:
+def _own_uploads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Workers in one upload folder would discard what another is about to read: Gradio names it by its content."""
-    os.environ["GRADIO_TEMP_DIR"] = str(tmp_path_factory.mktemp("uploads"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GRADIO_TEMP_DIR", str(tmp_path_factory.mktemp("uploads")))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _migrated_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+def _migrated_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A new SQLite database begins as a copy of the first one that was migrated: the same, in a tenth of the time."""
     first, lock, migrate = tmp_path_factory.mktemp("migrated") / "first.db", Lock(), Database._migrate
 
@@ -78,7 +80,9 @@ def _migrated_once(tmp_path_factory: pytest.TempPathFactory) -> None:
                 with closing(sqlite3.connect(file)) as connection:
                     connection.execute("VACUUM INTO ?", (str(first),))
 
-    Database._migrate = migrated  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Database, "_migrate", migrated)
+        yield
 
 
 @pytest.fixture

@@ -45,10 +45,13 @@ def at_hand(page: Any) -> str:
 COVERED = """() => {
     const places = one => [...document.querySelectorAll(one)].map(node => node.getBoundingClientRect());
     const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
-    const own = ['#viewer', '#side', '#banner', '#decision', '#queue', '#tabs > .tab-wrapper'];
-    return ['.toast-body', '#confirm', '#flagged'].flatMap(told => own.filter(
-        one => places(told).some(a => places(one).some(b => meet(a, b)))).map(one => `${told} over ${one}`));
+    const over = (told, own) => places(told).some(a => places(own).some(b => meet(a, b)));
+    const told = ['.toast-body', '#confirm', '#flagged', '#answered', '#desk-hint', '#desk-alarm'];
+    const desk = ['#viewer', '#side', '#banner', '#decision', '#queue', '#tabs > .tab-wrapper'];
+    const pairs = told.flatMap(one => desk.map(own => [one, own]));
+    return [...pairs, ['#desk-hint', '.toast-text']].filter(([one, own]) => over(one, own));
 }"""
+"""What lies over what, where the desk tells something; the hint not over the refusal it speaks of either."""
 
 
 def test_from_shown_to_stored_takes_one_key(scripted: Desk, page: Any) -> None:
@@ -154,6 +157,7 @@ def test_a_high_bag_is_cleared_by_a_second_key_with_a_reason_and_a_supervisor_se
     page.wait_for_selector("#confirm", state="hidden")
     page.keyboard.type("3 z")
     assert "Escape" in page.locator("#desk-hint").inner_text()
+    assert page.evaluate(COVERED) == []
     page.wait_for_timeout(300)
     assert at_hand(page) == first
     assert decisions.history(scripted.services.db, first) == []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.browser.conftest import Desk, Open
-from tests.browser.test_console import at_hand, page_ready
+from tests.browser.test_console import COVERED, at_hand, page_ready
 from tests.browser.test_desk import GUN, KNIFE, add
 from tests.browser.test_search import fill, picture, tab
 from xray_app.scan.read import read_scan
@@ -72,6 +72,7 @@ def test_a_blind_scan_shows_its_prediction_after_the_key_that_decides_it(
     page.wait_for_selector(".risk.high")
     page.wait_for_function("document.querySelectorAll('svg.scan .box.frame').length === 3")
     assert "you decided CLEAR" in page.locator("#answered").first.inner_text()
+    assert page.evaluate(COVERED) == []
     picture(page, "blind-shown")
     (decision,) = decisions.history(scripted.services.db, at_hand(page))
     assert decision.blind

@@ -5,7 +5,7 @@
     python -m tests.mutants --list
 
 First every test file has to pass without a fault. A mutant is killed by a failing test, or by tests that take
-several times as long as they did. The last line is JSON: `{"mutants": 178, "survived": 0}`. It exits with 1 where a
+several times as long as they did. The last line is JSON: `{"mutants": …, "survived": …}`. It exits with 1 where a
 mutant survives without a reason, or cannot be made any more.
 """
 

@@ -15,7 +15,6 @@ from training.promotion import registry
 from xray_app import auth
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, BadRecipe, Conflict, NotFound
-from xray_app.html import training as panels
 from xray_app.services import Services
 from xray_app.store import adapters, corrections, runs, users
 from xray_app.types import Adapter, CorrectionIn, Gate, GateCheck, Metrics, MetricSet, Role, Run, RunMetrics
@@ -180,13 +179,16 @@ def test_a_tick_sends_what_a_run_changes_and_everything_at_its_end(
     assert tab.counts in page
 
 
-def test_a_run_waits_for_another_only_where_there_is_one(tab: TrainTab, admin: Identity, services: Services) -> None:
-    first = runs.create(services.db, KIND, "bundled", "lora", 2.0, "root")
-    assert "starting" in tab.refresh(admin, None, None)[tab.status]
-    runs.claim(services.db, first.id, host="h", boot_id="b", pid=1, pid_started=1.0, lease_seconds=60)
+def test_a_run_that_waits_for_none_is_starting_and_one_at_work_is_shown_before_it(
+    tab: TrainTab, admin: Identity, services: Services
+) -> None:
     runs.create(services.db, KIND, "bundled", "lora", 2.0, "root")
-    waiting = [one for one in runs.page(services.db, 5)[0] if one.status == "queued"]
-    assert "waiting for the run before it" in panels.run_status(*waiting, waits=True)
+    assert "starting" in tab.refresh(admin, None, None)[tab.status]
+    at_work = begun(services)
+    runs.create(services.db, KIND, "bundled", "lora", 2.0, "root")
+    status = tab.refresh(admin, None, None)[tab.status]
+    assert at_work.id[:8] in status
+    assert "starting" not in status
 
 
 def test_a_run_is_cancelled_and_its_end_is_shown(tab: TrainTab, admin: Identity, services: Services) -> None:

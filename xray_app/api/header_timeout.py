@@ -19,7 +19,7 @@ class TimedHeaders(H11Protocol):
 
     _header_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # narrowed by uvicorn
         super().connection_made(transport)
         self._header_timer = self.loop.call_later(HEADER_SECONDS, self._let_go)
 

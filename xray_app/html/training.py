@@ -54,13 +54,13 @@ def counts(found: CorrectionCounts, active: Adapter | None, base: str) -> str:
     )
 
 
-def run_status(run: Run | None, *, waits: bool = False) -> str:
-    """The run in hand in one line, with its bar. `waits`: another is at work, so that it has not begun."""
+def run_status(run: Run | None) -> str:
+    """The run in hand in one line, with its bar. One that waits is in hand only where none is at work."""
     if run is None:
         return '<p class="hint">No run yet. Start one above; it goes on when you close the browser.</p>'
     done = round(run.progress * 100)
     text = {
-        "queued": "waiting for the run before it" if waits else "starting: the models are loaded",
+        "queued": "starting: the models are loaded",
         "running": f"{done} %",
         "succeeded": "finished: look at the candidate on the right, then promote it or not",
         "failed": "failed",
@@ -137,7 +137,7 @@ def unpromoted(adapter: Adapter | None) -> str:
     if adapter.gate.passed:
         return ""
     refused = ", ".join(escape(check.name) for check in adapter.gate.checks if not check.passed)
-    return f'<p class="quiet">The gate refuses it: {refused}. Who knows better says why below.</p>'
+    return f'<p class="quiet">The gate refuses it: {refused}. To promote it all the same, say why below.</p>'
 
 
 def _metrics(metrics: RunMetrics) -> str:

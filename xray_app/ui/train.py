@@ -183,7 +183,7 @@ class TrainTab:
         )
         ended = seen is not None and seen.at_work and (not at_work or mark.curve[0] != seen.curve[0])
         shown: dict[Any, Any] = {
-            self.status: panels.run_status(run, waits=any(one.status == "running" for one in all_runs)),
+            self.status: panels.run_status(run),
             self.cancel: gr.update(visible=at_work),
             self.table: panels.run_table(all_runs),
         }

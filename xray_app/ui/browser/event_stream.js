@@ -12,13 +12,13 @@
 // stored, so it is asked too where a queue came that was never drawn: of two values that come at once, Gradio shows
 // the last, and that may be the one of an event that had read the store before.
 import { desk } from "./page_desk.js";
+import { laterRead } from "./strip.js";
 
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 30_000;
 const MOST_ASKED = 100;
 const LOOK_EVERY_MS = 250;
 const DRAWN_WITHIN_MS = 1000;
-const CLOCK_SET_BACK = 60;
 /** In a whole value, and in what has changed of one. Within a text the quotes are escaped. */
 const READ_AT = /"read_at"(?:\]\s*,|\s*:)\s*(\d+(?:\.\d+)?)/g;
 
@@ -84,7 +84,7 @@ export class EventStream {
     this.nextTry = -Infinity;
     this.askedAt = -Infinity;
     /** `read_at` of the newest queue that came, and when it did. */
-    this.queue = { readAt: 0, cameAt: 0 };
+    this.queue = { read_at: 0, cameAt: 0 };
   }
 
   /** Takes the place of `fetch`.
@@ -195,16 +195,15 @@ export class EventStream {
   /** @param {string} message */
   noteQueue(message) {
     for (const [, digits] of message.matchAll(READ_AT)) {
-      const readAt = Number(digits);
-      const setBack = this.queue.readAt - readAt >= CLOCK_SET_BACK;
-      if (readAt > this.queue.readAt || setBack) this.queue = { readAt, cameAt: this.now() };
+      const told = { read_at: Number(digits), cameAt: this.now() };
+      if (told.read_at !== this.queue.read_at) this.queue = laterRead(this.queue, told);
     }
   }
 
   /** Whether a queue came that was not drawn in time. */
   behind() {
     const drawn = this.drawn();
-    return drawn > 0 && this.queue.readAt > drawn && this.now() - this.queue.cameAt >= DRAWN_WITHIN_MS;
+    return drawn > 0 && this.queue.read_at > drawn && this.now() - this.queue.cameAt >= DRAWN_WITHIN_MS;
   }
 
   tryLater() {

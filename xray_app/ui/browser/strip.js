@@ -49,6 +49,9 @@ export function nextWaiting(order, current, waiting) {
   return after.find(id => id !== current && waiting.includes(id)) ?? null;
 }
 
+/** What waits, in the order of the tiles. @param {Tile[]} items */
+const waitingIn = items => items.filter(item => item.section === "waiting").map(item => item.id);
+
 /** Opens the next scan that waits. */
 export function openNext() {
   const tiles = [...document.querySelectorAll("#strip .tile")].filter(node => node instanceof HTMLElement);
@@ -59,11 +62,12 @@ export function openNext() {
   else tiles.find(tile => tile.dataset.analysis === next)?.click();
 }
 
+/** Of so many seconds: the server's clock was set back. */
 const CLOCK_SET_BACK = 60;
 
 /** The later read of two queues, which may be told in another order: each event reads the store when it begins.
  * More than a minute back, the server's clock was set.
- * @param {Queue} shown @param {Queue} told @returns {Queue} */
+ * @template {{read_at?: number}} Read @param {Read} shown @param {Read} told @returns {Read} */
 export function laterRead(shown, told) {
   const before = (shown.read_at ?? 0) - (told.read_at ?? 0);
   return before > 0 && before < CLOCK_SET_BACK ? shown : told;
@@ -115,7 +119,7 @@ export function mount({ element, props, trigger, watch }) {
     const { items } = newest;
     hint.hidden = items.length > 0;
     if (opened || !desk.order.length) {
-      desk.order = items.filter(item => item.section === "waiting").map(item => item.id);
+      desk.order = waitingIn(items);
     }
     const words = titles(newest.waiting || 0);
     list.replaceChildren();
@@ -143,7 +147,7 @@ export function mount({ element, props, trigger, watch }) {
   function choose(id) {
     desk.dropped = false;
     current = id;
-    desk.order = newest.items.filter(item => item.section === "waiting").map(item => item.id);
+    desk.order = waitingIn(newest.items);
     props.value = { items: [], ...copy(props.value), current: id, offer: null };
     draw();
     trigger("select");
