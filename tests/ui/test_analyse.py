@@ -121,8 +121,9 @@ def test_new_scans_do_not_push_away_the_one_at_hand(tab: AnalyseTab, analyst: Id
     steps = list(tab.add_scans(analyst, [upload("2.png", shade=3), upload("3.png", shade=4)], None))
     assert {part for step in steps for part in step} == {tab.strip, tab.upload, tab.intake}
     queued = [step[tab.strip] for step in steps if tab.strip in step]
-    assert [(one["keep_current"], one["current"]) for one in queued] == [(True, None)] * 2
+    assert [(one["keep_current"], one["current"]) for one in queued] == [(True, None)] * 3
     assert {one["offer"] for one in queued} == {queued[-1]["items"][1]["id"]}
+    assert steps[-1][tab.strip] == steps[-2][tab.strip], "the last word says the queue too: it may be all that is drawn"
 
 
 def test_somebody_elses_newer_decision_is_shown_before_it_is_overruled(

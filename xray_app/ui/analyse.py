@@ -216,11 +216,14 @@ class AnalyseTab:
 
         The first is offered to the page, which opens it where nothing is open: only the page knows by then what
         the person has opened. Of files that are sent again, those that came in the first time are not analysed anew.
+        The last word says the queue once more: where it reaches the page together with the one before, Gradio may take
+        "unchanged" for all there is, and the queue before it is never drawn.
         """
         dropped = sending if isinstance(sending, Mapping) else {}
         resent = dropped.get("resent") is True
         refused: list[dict[str, Any]] = []
         first: str | None = None
+        queue: dict[Any, Any] = {}
         files = [uploaded(path) for path in paths or []]
         try:
             facts = {field: _name(dropped.get(name)) for field, name in SCAN_FACTS.items()}
@@ -237,15 +240,18 @@ class AnalyseTab:
                     continue
                 first = first or analysis.id  # with every value: the page may miss one that another follows at once
                 offer = {"keep_current": True, "offer": first}
-                yield {self.strip: self.queue(who, None) | offer}
+                queue = {self.strip: self.queue(who, None) | offer}
+                yield queue
                 if self.services.test_images.maybe(scan, who.username):
-                    yield {self.strip: self.queue(who, None) | offer}
+                    queue = {self.strip: self.queue(who, None) | offer}
+                    yield queue
                 del scan  # its picture takes room that the next one may need
         finally:
             for file in files:
                 discard(file)
         # How many came: Gradio may have taken them out of its field before it sent them.
-        yield {self.upload: None, self.intake: {"token": uuid4().hex, "taken": len(files), "refused": refused}}
+        said = {"token": uuid4().hex, "taken": len(files), "refused": refused}
+        yield queue | {self.upload: None, self.intake: said}
 
     def _analyse(
         self, who: Identity, file: Path, facts: Mapping[str, str | None], resent: bool

@@ -9,8 +9,8 @@
 // So this stands between Gradio and fetch: Gradio reads one stream that does not end, and here streams of the server
 // are opened as long as an event has no answer, at longer and longer intervals where that fails. An event without news
 // for ten seconds is asked for, by an event of its own (`event_stream.py`). Its answer brings the queue as it is
-// stored, so it is asked too where a queue came that was never drawn: of two values that come at once, Gradio shows
-// the last, and that may be the one of an event that had read the store before.
+// stored, so it is asked too where a queue came that was never drawn: of several values that come at once, Gradio shows
+// the last, and that may be the one of an event that had read the store before, or the word that nothing has changed.
 import { desk } from "./page_desk.js";
 import { laterRead } from "./strip.js";
 
@@ -233,16 +233,22 @@ export class EventStream {
       this.forgotten = true; // with the stream the server gives up what it had to say by it
       this.tryLater();
     } else if (this.gradio && !server) {
-      if (!this.unanswered.size || now < this.nextTry) return;
-      if (!this.forgotten) this.follow();
+      if (!this.unanswered.size)
+        this.askOf(this.behind()); // the stream has ended, and the queue with it
+      else if (now < this.nextTry) return;
+      else if (!this.forgotten) this.follow();
       else {
         this.tryLater();
         this.ask();
       }
-    } else if ((this.behind() || this.silent(this.silence).length) && now - this.askedAt >= this.silence) {
-      this.askedAt = now;
-      this.ask();
-    }
+    } else this.askOf(this.behind() || this.silent(this.silence).length > 0);
+  }
+
+  /** Asks, where there is something to ask for and nobody just has. @param {boolean} due */
+  askOf(due) {
+    if (!due || this.now() - this.askedAt < this.silence) return;
+    this.askedAt = this.now();
+    this.ask();
   }
 }
 

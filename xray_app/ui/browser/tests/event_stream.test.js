@@ -224,6 +224,20 @@ test("a queue that came and was not drawn is asked for, in a whole value and in 
   assert.equal(page.asked(), asked + 1, "a name that looks like one is none");
 });
 
+test("a queue that was not drawn is asked for although the stream has ended with the last answer", async () => {
+  const page = made();
+  await page.join("a");
+  await page.read();
+  page.queue.drawn = 50;
+  page.streams[0].write(said({ msg: "process_generating", event_id: "a", output: { read_at: 60 } }, over("a"), CLOSE));
+  await page.wait(2);
+  assert.equal(page.streams.length, 1);
+  assert.equal(page.asked(), 1);
+  page.queue.drawn = 60;
+  await page.wait(20);
+  assert.equal(page.asked(), 1);
+});
+
 test("a clock that was set back does not make the page ask for ever", async () => {
   const page = made();
   await page.join("a");
