@@ -50,6 +50,12 @@ def prepare(
     bag: Annotated[
         str | None, typer.Option("--bag", metavar="REGEX", help="Over a picture's path in the set: its bag.")
     ] = None,
+    group: Annotated[
+        str | None, typer.Option("--group", metavar="REGEX", help="Over a file name: its scanner; else groups.csv.")
+    ] = None,
+    leave_out: Annotated[
+        str | None, typer.Option("--leave-out", metavar="GROUP", help="Hold this group out, train on all others.")
+    ] = None,
 ) -> None:
     """Turn a YOLO data set into train.jsonl and val.jsonl."""
     from training.data.yolo import prepare as write
@@ -58,7 +64,7 @@ def prepare(
 
     naming = BagNaming(dataset or dataset_name(yolo), bag)
     try:
-        done = write(yolo, out, site_taxonomy(), val, seed, skip_bad, skip_unknown, naming)
+        done = write(yolo, out, site_taxonomy(), val, seed, skip_bad, skip_unknown, naming, group, leave_out)
     except BadDataset as error:
         # Here every one is listed, so that all can be put right in one go.
         for problem in (problems := (error.details or {}).get("problems", [])):

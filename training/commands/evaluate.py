@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,9 +13,16 @@ from training.commands.common import Data, Out, method_named, site_taxonomy
 from training.data.json_file import write_json
 from xray_app.settings import Settings
 
+if TYPE_CHECKING:
+    from training.data.samples import Sample
+
 # Heavy modules (torch, transformers) are imported inside the commands: --help answers at once.
 
 app = typer.Typer()
+
+TrainingScans = Annotated[
+    Path | None, typer.Option("--train", help="Training scans, to choose on them the rules beside the models.")
+]
 
 
 @app.command()
@@ -34,6 +41,7 @@ def evaluate(
     recall: Annotated[
         float | None, typer.Option(help="Share of threat bags its threshold is to find; else the default profile's.")
     ] = None,
+    train: TrainingScans = None,
 ) -> None:
     """Measure models on labelled scans, with intervals: report.json, and report.md with pictures beside it."""
     from training.data.samples import read_jsonl, with_full_instruction
@@ -44,7 +52,9 @@ def evaluate(
     kept = read_jsonl(_labelled(calibration)) if calibration else None
     if full_instruction:
         samples, kept = with_full_instruction(samples), with_full_instruction(kept) if kept else None
-    result = evaluate_models(samples, _settings(vlm, detector), site_taxonomy(), adapter, kept, recall)
+    result = evaluate_models(
+        samples, _settings(vlm, detector), site_taxonomy(), adapter, kept, recall, _training_scans(train)
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out, result)
     write_report(result, out)
@@ -53,6 +63,12 @@ def evaluate(
 
 def _labelled(data: Path) -> Path:
     return data / "val.jsonl" if data.is_dir() else data
+
+
+def _training_scans(path: Path | None) -> list[Sample] | None:
+    from training.data.samples import read_jsonl
+
+    return None if path is None else read_jsonl(path / "train.jsonl" if path.is_dir() else path)
 
 
 def _settings(vlm: str, detector: str) -> Settings:
@@ -69,6 +85,7 @@ def compare(
     together: Annotated[
         bool, typer.Option("--together/--apart", help="Also each VLM together with the last --detector.")
     ] = True,
+    train: TrainingScans = None,
     dollars_an_hour: Annotated[float | None, typer.Option(min=0, help="Price of this machine.")] = None,
     dollars_a_remote_scan: Annotated[float | None, typer.Option(min=0, help="What a remote model asks.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="The same as JSON.")] = None,
@@ -83,7 +100,13 @@ def compare(
     rows: list[ComparedModel] = []
     try:
         for row in comparison(
-            samples, site_taxonomy(), vlm or ["bundled"], adapter or [], detector or ["bundled"], together
+            samples,
+            site_taxonomy(),
+            vlm or ["bundled"],
+            adapter or [],
+            detector or ["bundled"],
+            together,
+            _training_scans(train),
         ):
             rows.append(row)
             print(f"measured {row.model}", file=sys.stderr)

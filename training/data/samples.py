@@ -51,6 +51,7 @@ class Sample(Value):
         boxes: the objects whose place is known (an item may be listed without one).
         labelled_classes: canonical names somebody looked for; None means all.
         bag_id: scans of one bag are never split between training and testing.
+        group: what tells scans apart before anything in them is seen: the scanner, else the data set; None: unknown.
     """
 
     image: Path
@@ -61,6 +62,7 @@ class Sample(Value):
     boxes: tuple[SampleBox, ...]
     labelled_classes: tuple[str, ...] | None
     bag_id: str
+    group: str | None = None
 
     def open(self) -> Image.Image:
         """The picture as RGB, upright, decoded as the desk decodes it.
@@ -108,6 +110,7 @@ def make_sample(
     labelled_classes: tuple[str, ...] | None,
     bag_id: str,
     taxonomy: Taxonomy,
+    group: str | None = None,
 ) -> Sample:
     """A sample whose instruction and wanted answer follow from what was looked for and found.
 
@@ -119,6 +122,7 @@ def make_sample(
         labelled_classes: canonical names somebody looked for; None means all.
         bag_id: the bag this is a view of.
         taxonomy: gives names, plurals and the order of the answer.
+        group: the scanner, else the data set; None: unknown.
     """
     scope = None if labelled_classes is None else set(labelled_classes)
     return Sample(
@@ -130,6 +134,7 @@ def make_sample(
         boxes=tuple(box for box in boxes if scope is None or box.label in scope),
         labelled_classes=labelled_classes,
         bag_id=bag_id,
+        group=group,
     )
 
 
@@ -139,7 +144,7 @@ def write_jsonl(samples: Iterable[Sample], path: Path) -> None:
     folder = path.parent.resolve()
     with atomic_write(path) as part, part.open("w", encoding="utf-8") as out:
         for sample in samples:
-            line = sample.model_dump(mode="json")
+            line = sample.model_dump(mode="json", exclude=None if sample.group else {"group"})
             line["image"] = Path(os.path.relpath(sample.image.resolve(), folder)).as_posix()
             out.write(json.dumps(line, ensure_ascii=False) + "\n")
 
@@ -222,6 +227,7 @@ def from_correction(analysis: Analysis, correction: Correction, image: Path, tax
         scope,
         analysis.scan.bag_id,
         taxonomy,
+        group=analysis.scan.scanner_id,
     )
 
 

@@ -30,8 +30,8 @@ SCOPE_SIZES = (2, 8)
 
 
 def sample_sha256(sample: Sample) -> str:
-    """Hash of picture and labels; where the picture lies does not matter."""
-    line = sample.model_dump(mode="json", exclude={"image"})
+    """Hash of picture and labels; where the picture lies and which group it is of do not matter: neither is learned."""
+    line = sample.model_dump(mode="json", exclude={"image", "group"})
     line["image_sha256"] = file_sha256(sample.image)
     return hashlib.sha256(json.dumps(line, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from training.data.groups import groups_of, leave_out
 from training.data.near_equal_bags import like_bags, near_each_other
 from training.data.samples import Sample, SampleBox, make_sample, split_by_bag, write_jsonl
 from xray_app.errors import BadDataset, BadInput
@@ -50,6 +51,7 @@ def read_yolo(
     skip_bad: bool = False,
     skip_unknown: bool = False,
     naming: BagNaming | None = None,
+    group: str | None = None,
 ) -> YoloData:
     """Reads a YOLO data set.
 
@@ -63,10 +65,11 @@ def read_yolo(
         skip_bad: leave bad scans out and list them, instead of raising.
         skip_unknown: leave out boxes of labels the taxonomy does not know.
         naming: of the bags; None: by folder and file name alone.
+        group: pattern of the group in a picture's file name; None: `groups.csv`, else the data set is the group.
 
     Raises:
-        BadDataset: data.yaml or any scan is wrong; the message names file and line of each.
-        BadInput: the pattern of `naming` does not fit the pictures' paths.
+        BadDataset: data.yaml, groups.csv or any scan is wrong; the message names file and line of each.
+        BadInput: the pattern of `naming` or `group` does not fit the pictures' paths.
         UnknownLabel: data.yaml has labels the taxonomy does not know.
     """
     config_path = config_file(folder)
@@ -84,6 +87,7 @@ def read_yolo(
     naming = replace(naming or BagNaming(), said=read_column_file(folder))
     paths = {image: _within(image, folder) for of_split in images.values() for image in of_split}
     named = naming.of(paths.values())
+    groups = groups_of(paths.values(), folder, group, naming.dataset or dataset_name(folder))
     seen: dict[str, Path] = {}
     bags: set[str] = set()
     for split, pictures in images.items():
@@ -105,7 +109,8 @@ def read_yolo(
                         "the split by bag could put one in train and one in val"
                     )
                     raise Unusable(Problem(image, "picture twice", reason))
-                found.append(_sample(read_labels(image, label_file(image), names), scope, bag_id, taxonomy))
+                labelled = read_labels(image, label_file(image), names)
+                found.append(_sample(labelled, scope, bag_id, taxonomy, groups[paths[image]]))
                 of_split.setdefault(digest, image)
             except Unusable as error:
                 problems.add(*error.problems)
@@ -158,6 +163,8 @@ def prepare(
     skip_bad: bool = False,
     skip_unknown: bool = False,
     naming: BagNaming | None = None,
+    group: str | None = None,
+    left_out_group: str | None = None,
 ) -> Prepared:
     """Writes `train.jsonl` and `val.jsonl`; the pictures stay where they are.
 
@@ -171,17 +178,21 @@ def prepare(
         val: share of the bags, 0 to 1, without a split of the data set's own.
         seed: another one splits otherwise.
         naming: of the bags; None: the folder's name, folders within and file name.
+        group: as `read_yolo`.
+        left_out_group: its scans are the hold-out and all others are trained on, whatever split the data set has.
 
     Raises:
         BadDataset, BadInput, UnknownLabel: as `read_yolo`.
     """
     if not 0 <= val < 1:
         raise BadDataset(f"--val is a share between 0 and 1, not {val}")
-    data = read_yolo(folder, taxonomy, skip_bad, skip_unknown, naming or BagNaming(dataset_name(folder)))
+    data = read_yolo(folder, taxonomy, skip_bad, skip_unknown, naming or BagNaming(dataset_name(folder)), group)
     left_out, summary = data.left_out, data.summary
     train = list(data.splits["train"])
-    if "val" in data.splits:
-        test = list(data.splits["val"])
+    if "val" in data.splits or left_out_group is not None:
+        test = list(data.splits.get("val", ()))
+        if left_out_group is not None:
+            train, test = leave_out([*train, *test], left_out_group)
         leaks = {id(one): other for one, other in near_each_other(train, test)}
         if leaks:
             listed = tuple(
@@ -214,11 +225,11 @@ def _within(image: Path, folder: Path) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else Path(*path.parts[-3:]).as_posix()
 
 
-def _sample(found: LabelledImage, scope: tuple[str, ...] | None, bag_id: str, taxonomy: Taxonomy) -> Sample:
+def _sample(found: LabelledImage, scope: tuple[str, ...] | None, bag_id: str, taxonomy: Taxonomy, group: str) -> Sample:
     counts = Counter(box.label for box in found.boxes)
     boxes = [SampleBox(label=box.label, xyxy=box.xyxy) for box in found.boxes]
     size = (found.width, found.height)
     try:
-        return make_sample(found.image, size, counts, boxes, scope, bag_id, taxonomy)
+        return make_sample(found.image, size, counts, boxes, scope, bag_id, taxonomy, group)
     except BadInput as error:
         raise Unusable(Problem(found.labels, "impossible count", str(error))) from error

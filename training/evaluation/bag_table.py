@@ -24,13 +24,14 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class ScanOutcome:
-    """One scan: what was there and what a model said, both restricted to what was looked for.
+    """One scan: what was there and what a model said of it.
 
     Attributes:
         bag_id: the bag this scan is a view of.
-        true: items by canonical label.
-        said: items by canonical label.
-        confidence: 0..1 of at least every label said; a detector also has those too unsure to count as said.
+        true: items by canonical label, of those looked for.
+        said: the same.
+        confidence: 0..1 of at least every label said, also of labels nobody looked for; a detector also has those too
+            unsure to count as said.
         labelled_classes: canonical names somebody looked for; None means all.
     """
 
@@ -49,10 +50,9 @@ class ScanOutcome:
         said: Mapping[str, int],
         confidence: Mapping[str, float],
     ) -> ScanOutcome:
-        """An outcome without the labels nobody looked for: they are neither right nor wrong."""
+        """An outcome whose lists are without the labels nobody looked for: they are neither right nor wrong."""
         scope = None if labelled_classes is None else tuple(labelled_classes)
-        sure = {label: value for label, value in confidence.items() if scope is None or label in scope}
-        return cls(bag_id, in_scope(true, scope), in_scope(said, scope), sure, scope)
+        return cls(bag_id, in_scope(true, scope), in_scope(said, scope), confidence, scope)
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +90,14 @@ class BagTable:
     calibration: Floats
 
     @classmethod
-    def of(cls, outcomes: Iterable[ScanOutcome], rules: SiteRules) -> BagTable:
-        """Gathers scans into bags, in order of bag id."""
+    def of(cls, outcomes: Iterable[ScanOutcome], rules: SiteRules, by_any_class: bool = False) -> BagTable:
+        """Gathers scans into bags, in order of bag id.
+
+        Args:
+            outcomes: of scans.
+            rules: name the classes; the policy's prohibited threshold flags a bag.
+            by_any_class: a prohibited class nobody looked for flags a bag too, as it does at the desk.
+        """
         views: dict[str, list[ScanOutcome]] = {}
         for outcome in outcomes:
             views.setdefault(outcome.bag_id, []).append(outcome)
@@ -131,8 +137,9 @@ class BagTable:
                     table.hit[row, column[label]] += min(number, there)
                     place = min(int(confidence * BINS), BINS - 1)
                     table.calibration[row, place] += (1, confidence, number == there)
-                for label, confidence in view.confidence.items():
-                    table.flagged[row] |= label in prohibited and confidence >= rules.policy.prohibited_threshold
+                scope = None if by_any_class else view.labelled_classes
+                for label in prohibited.intersection(view.confidence if scope is None else scope):
+                    table.flagged[row] |= view.confidence.get(label, 0.0) >= rules.policy.prohibited_threshold
         return table
 
     @property

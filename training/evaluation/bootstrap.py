@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -29,20 +30,64 @@ class Rate:
     ci: tuple[float, float] | None
 
 
-def ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> Rate:
-    """Sum over bags by sum over bags, both (B,), with a bootstrap interval over bags.
+def rates(**named: Rate) -> dict[str, Any]:
+    """Each rate under its name, and its interval under the name with `_ci`."""
+    out: dict[str, Any] = {}
+    for name, rate in named.items():
+        out[name] = rate.value
+        out[f"{name}_ci"] = None if rate.ci is None else list(rate.ci)
+    return out
 
-    The interval is the percentile bootstrap (Efron & Tibshirani 1993, ch. 13), 1000 resamples of whole
-    bags, seeded; resamples whose denominator is zero say nothing and are left out.
+
+def ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> Rate:
+    """Sum over bags by sum over bags, both (B,), with a bootstrap interval over bags; see `ratio_over_seeds`."""
+    return ratio_over_seeds([(numerator, denominator)])
+
+
+def ratio_over_seeds(seeds: Sequence[Parts]) -> Rate:
+    """Sum over bags and seeds by sum over both, with its interval over both.
+
+    The interval is the percentile bootstrap (Efron & Tibshirani 1993, ch. 13), 1000 resamples of whole bags and, where
+    there are several, of seeds, seeded; resamples whose denominator is zero say nothing and are left out. At 0 and 1,
+    where every resample agrees, it is Wilson's over the bags that count.
+
+    Args:
+        seeds: of each seed, numerator and denominator of the same B bags, (B,) each.
     """
-    below = float(denominator.sum())
+    below = float(sum(parts[1].sum() for parts in seeds))
     if below == 0:
         return Rate(None, None)
-    above = _resampled(numerator)
-    under = _resampled(denominator)
+    value = float(sum(parts[0].sum() for parts in seeds)) / below
+    above, under = _over_seeds(seeds, stream=0)
     usable = under > 0
     low, high = np.percentile(above[usable] / under[usable], [2.5, 97.5])
-    return Rate(float(numerator.sum()) / below, (float(low), float(high)))
+    if value in (0.0, 1.0):
+        counted = int(np.any([parts[1] > 0 for parts in seeds], axis=0).sum())
+        exact = wilson_interval(counted if value else 0, counted)
+        low, high = min(low, exact[0]), max(high, exact[1])
+    return Rate(value, (float(low), float(high)))
+
+
+def _over_seeds(seeds: Sequence[Parts], stream: int) -> tuple[Floats, Floats]:
+    """(RESAMPLES,) sums of numerators and of denominators, over resampled bags and resampled seeds.
+
+    Args:
+        seeds: of each seed, numerator and denominator, (B,) each.
+        stream: resamples with another one take other seeds of the same bags.
+    """
+    above, under = (np.stack([_resampled(parts[side]) for parts in seeds], axis=1) for side in (0, 1))
+    drawn = seed_draws_of(len(seeds), stream)
+    return (drawn * above).sum(1), (drawn * under).sum(1)
+
+
+@cache
+def seed_draws_of(count: int, stream: int = 0) -> Floats:
+    """How often each of `count` seeds of a model is drawn in each resample: (RESAMPLES, count), the same every time.
+
+    Two models have trained with seeds of their own: each takes a `stream` of its own.
+    """
+    random = np.random.default_rng((BOOTSTRAP_SEED, count, stream))
+    return random.multinomial(count, np.full(count, 1 / count), RESAMPLES).astype(np.float64)
 
 
 def calibration_error(calibration: Floats) -> Rate:
@@ -104,21 +149,27 @@ def bootstrap_difference(first: Parts, second: Parts, level: float = 0.95) -> fl
         second: the same of the other model, rows in the same order.
         level: confidence of the bound.
     """
-    differences = _differences(first, second)
+    differences = _differences([first], [second])
     return float(np.percentile(differences, 100 * (1 - level))) if differences.size else float("-inf")
 
 
 def paired_difference(first: Parts, second: Parts) -> Rate:
     """(second rate − first rate) over the same bags, with its two-sided 95 % interval by paired bootstrap."""
-    if not (first[1].sum() and second[1].sum()):
+    return difference_over_seeds([first], [second])
+
+
+def difference_over_seeds(first: Sequence[Parts], second: Sequence[Parts]) -> Rate:
+    """(second rate − first rate), both pooled over their own seeds: resamples take the same bags and other seeds."""
+    above, under = ([float(sum(parts[side].sum() for parts in seeds)) for seeds in (first, second)] for side in (0, 1))
+    if not all(under):
         return Rate(None, None)
-    value = float(second[0].sum() / second[1].sum() - first[0].sum() / first[1].sum())
-    low, high = np.percentile(_differences(first, second), [2.5, 97.5])
-    return Rate(value, (float(low), float(high)))
+    differences = _differences(first, second)
+    low, high = np.percentile(differences, [2.5, 97.5])
+    return Rate(above[1] / under[1] - above[0] / under[0], (float(low), float(high)))
 
 
-def _differences(first: Parts, second: Parts) -> Floats:
+def _differences(first: Sequence[Parts], second: Sequence[Parts]) -> Floats:
     """(second rate − first rate) in every resample in which both are defined."""
-    (above_a, under_a), (above_b, under_b) = (tuple(map(_resampled, pair)) for pair in (first, second))
+    (above_a, under_a), (above_b, under_b) = _over_seeds(first, stream=0), _over_seeds(second, stream=1)
     usable = (under_a > 0) & (under_b > 0)
     return np.asarray(above_b[usable] / under_b[usable] - above_a[usable] / under_a[usable])

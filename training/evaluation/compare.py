@@ -7,23 +7,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.data.samples import Sample
+from training.data.samples import Sample, with_full_instruction
 from training.data.training_record import TrainingRecord, read_training_record
 from training.evaluation.bag_table import BagTable
-from training.evaluation.bootstrap import Rate, paired_difference, ratio
+from training.evaluation.baselines import RULES, rules_of
+from training.evaluation.beside_rules import caption, won_by_rules
+from training.evaluation.bootstrap import Rate, paired_difference, rates, ratio
 from training.evaluation.evaluate import (
     DetectorEvaluated,
     Evaluated,
     evaluate_detector,
     evaluate_vlm,
     fuse,
-    rates,
     report,
 )
 from training.evaluation.map_interval import map_rates
 from training.evaluation.mean_average_precision import ignore_unboxed_classes, in_labelled_classes
 from training.evaluation.report_page import cell
-from training.evaluation.threat_score import by_bags, detector_evidence, threat_scores, vlm_evidence, with_calibration
+from training.evaluation.stratified import BagScores, scores_of, within_groups
+from training.evaluation.threat_score import (
+    by_bags,
+    detector_evidence,
+    refuse_shared,
+    threat_scores,
+    vlm_evidence,
+    with_calibration,
+)
 from xray_app.detector.load import load_detector
 from xray_app.errors import BadInput
 from xray_app.settings import Settings
@@ -39,6 +48,7 @@ def evaluate_models(
     adapter: Path | None = None,
     calibration: Sequence[Sample] | None = None,
     recall: float | None = None,
+    train: Sequence[Sample] | None = None,
 ) -> dict[str, Any]:
     """`report.json` of the VLM (with an adapter, if given) and the detector that `settings` name.
 
@@ -52,16 +62,19 @@ def evaluate_models(
         calibration: scans to calibrate the threat score on; None takes half of the bags of `samples`, and
             reports the score on the other half. Every other figure is of all `samples`.
         recall: share of threat bags its threshold is to find; None is the default profile's.
+        train: scans to choose the baselines on; None takes parts of `samples` in turn.
 
     Raises:
-        BadInput: neither model, a recall that cannot be, or calibration scans that are among `samples`.
+        BadInput: neither model, a recall that cannot be, or calibration or training scans that are among `samples`.
     """
     rules = taxonomy.rules()  # the default profile, at whatever desk: reports are compared with each other
     wanted = rules.policy.recall if recall is None else recall
     if not 0 < wanted < 1:
         raise BadInput(f"The recall to aim at lies between 0 and 1, not at {wanted:g}.")
     everything, kept_bags = with_calibration(samples, calibration)
-    vlm = found = None
+    if train is not None:
+        refuse_shared(samples, train, "training")
+    vlm = found = as_desk = None
     names: dict[str, Any] = {}
     evidence: dict[str, list[float]] = {}
     seconds: dict[str, float] = {}
@@ -69,6 +82,8 @@ def evaluate_models(
         model = load_vlm(settings, taxonomy)
         model.use_adapter(adapter)
         vlm = evaluate_vlm(model, samples, taxonomy)
+        if (whole := with_full_instruction(samples)) != list(samples):
+            as_desk = evaluate_vlm(model, whole, taxonomy)
         names["vlm"] = {
             "name": model.name,
             "sha256": model.weights_sha256,
@@ -85,7 +100,16 @@ def evaluate_models(
         seconds["detector"] = found.seconds_per_scan
     if not names:
         raise BadInput("There is nothing to measure: neither a VLM nor a detector was named.")
-    result = report(samples, rules, vlm, found, lambda: detector_map(samples, found, taxonomy))
+    result = report(
+        samples,
+        rules,
+        vlm,
+        found,
+        lambda: detector_map(samples, found, taxonomy),
+        threat={name: of_all[: len(samples)] for name, of_all in evidence.items()},
+        train=train,
+        vlm_as_desk=as_desk,
+    )
     if evidence:
         kept_back, reported = by_bags(everything, evidence, kept_bags, taxonomy)
         result["threat_score"] = {**threat_scores(kept_back, reported, wanted), "seconds_per_scan": seconds}
@@ -108,16 +132,20 @@ class ComparedModel:
     Attributes:
         model: what to call it.
         outcomes: over the scans all rows share.
+        scores: of the same.
         seconds_per_scan: wall time, in batches as the evaluation asks.
         trained: what its trainings took, as far as that is known.
         remote: answers come from another server, which has its own price.
+        rule: no model, but a rule that sees nothing of the content.
     """
 
     model: str
     outcomes: BagTable
+    scores: BagScores
     seconds_per_scan: float
     trained: tuple[TrainingRecord, ...] = ()
     remote: bool = False
+    rule: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,11 +173,12 @@ def comparison(
     adapters: Sequence[Path],
     detectors: Sequence[str],
     together: bool = True,
+    train: Sequence[Sample] | None = None,
 ) -> Iterator[ComparedModel]:
     """Each VLM, each adapter on the first of them, and each detector, on the same scans, as they are measured.
 
     Then each VLM together with the last detector: the larger count and confidence of each label. "none" leaves
-    a kind out.
+    a kind out. At last the rules that see nothing of the content, chosen on `train` as in `baselines.rules_of`.
 
     Raises:
         BadModel: one of them does not load; the rows before it have been given by then.
@@ -166,6 +195,7 @@ def comparison(
             row = ComparedModel(
                 model.name if adapter is None else f"{model.name} + {adapter}",
                 BagTable.of(result.outcomes, rules),
+                scores_of(samples, result.outcomes, None, taxonomy),
                 result.seconds_per_scan,
                 () if record is None else (record,),
                 remote=not isinstance(model, LocalVlm),
@@ -181,6 +211,7 @@ def comparison(
             row = ComparedModel(
                 f"{detector.name if name == 'bundled' else name} (detector)",
                 BagTable.of(found.outcomes, rules),
+                scores_of(samples, found.outcomes, None, taxonomy),
                 found.seconds_per_scan,
                 () if record is None else (record,),
             )
@@ -193,10 +224,14 @@ def comparison(
             yield ComparedModel(
                 f"{row.model}, together with {boxes.model}",
                 BagTable.of(both, rules),
+                scores_of(samples, both, None, taxonomy),
                 row.seconds_per_scan + boxes.seconds_per_scan,
                 (*row.trained, *boxes.trained),
                 row.remote,
             )
+    for name, one in rules_of(samples, train, taxonomy).items():
+        scored = BagScores.of(samples, one.presence, one.threat, taxonomy)
+        yield ComparedModel(RULES[name], BagTable.of(one.outcomes, rules), scored, 0.0, rule=True)
 
 
 COMPARED = {
@@ -208,18 +243,26 @@ COMPARED = {
 }
 
 
+WITHIN = {"threat_auroc": "threat within groups (AUROC)", "presence_auroc": "classes within groups (AUROC)"}
+"""Chance that a bag that holds it scores above one of the same group that does not."""
+
+
 def table(rows: Sequence[ComparedModel], prices: Prices | None = None) -> str:
     """Markdown, each rate with its 95 % interval; then each row's difference to the first, on the same bags."""
     facts = as_json(rows, prices or Prices())
     prices_known = any(one["training_dollars"] or one["dollars_per_1000_scans"] for one in facts)
     last = ["s per scan", "training min", *(["training $", "$ per 1000 scans"] if prices_known else [])]
-    lines = [*_header(["model", *COMPARED.values(), *last])]
+    lines = [*_header(["model", *COMPARED.values(), *WITHIN.values(), *last])]
     for row, one in zip(rows, facts, strict=True):
-        cells = [cell(one, name) for name in COMPARED] + [f"{row.seconds_per_scan:.3f}", _minutes(row)]
+        seconds = "–" if row.rule else f"{row.seconds_per_scan:.3f}"
+        cells = [cell(one, name) for name in (*COMPARED, *WITHIN)] + [seconds, _minutes(row)]
         if prices_known:
             cells += [_money(one["training_dollars"]), _money(one["dollars_per_1000_scans"])]
         lines.append(f"| {row.model} | {' | '.join(cells)} |")
-    if len(rows) > 1:
+    by_kind = [{one["model"]: one for row, one in zip(rows, facts, strict=True) if row.rule == kind} for kind in (1, 0)]
+    if all(by_kind):
+        lines += ["", caption(won_by_rules(*by_kind))]
+    if len(facts) > 1:
         lines += ["", f"Differences to {rows[0].model}, on the same bags:", ""]
         lines += _header(["model", *COMPARED.values()])
         for one in facts[1:]:
@@ -232,10 +275,17 @@ def as_json(rows: Sequence[ComparedModel], prices: Prices) -> list[dict[str, Any
     found: list[dict[str, Any]] = []
     for row in rows:
         parts, first = row.outcomes.parts(), rows[0].outcomes.parts()
+        within = within_groups(row.scores)
         found.append(
             {
                 "model": row.model,
+                "rule": row.rule,
                 **rates(**{name: ratio(*parts[name]) for name in COMPARED}),
+                **{
+                    f"{name}_auroc{end}": within[f"{name}{end}"]
+                    for name in ("threat", "presence")
+                    for end in ("", "_ci")
+                },
                 "seconds_per_scan": row.seconds_per_scan,
                 "trained": [one.model_dump() for one in row.trained],
                 "training_dollars": prices.training(row),

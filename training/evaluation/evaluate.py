@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from training.data.samples import Sample
 from training.evaluation.bag_table import BagTable, ScanOutcome
-from training.evaluation.bootstrap import Rate, reliability
+from training.evaluation.beside_rules import Judged, beside_rules, list_rates
+from training.evaluation.bootstrap import Rate, rates, reliability
 from training.evaluation.confusion import Confusion
 from xray_app.detector.base import Detection, Detector
 from xray_app.taxonomy import SiteRules, Taxonomy
@@ -149,6 +150,10 @@ def report(
     vlm: Evaluated | None = None,
     detector: DetectorEvaluated | None = None,
     detector_map: Callable[[], tuple[Rate, Rate]] | None = None,
+    *,
+    threat: Mapping[str, Sequence[float]] | None = None,
+    train: Sequence[Sample] | None = None,
+    vlm_as_desk: Evaluated | None = None,
 ) -> dict[str, Any]:
     """`report.json` as the contract has it; a model that was not asked for is left out.
 
@@ -158,6 +163,9 @@ def report(
         vlm: from `evaluate_vlm`.
         detector: from `evaluate_detector`.
         detector_map: gives mAP50 and mAP50-95; only called when there is a detector.
+        threat: of `vlm` or `detector`, its probability of a threat in each scan; else its surest prohibited item's.
+        train: scans to choose the baselines on; None: parts of `samples` in turn (`baselines.rules_of`).
+        vlm_as_desk: the VLM asked for everything, as the desk asks, where `samples` ask for less.
     """
     flagging = {"profile": rules.policy.name, "prohibited_threshold": rules.policy.prohibited_threshold}
     out: dict[str, Any] = {"n": len(samples), "policy": flagging}
@@ -176,12 +184,37 @@ def report(
         if name in out:
             out["per_class"] = out[name]["per_class"]
             break
+    models: dict[str, Judged] = {}
+    known = threat or {}
+    if vlm is not None:
+        models["vlm"] = Judged(vlm.outcomes, known.get("vlm"))
+    if detector is not None:
+        models["detector"] = Judged(detector.outcomes, known.get("detector"))
     if vlm is not None and detector is not None:
-        either = BagTable.of(fuse(vlm.outcomes, detector.outcomes), rules)
-        out["by_fusion"] = rates(
-            threat_bag_recall=either.threat_bag_recall(), false_alarm_rate=either.false_alarm_rate()
-        )
-    return out
+        fused = fuse(vlm.outcomes, detector.outcomes)
+        out["by_fusion"] = flag_rates(BagTable.of(fused, rules))
+        models["by_fusion"] = Judged(fused)
+    if vlm_as_desk is not None:
+        out["as_desk"] = _as_desk(vlm_as_desk, detector, rules)
+    return {**out, **beside_rules(samples, rules, models, train)}
+
+
+def _as_desk(vlm: Evaluated, detector: DetectorEvaluated | None, rules: SiteRules) -> dict[str, Any]:
+    """Figures under the desk's own question: lists scored on what was looked for, bags flagged by any prohibited class.
+
+    Nobody may have looked for that class: then a right alarm counts as a false one.
+    """
+    answers = {"vlm": vlm.outcomes}
+    if detector is not None:
+        answers |= {"detector": detector.outcomes, "by_fusion": fuse(vlm.outcomes, detector.outcomes)}
+    return {
+        name: {**list_rates(BagTable.of(one, rules)), **flag_rates(BagTable.of(one, rules, by_any_class=True))}
+        for name, one in answers.items()
+    }
+
+
+def flag_rates(table: BagTable) -> dict[str, Any]:
+    return rates(threat_bag_recall=table.threat_bag_recall(), false_alarm_rate=table.false_alarm_rate())
 
 
 def _details(table: BagTable, outcomes: Sequence[ScanOutcome], taxonomy: Taxonomy) -> dict[str, Any]:
@@ -197,25 +230,11 @@ def _details(table: BagTable, outcomes: Sequence[ScanOutcome], taxonomy: Taxonom
 
 def item_rates(table: BagTable) -> dict[str, Any]:
     """The contract's rates of an item list, each with its `…_ci`."""
-    return rates(
-        item_precision=table.item_precision(),
-        item_recall=table.item_recall(),
-        item_f1=table.item_f1(),
-        exact_list=table.exact_list(),
-        top1=table.top_one(),
-        threat_bag_recall=table.threat_bag_recall(),
-        false_alarm_rate=table.false_alarm_rate(),
-        ece=table.ece(),
-    )
-
-
-def rates(**named: Rate) -> dict[str, Any]:
-    """Each rate under its name, and its interval under the name with `_ci`."""
-    out: dict[str, Any] = {}
-    for name, rate in named.items():
-        out[name] = rate.value
-        out[f"{name}_ci"] = None if rate.ci is None else list(rate.ci)
-    return out
+    return {
+        **rates(item_precision=table.item_precision(), item_recall=table.item_recall()),
+        **list_rates(table),
+        **rates(ece=table.ece()),
+    }
 
 
 def _batches(samples: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]:

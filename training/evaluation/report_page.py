@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from training.evaluation.baselines import RULES
+from training.evaluation.beside_rules import caption
 from xray_app.html import charts
 from xray_app.html.charts import MODEL_NAMES
 
@@ -43,6 +45,7 @@ def write_report(report: Mapping[str, Any], out: Path) -> Path:
         f"{report['policy']['profile']}).",
         "",
         *_rates(report),
+        *_within_groups(report),
         *_threat_score(report.get("threat_score"), out),
     ]
     for model in MODELS:
@@ -103,18 +106,57 @@ def cell(figures: Mapping[str, Any], name: str) -> str:
 
 
 def _rates(report: Mapping[str, Any]) -> list[str]:
-    columns = [name for name in (*MODELS, "by_fusion") if name in report]
-    titles = {**MODEL_NAMES, "by_fusion": "either flags the bag"}
-    lines = [
-        "| | " + " | ".join(titles[name] for name in columns) + " |",
-        "|---" * (len(columns) + 1) + "|",
-    ]
+    models = {name: report[name] for name in (*MODELS, "by_fusion") if name in report}
+    rules = {name: report["baselines"][name] for name in RULES}
+    columns = {**models, **rules}
+    titles = {**MODEL_NAMES, "by_fusion": "either flags the bag", **RULES}
+    lines = _table_head(["", *(titles[name] for name in columns)])
     for name, title in RATES.items():
-        if any(name in report[column] for column in columns):
-            lines.append(f"| {title} | " + " | ".join(cell(report[column], name) for column in columns) + " |")
-    seconds = [report[column].get("seconds_per_scan") for column in columns]
+        if any(name in column for column in columns.values()):
+            lines.append(f"| {title} | " + " | ".join(cell(column, name) for column in columns.values()) + " |")
+    seconds = [column.get("seconds_per_scan") for column in columns.values()]
     lines.append("| seconds a scan | " + " | ".join("–" if one is None else f"{one:.3f}" for one in seconds) + " |")
+    lines += ["", caption(report["won_by_rules"], titles), ""]
+    lines += [
+        f"The rules see nothing of the content and were chosen on {report['baselines']['chosen_on']}; groups of scans: "
+        f"{report['baselines']['groups']}.",
+        "",
+    ]
+    if asked := report.get("as_desk"):
+        lines += [
+            "Asked for everything, as the desk asks; a bag is flagged by any prohibited class, looked for or not:",
+            "",
+        ]
+        lines += _table_head(["", *(titles[name] for name in asked)])
+        for name in ("item_f1", "exact_list", "top1", "threat_bag_recall", "false_alarm_rate"):
+            lines.append(f"| {RATES[name]} | " + " | ".join(cell(one, name) for one in asked.values()) + " |")
+        lines.append("")
+    return lines
+
+
+def _within_groups(report: Mapping[str, Any]) -> list[str]:
+    """What is left when a scanner gives nothing away: pairs of bags of one group, false alarms equal in each."""
+    stratified, recalls = report["stratified_auroc"], report["recall_at"]
+    if not any(one["presence_pairs"] for one in stratified.values()):
+        return []
+    titles = {**MODEL_NAMES, "by_fusion": "the surer of both", **RULES}
+    levels = {name: f"recall at {float(name):.0%}" for name in next(iter(recalls.values())) if not name.endswith("_ci")}
+    lines = ["## Within groups", ""]
+    lines += [
+        "Chance that a bag with a threat (or a class) scores above one of the same group without; 0.5 is blind. Recall "
+        "of threat bags where the named share of clear bags is flagged in each group.",
+        "",
+        *_table_head(["", "threat", "pairs", "class presence", "pairs", *levels.values()]),
+    ]
+    for name, one in stratified.items():
+        cells = [cell(one, "threat"), f"{one['pairs']:,}", cell(one, "presence"), f"{one['presence_pairs']:,}"]
+        cells += [cell(recalls[name], level) for level in levels]
+        lines.append(f"| {titles[name]} | " + " | ".join(cells) + " |")
     return [*lines, ""]
+
+
+def _table_head(titles: Sequence[str]) -> list[str]:
+    return [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
 
 
 def _threat_score(score: Mapping[str, Any] | None, out: Path) -> list[str]:

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from training.data.samples import Sample, file_sha256, split_by_bag
 from training.evaluation.bag_table import Bools
-from training.evaluation.bootstrap import BINS, Floats, Rate, calibration_error, draws_of, ratio, reliability
-from training.evaluation.evaluate import Progress, rates
+from training.evaluation.bootstrap import BINS, Floats, calibration_error, rates, ratio, reliability
+from training.evaluation.evaluate import Progress
+from training.evaluation.logistic import logistic_weights, sigmoid
+from training.evaluation.stratified import stratified_auroc
 from xray_app.detector.base import Detection
 from xray_app.errors import BadInput
 from xray_app.taxonomy import Taxonomy
@@ -85,27 +85,16 @@ class Calibration:
 
         With Platt's smoothed targets, so that bags the evidence separates perfectly still give finite weights.
         """
-        design = np.column_stack([np.ones(len(evidence.threat)), evidence.log_odds(models)])
         threats = int(evidence.threat.sum())
         clear = len(evidence.threat) - threats
         target = np.where(evidence.threat, (threats + 1) / (threats + 2), 1 / (clear + 2))
 
-        def loss(weights: Floats) -> tuple[float, Floats]:
-            score = design @ weights
-            return float((np.logaddexp(0, score) - target * score).mean()), design.T @ (_sigmoid(score) - target) / len(
-                target
-            )
-
-        found = minimize(loss, np.zeros(design.shape[1]), jac=True, method="BFGS").x
+        found = logistic_weights(evidence.log_odds(models), target)
         return cls(tuple(models), float(found[0]), tuple(float(weight) for weight in found[1:]))
 
     def __call__(self, evidence: BagEvidence) -> Floats:
         """Probability of a threat in each bag, (B,)."""
-        return _sigmoid(self.bias + evidence.log_odds(self.models) @ np.array(self.weights))
-
-
-def _sigmoid(score: Floats) -> Floats:
-    return np.asarray(0.5 * (1 + np.tanh(score / 2)))
+        return sigmoid(self.bias + evidence.log_odds(self.models) @ np.array(self.weights))
 
 
 def threshold_for(scores: Floats, threat: Bools, recall: float) -> float | None:
@@ -161,15 +150,20 @@ def with_calibration(samples: Sequence[Sample], given: Sequence[Sample] | None) 
     if given is None:
         kept_back = split_by_bag(samples, CALIBRATION_SHARE, CALIBRATION_SEED)[1]
         return list(samples), frozenset(sample.bag_id for sample in kept_back)
+    refuse_shared(samples, given, "calibration")
+    return [*samples, *given], frozenset(sample.bag_id for sample in given)
+
+
+def refuse_shared(samples: Sequence[Sample], others: Sequence[Sample], what: str) -> None:
+    """Raises: BadInput: `others`, the `what` scans, share a bag or a picture with the scans to report on."""
     pictures = {file_sha256(sample.image) for sample in samples}
     bags = {sample.bag_id for sample in samples}
-    for sample in given:
+    for sample in others:
         if sample.bag_id in bags or file_sha256(sample.image) in pictures:
             raise BadInput(
-                f"{sample.image} (bag {sample.bag_id}) is both in the calibration scans and among those to report on. "
-                "A threshold chosen on the bags it is judged by looks better than it is: take other bags."
+                f"{sample.image} (bag {sample.bag_id}) is both in the {what} scans and among those to report on. "
+                "What was chosen on the bags it is judged by looks better than it is: take other bags."
             )
-    return [*samples, *given], frozenset(sample.bag_id for sample in given)
 
 
 def by_bags(
@@ -219,7 +213,7 @@ def _figures(fitted: Calibration, calibration: BagEvidence, reported: BagEvidenc
     figures: dict[str, Any] = {
         "bias": fitted.bias,
         "weights": dict(zip(fitted.models, fitted.weights, strict=True)),
-        **rates(auroc=auroc(scores, threat)),
+        **rates(auroc=stratified_auroc(scores, threat, [np.ones(len(scores), bool)])[0]),
         **rates(ece=calibration_error(binned(scores, threat))),
         "reliability": reliability(binned(scores, threat)),
         "curve": curve(scores, threat),
@@ -259,21 +253,3 @@ def curve(scores: Floats, threat: Bools) -> list[list[float]]:
     found = threat[order].cumsum()[last] / threat.sum()
     alarms = (~threat[order]).cumsum()[last] / (~threat).sum()
     return [[0.0, 0.0], *np.column_stack([alarms, found]).tolist()]
-
-
-def auroc(scores: Floats, threat: Bools) -> Rate:
-    """Chance that a threat bag scores above a clear one, ties counting half, with its interval over bags."""
-    order = np.argsort(scores, kind="stable")
-    starts = np.flatnonzero(np.append(True, np.diff(scores[order]) != 0))
-    weights = np.vstack([np.ones(len(scores)), draws_of(len(scores))])[:, order]
-
-    def grouped(mask: NDArray[Any]) -> Floats:
-        return np.asarray(np.add.reduceat(weights * mask[order], starts, axis=1))
-
-    positive, negative = grouped(threat), grouped(~threat)
-    pairs = positive.sum(1) * negative.sum(1)
-    wins = (positive * (negative.cumsum(1) - negative / 2)).sum(1)
-    usable = pairs > 0
-    areas = wins[usable] / pairs[usable]
-    low, high = np.percentile(areas[1:], [2.5, 97.5])
-    return Rate(float(areas[0]), (float(low), float(high)))

@@ -101,25 +101,43 @@ class BagNaming:
         return found
 
     def _by_pattern(self, paths: list[str], pattern: str) -> dict[str, BagView]:
-        compiled, until = _compiled(pattern), time.monotonic() + PATTERN_SECONDS
-        found, without = {}, []
-        for path in paths:
-            try:
-                match = compiled.search(path, timeout=max(until - time.monotonic(), 0.001))
-            except TimeoutError as error:
-                raise BadInput(f"The pattern {pattern!r} takes too long to match. Make it simpler.") from error
-            groups = match.groupdict() if match else {}
-            bag = (groups.get("bag") or (match[1] if match.re.groups else match[0])) if match else None
-            if not bag:
-                without.append(path)
-                continue
+        found = {}
+        for path, match in matches(pattern, paths, "bag").items():
+            groups = match.groupdict()
+            bag = groups.get("bag") or (match[1] if match.re.groups else match[0])
             found[path] = BagView(bag.replace("/", ":"), groups.get("view"))
-        if without:
-            raise BadInput(
-                f"The pattern {pattern!r} finds no bag in {without[0]!r}"
-                + (f" and {len(without) - 1:,} more paths." if len(without) > 1 else ".")
-            )
         return found
+
+
+def matches(pattern: str, texts: Iterable[str], what: str) -> dict[str, regex.Match[str]]:
+    """Where a person's pattern is found in each text, within `PATTERN_SECONDS` for all.
+
+    Args:
+        pattern: a regular expression; what it is to find is its group called `what`, else its first group, else all of
+            it, and must not be empty.
+        texts: to search.
+        what: it is to find.
+
+    Raises:
+        BadInput: the pattern is none, finds nothing in a text, or takes too long.
+    """
+    compiled, until = _compiled(pattern), time.monotonic() + PATTERN_SECONDS
+    found, without = {}, []
+    for text in texts:
+        try:
+            match = compiled.search(text, timeout=max(until - time.monotonic(), 0.001))
+        except TimeoutError as error:
+            raise BadInput(f"The pattern {pattern!r} takes too long to match. Make it simpler.") from error
+        if match and (match.groupdict().get(what) or (match[1] if match.re.groups else match[0])):
+            found[text] = match
+        else:
+            without.append(text)
+    if without:
+        raise BadInput(
+            f"The pattern {pattern!r} finds no {what} in {without[0]!r}"
+            + (f" and {len(without) - 1:,} more paths." if len(without) > 1 else ".")
+        )
+    return found
 
 
 def bag_name(dataset: str, name: str) -> str:
@@ -179,7 +197,7 @@ def _original(folder: str, stem: str, there: set[tuple[str, str]]) -> tuple[str,
 
 def _compiled(pattern: str) -> regex.Pattern[str]:
     if not pattern or len(pattern) > MAX_PATTERN:
-        raise BadInput(f"The pattern of a bag has 1 to {MAX_PATTERN} characters.")
+        raise BadInput(f"A pattern has 1 to {MAX_PATTERN} characters.")
     try:
         return regex.compile(pattern)
     except (regex.error, RecursionError, OverflowError) as error:

@@ -41,7 +41,7 @@ def test_a_line_has_the_contracts_fields_and_reads_back(yolo: YoloFolder, taxono
     write_jsonl(samples, path)
     line = json.loads(path.read_text())
     assert list(line) == [
-        "image", "instruction", "response", "width", "height", "boxes", "labelled_classes", "bag_id",
+        "image", "instruction", "response", "width", "height", "boxes", "labelled_classes", "bag_id", "group",
     ]  # fmt: skip
     assert line["image"] == "../yolo/images/train/a.png"
     assert line["boxes"] == [{"label": "knife", "xyxy": [10.0, 5.0, 30.0, 15.0]}]

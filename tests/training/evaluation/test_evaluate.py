@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tests.training.conftest import MakeTable, ScriptedVlm, report_of
 from training.data.samples import Sample, SampleBox, make_sample
 from training.data.training_record import TrainingRecord
 from training.evaluation.bag_table import BagTable, ScanOutcome
+from training.evaluation.baselines import RULES
 from training.evaluation.bootstrap import bootstrap_difference
 from training.evaluation.compare import ComparedModel, Prices, as_json, comparison, detector_map, table
 from training.evaluation.evaluate import (
@@ -27,6 +29,7 @@ from training.evaluation.evaluate import (
     report,
 )
 from training.evaluation.map_interval import map_rates
+from training.evaluation.stratified import BagScores
 from xray_app.detector.base import Detection
 from xray_app.errors import BadModel
 from xray_app.taxonomy import Taxonomy
@@ -41,6 +44,16 @@ def outcome(
 ) -> ScanOutcome:
     sure = confidence if isinstance(confidence, dict) else dict.fromkeys(said, confidence)
     return ScanOutcome.scoped(bag, looked_for, true, said, sure)
+
+
+def compared(model: str, table: BagTable, seconds: float, *more: Any, **named: Any) -> ComparedModel:
+    """A row whose scores are what the table says was flagged."""
+    count = len(table.bags)
+    groups = np.full(count, "one scanner", dtype=object)
+    none = np.zeros((count, 0), dtype=bool)
+    flagged = table.flagged.astype(float)
+    scores = BagScores(groups, (), table.threat, table.sought, flagged, none, none, none.astype(float))
+    return ComparedModel(model, table, scores, seconds, *more, **named)
 
 
 def of(taxonomy: Taxonomy, *outcomes: ScanOutcome) -> BagTable:
@@ -223,6 +236,17 @@ def test_report_json_has_the_contracts_keys(samples: list[Sample], taxonomy: Tax
         assert names | {f"{name}_ci" for name in names} <= set(result[part])
     assert result["vlm"]["seconds_per_scan"] >= 0
     assert result["detector"]["seconds_per_scan"] >= 0
+    assert set(RULES) <= set(result["baselines"])
+    for rule in RULES:
+        assert {"item_f1", "item_f1_ci", "top1", "exact_list", "threat_bag_recall", "false_alarm_rate"} <= set(
+            result["baselines"][rule]
+        )
+    for part in ("stratified_auroc", "recall_at"):
+        assert set(result[part]) == {"vlm", "detector", "by_fusion", *RULES}
+    assert {"threat", "threat_ci", "presence", "presence_ci", "per_class", "pairs"} <= set(
+        result["stratified_auroc"]["vlm"]
+    )
+    assert {"0.01", "0.05", "0.10", "0.10_ci"} <= set(result["recall_at"]["by_fusion"])
     assert set(result["per_class"]["knife"]) >= {"support", "recall", "precision"}
     assert result["vlm"]["threat_bag_recall"] == 0
     assert result["by_fusion"]["threat_bag_recall"] == 1
@@ -277,9 +301,7 @@ def test_a_right_box_of_an_item_listed_without_one_does_not_cost_the_detector(
 
 
 def test_the_comparison_is_a_table_with_a_row_a_model(make_table: MakeTable) -> None:
-    text = table(
-        [ComparedModel("one", make_table(found=75, clear=0), 0.5), ComparedModel("other", make_table(clear=0), 0.25)]
-    )
+    text = table([compared("one", make_table(found=75, clear=0), 0.5), compared("other", make_table(clear=0), 0.25)])
     header, _, first, second, *_ = text.splitlines()
     assert header.startswith("| model | top-1 | item F1")
     assert first.startswith("| one | 0.500 (")
@@ -289,11 +311,9 @@ def test_the_comparison_is_a_table_with_a_row_a_model(make_table: MakeTable) -> 
 def test_the_comparison_sets_each_row_against_the_first_with_paired_intervals(make_table: MakeTable) -> None:
     took = TrainingRecord(method="lora", samples=100, epochs=3, seconds=720)
     rows = [
-        ComparedModel("untuned", make_table(found=90, alarms=15), 0.5),
-        ComparedModel("tuned", make_table(found=120, alarms=15), 0.5, (took,)),
-        ComparedModel(
-            "elsewhere", make_table(found=150), 2.0, (took.model_copy(update={"resumed": True}),), remote=True
-        ),
+        compared("untuned", make_table(found=90, alarms=15), 0.5),
+        compared("tuned", make_table(found=120, alarms=15), 0.5, (took,)),
+        compared("elsewhere", make_table(found=150), 2.0, (took.model_copy(update={"resumed": True}),), remote=True),
     ]
     text = table(rows, Prices(machine_hour=2.0, remote_scan=0.01))
     assert "| 0.500 | 12.0 | 0.40 | 0.28 |" in text
@@ -307,7 +327,7 @@ def test_the_comparison_sets_each_row_against_the_first_with_paired_intervals(ma
     assert high - low < unpaired[1] - unpaired[0]  # what pairing is for
     assert found[0]["training_dollars"] is None
     with pytest.raises(ValueError, match="same bags"):
-        as_json([rows[0], ComparedModel("other bags", make_table(clear=10), 1.0)], Prices())
+        as_json([rows[0], compared("other bags", make_table(clear=10), 1.0)], Prices())
 
 
 def test_every_kind_of_model_gets_a_row_and_those_before_a_failure_are_kept(
@@ -320,10 +340,14 @@ def test_every_kind_of_model_gets_a_row_and_those_before_a_failure_are_kept(
         given.extend(comparison(samples, taxonomy, [str(tiny)], [], ["bundled", str(tmp_path / "nowhere.onnx")]))
     assert [row.model for row in given] == [str(tiny), "yolox-tiny-simulated (detector)"]
     rows = list(comparison(samples, taxonomy, [str(tiny)], [], ["bundled"]))
+    assert [row.model for row in rows if row.rule] == list(RULES.values())
+    assert all(f"| {name} | " in table(rows) for name in RULES.values())
+    rows = [row for row in rows if not row.rule]
     assert rows[-1].model == f"{tiny}, together with {rows[1].model}"
     assert rows[-1].seconds_per_scan == pytest.approx(rows[0].seconds_per_scan + rows[1].seconds_per_scan)
     assert [row.trained[0].seconds for row in (rows[0], rows[2])] == [60, 60]
-    assert len(list(comparison(samples, taxonomy, [str(tiny)], [], ["bundled"], together=False))) == 2
+    apart = comparison(samples, taxonomy, [str(tiny)], [], ["bundled"], together=False)
+    assert sum(not row.rule for row in apart) == 2
 
 
 def test_the_interval_of_map_holds_it_and_shrinks_with_more_bags() -> None:

@@ -17,11 +17,11 @@ from training.evaluation.bootstrap import calibration_error
 from training.evaluation.compare import evaluate_models
 from training.evaluation.confusion import NOTHING, Confusion
 from training.evaluation.report_page import headline, write_report
+from training.evaluation.stratified import stratified_auroc
 from training.evaluation.threat_score import (
     NO_BOX,
     BagEvidence,
     Calibration,
-    auroc,
     binned,
     by_bags,
     curve,
@@ -86,7 +86,7 @@ def test_the_area_is_the_chance_that_a_threat_bag_scores_higher() -> None:
     scores = np.array([0.1, 0.4, 0.4, 0.8, 0.8, 0.9])
     threat = np.array([False, False, True, False, True, True])
     pairs = [(a > b) + (a == b) / 2 for a in scores[threat] for b in scores[~threat]]
-    area = auroc(scores, threat)
+    area = stratified_auroc(scores, threat, [np.ones(len(scores), bool)])[0]
     assert area.value == pytest.approx(np.mean(pairs))
     assert area.ci is not None
     assert area.ci[0] <= np.mean(pairs) <= area.ci[1]
