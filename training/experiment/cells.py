@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -16,6 +17,8 @@ from xray_app.types import Value
 CURVE = (50, 100, 200, 400)
 SEEDS = 3
 MOST_EPOCHS = 60
+FOLDS = 5
+"""Of all scans; the first is the data set's own val."""
 
 CellMethod = Literal["untuned", "lora", "qlora", "full", "detector"]
 
@@ -31,6 +34,8 @@ class Cell(Value):
         images: scans of the training part it may use; 0 for none.
         epochs: passes over them at most.
         seed: of first weights, order and everything random.
+        fold: judged on this fold of all scans, trained on the others; 0 is the data set's own split.
+        left_out: judged on this group, trained on all others.
     """
 
     name: str
@@ -40,13 +45,23 @@ class Cell(Value):
     images: int = Field(ge=0)
     epochs: int = Field(ge=0, le=MOST_EPOCHS)
     seed: int = 0
+    fold: int = Field(default=0, ge=0, lt=FOLDS)
+    left_out: str | None = None
+
+    @property
+    def in_main_table(self) -> bool:
+        return not self.fold and self.left_out is None
 
 
-def cells(recipe: Recipe, model_type: str, images: int, epochs: int, detector_epochs: int) -> Iterator[Cell]:
+def cells(
+    recipe: Recipe, model_type: str, images: int, epochs: int, detector_epochs: int, groups: Sequence[str] = ()
+) -> Iterator[Cell]:
     """The whole experiment, what matters most first.
 
     Two contenders: the recipe's own LoRA and the detector. They get `SEEDS` seeds on all scans, and a curve over
-    fewer scans. There, passes grow as scans shrink, so that each point gets as many steps, up to `MOST_EPOCHS`.
+    fewer scans. There, passes grow as scans shrink, so that each point gets as many steps, up to `MOST_EPOCHS`. With
+    one seed they also learn the other folds, so that every scan is judged by a model that has not seen it, and every
+    group is left out once.
 
     Args:
         recipe: of the VLM.
@@ -54,14 +69,13 @@ def cells(recipe: Recipe, model_type: str, images: int, epochs: int, detector_ep
         images: scans in the training part.
         epochs: passes of the VLM over all of them at most.
         detector_epochs: the same of the detector.
+        groups: of the scans, each to be left out once.
     """
 
-    def one(
-        name: str, method: CellMethod, images: int = images, epochs: int = epochs, seed: int = 0, scope: str = ""
-    ) -> Cell:
+    def one(name: str, method: CellMethod, images: int = images, epochs: int = epochs, **more: Any) -> Cell:
         kind = "detector" if name.startswith("detector") else "vlm"
-        facts = {"kind": kind, "method": method, "images": images, "epochs": epochs, "seed": seed}
-        return Cell.model_validate({"name": name, **facts, "scope": scope or None})
+        facts = {"kind": kind, "method": method, "images": images, "epochs": epochs}
+        return Cell.model_validate({"name": name, **facts, **more})
 
     own = recipe.lora_scope
     yield one("vlm-untuned", "untuned", 0, 0)
@@ -83,6 +97,13 @@ def cells(recipe: Recipe, model_type: str, images: int, epochs: int, detector_ep
     for seed in range(1, SEEDS):
         yield one(f"lora-seed{seed}", "lora", seed=seed, scope=own)
         yield one(f"detector-seed{seed}", "detector", epochs=detector_epochs, seed=seed)
+    for group in groups:
+        called = re.sub(r"[^\w.-]+", "_", group)
+        yield one(f"lora-without-{called}", "lora", scope=own, left_out=group)
+        yield one(f"detector-without-{called}", "detector", epochs=detector_epochs, left_out=group)
+    for fold in range(1, FOLDS):
+        yield one(f"lora-fold{fold}", "lora", scope=own, fold=fold)
+        yield one(f"detector-fold{fold}", "detector", epochs=detector_epochs, fold=fold)
 
 
 def nested_subset(samples: Sequence[Sample], count: int) -> list[Sample]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -21,8 +20,9 @@ from training.data.snapshot import samples_sha256
 from training.data.yolo import read_yolo
 from training.detector.finetune import DetectorRecipe
 from training.experiment.cells import Cell, cells
+from training.experiment.held_out import Scans
 from training.experiment.table import curve, markdown_table
-from training.experiment.trial import Result, Scans, run_cell
+from training.experiment.trial import Result, run_cell
 from training.recipes.recipe import Recipe
 from xray_app.detector.load import detector_file
 from xray_app.errors import BadDataset, BadScan
@@ -130,8 +130,8 @@ def experiment(
     _refuse_another_experiment(out, scans, recipe, detector, (epochs, detector_epochs), settings)
     folder = BUNDLED_VLM if recipe.base == "bundled" else resolve_folder(recipe.base)
     model_type = AutoConfig.from_pretrained(folder).model_type
-    planned = list(cells(recipe, model_type, len(scans.train), epochs, detector_epochs))
-    table = _write(out, planned, scans.train, taxonomy)
+    planned = list(cells(recipe, model_type, len(scans.train), epochs, detector_epochs, scans.groups))
+    table = _write(out, planned, scans, taxonomy)
     for cell in planned:
         if only and not any(fnmatch(cell.name, pattern) for pattern in only):
             continue
@@ -141,7 +141,7 @@ def experiment(
             return False
 
         run_cell(cell, scans, recipe, detector, settings, taxonomy, out / cell.name, progress)
-        _write(out, planned, scans.train, taxonomy)
+        _write(out, planned, scans, taxonomy)
     return table
 
 
@@ -165,14 +165,10 @@ def _refuse_another_experiment(
         raise BadDataset(f"{out} holds an experiment with another {', '.join(changed)}. Use another --out.")
 
 
-def _write(out: Path, planned: Sequence[Cell], train: Sequence[Sample], taxonomy: Taxonomy) -> Path:
+def _write(out: Path, planned: Sequence[Cell], scans: Scans, taxonomy: Taxonomy) -> Path:
     found = {cell.name: Result.read(out / cell.name) for cell in planned}
     results = {name: one for name, one in found.items() if one is not None}
-    counts: Counter[str] = Counter()
-    for sample in train:
-        counts.update(set(sample.counts(taxonomy)))
-    labels = [label for label, _ in counts.most_common()]
     table = out / "experiment.md"
-    table.write_text(markdown_table(results, [cell.name for cell in planned], labels, taxonomy))
+    table.write_text(markdown_table(results, [cell.name for cell in planned], scans, taxonomy))
     (out / "curve.svg").write_text(curve(results, taxonomy))
     return table

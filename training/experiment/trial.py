@@ -18,7 +18,9 @@ from training.evaluation.bootstrap import Rate
 from training.evaluation.evaluate import as_items, evaluate_detector, evaluate_vlm
 from training.evaluation.map_interval import map_rates
 from training.evaluation.mean_average_precision import in_labelled_classes
+from training.evaluation.threat_score import vlm_evidence
 from training.experiment.cells import Cell, nested_subset
+from training.experiment.held_out import Scans
 from training.recipes.recipe import Recipe
 from training.vlm.finetune import finetune, split_for_stopping
 from xray_app.atomic_write import atomic_write
@@ -42,27 +44,13 @@ OnProgress = Callable[[float, dict[str, float]], bool]
 
 
 @dataclass(frozen=True)
-class Scans:
-    """What the experiment is about.
-
-    Attributes:
-        train: the training part; stopping and every choice use a share of it.
-        val: reported on, nothing else.
-        clear: said to hold no prohibited item, asked about the same classes; for false alarms alone.
-    """
-
-    train: list[Sample]
-    val: list[Sample]
-    clear: list[Sample]
-
-
-@dataclass(frozen=True)
 class Result:
     """What was measured of a cell, or why nothing was.
 
     Attributes:
         cell: which.
         val, clear: outcomes in the order of the samples.
+        threat: of a VLM, its probability of a prohibited item in each scan of `val`; empty where it was not asked.
         seconds_per_scan: wall time on `val`.
         training: record of its training; None without one.
         map50: of a detector on `val`.
@@ -73,6 +61,7 @@ class Result:
     cell: Cell
     val: tuple[ScanOutcome, ...] = ()
     clear: tuple[ScanOutcome, ...] = ()
+    threat: tuple[float, ...] = ()
     seconds_per_scan: float = 0.0
     training: TrainingRecord | None = None
     map50: Rate = field(default_factory=lambda: Rate(None, None))
@@ -91,6 +80,7 @@ class Result:
             "cell": self.cell.model_dump(),
             "val": [_as_json(one, numbers) for one in self.val],
             "clear": [_as_json(one, numbers) for one in self.clear],
+            "threat": [round(one, 5) for one in self.threat],
             "seconds_per_scan": self.seconds_per_scan,
             "facts": self.training and self.training.model_dump(),
             "map50": asdict(self.map50),
@@ -113,6 +103,7 @@ class Result:
         values["map50"] = Rate(value, ci and (ci[0], ci[1]))
         for part in ("val", "clear"):
             values[part] = tuple(_outcome(**one) for one in values[part])
+        values["threat"] = tuple(values.get("threat", ()))  # results of before have none
         return cls(**values)
 
 
@@ -141,7 +132,7 @@ def run_cell(
 
     Args:
         cell: what to do.
-        scans: the experiment's.
+        scans: the experiment's; the cell takes its part.
         recipe: of the VLM; nothing is replayed.
         detector: of the detector.
         settings: name the served pair that everything starts from.
@@ -152,6 +143,7 @@ def run_cell(
     if (done := Result.read(folder)) is not None:
         return done
     folder.mkdir(parents=True, exist_ok=True)
+    scans = scans.of(cell)
     try:
         if cell.kind == "vlm":
             result = _vlm(cell, scans, recipe, settings, taxonomy, folder, on_progress)
@@ -178,6 +170,10 @@ def stopping_score(taxonomy: Taxonomy, settings: Settings) -> Callable[[LocalVlm
     return score
 
 
+def _learned_from(cell: Cell, scans: Scans) -> list[Sample]:
+    return nested_subset(scans.train, cell.images) if cell.in_main_table else scans.train
+
+
 def _vlm(
     cell: Cell,
     scans: Scans,
@@ -189,7 +185,7 @@ def _vlm(
 ) -> Result:
     record, made = None, None
     if cell.method != "untuned":
-        write_jsonl(nested_subset(scans.train, cell.images), folder / "data" / "train.jsonl")
+        write_jsonl(_learned_from(cell, scans), folder / "data" / "train.jsonl")
         changed = {"seed": cell.seed, **({"lora_scope": cell.scope} if cell.scope else {})}
         made = finetune(
             folder / "data",
@@ -209,7 +205,8 @@ def _vlm(
         vlm.use_adapter(made)
     val = evaluate_vlm(vlm, scans.val, taxonomy)
     clear = evaluate_vlm(vlm, scans.clear, taxonomy)
-    return Result(cell, val.outcomes, clear.outcomes, val.seconds_per_scan, record)
+    threat, _ = vlm_evidence(vlm, scans.val, taxonomy) if isinstance(vlm, LocalVlm) else ([], 0.0)
+    return Result(cell, val.outcomes, clear.outcomes, tuple(threat), val.seconds_per_scan, record)
 
 
 def _detector(
@@ -225,7 +222,7 @@ def _detector(
     record, served = None, settings
     if cell.method != "untuned":
         # The very scans that choose the VLM's checkpoint.
-        training, stopping = split_for_stopping(nested_subset(scans.train, cell.images))
+        training, stopping = split_for_stopping(_learned_from(cell, scans))
         made = train_detector(
             training,
             stopping,
@@ -248,6 +245,7 @@ def _detector(
         cell,
         as_items(scans.val, val.detections, taxonomy, confidence),
         as_items(scans.clear, clear.detections, taxonomy, confidence),
+        (),
         val.seconds_per_scan,
         record,
         map_rates(predictions, truths, [sample.bag_id for sample in scans.val])[0],

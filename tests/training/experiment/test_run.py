@@ -12,15 +12,18 @@ import pytest
 import yaml
 
 from tests.tiny import picture, save_tiny_vlm, taxonomy
-from training.data.samples import write_jsonl
+from training.data.samples import Sample, make_sample, write_jsonl
 from training.data.training_record import TrainingRecord, read_training_record
 from training.detector.finetune import DetectorRecipe, train_detector
 from training.evaluation.bag_table import ScanOutcome
+from training.evaluation.baselines import RULES
 from training.evaluation.bootstrap import Rate
-from training.experiment.cells import MOST_EPOCHS, SEEDS, Cell, cells, nested_subset
+from training.experiment.cells import FOLDS, MOST_EPOCHS, SEEDS, Cell, cells, nested_subset
+from training.experiment.held_out import Scans
+from training.experiment.rows import own_split
 from training.experiment.run import experiment, read_scans
-from training.experiment.table import curve, markdown_table, rows
-from training.experiment.trial import Result, Scans
+from training.experiment.table import curve, markdown_table
+from training.experiment.trial import Result
 from training.recipes.recipe import Recipe, load_recipe
 from training.vlm import finetune as finetuning
 from xray_app.errors import BadDataset
@@ -28,6 +31,7 @@ from xray_app.settings import Settings
 from xray_app.simulate.dataset import write_dataset
 from xray_app.vlm.local import LocalVlm
 
+FOLD = {"kind": "detector", "method": "detector", "images": 20, "epochs": 1}
 DETECTOR = DetectorRecipe(variant="n", sizes=(64,), batch=4)
 
 
@@ -172,31 +176,91 @@ def result(name: str, method: str, right: Sequence[bool], map50: float | None = 
     val = tuple(ScanOutcome(f"b{i}", {"knife": 1}, one, dict.fromkeys(one, 0.9)) for i, one in enumerate(said))
     facts = None if method == "untuned" else TrainingRecord(method=method, samples=10, epochs=3, seconds=60)
     clear = (ScanOutcome("c", {}, {}, {}),)
-    return Result(Cell.model_validate(cell), val, clear, 0.1, facts, Rate(map50, None))
+    return Result(Cell.model_validate(cell), val, clear, (), 0.1, facts, Rate(map50, None))
 
 
-def test_the_table_pools_seeds_and_says_what_differs_with_an_interval() -> None:
+@pytest.fixture
+def knives(tmp_path: Path) -> Scans:
+    """Twenty bags with a knife to report on, of two scanners; as many with a lighter to learn from."""
+
+    def bag(number: int, counts: dict[str, int], group: str) -> Sample:
+        path = tmp_path / f"{group}{number}.png"
+        picture(number).save(path)
+        size = picture(number).size
+        return make_sample(path, size, counts, (), None, f"{group}{number}", taxonomy(), group)
+
+    train = [bag(n, {"lighter": 1}, "learned") for n in range(20)]
+    return Scans(train, [bag(n, {"knife": 1}, "new") for n in range(20)], [])
+
+
+def test_the_table_pools_seeds_and_says_what_differs_with_an_interval(knives: Scans) -> None:
     results = {
         "vlm-untuned": result("vlm-untuned", "untuned", [False] * 20),
         "lora-seed0": result("lora-seed0", "lora", [True] * 20),
         "lora-seed1": result("lora-seed1", "lora", [True] * 10 + [False] * 10),
         "detector-seed0": result("detector-seed0", "detector", [True] * 5 + [False] * 15, 0.25),
     }
-    pooled = next(row for row in rows(results, ["knife"]) if row.title == "VLM, LoRA (language)")
-    hits, total = pooled.parts(taxonomy())["item_f1"]
-    assert hits.sum() / total.sum() == pytest.approx(2 * 30 / (30 + 40))
-    text = markdown_table(results, [*results, "full"], ["knife"], taxonomy())
+    pooled = next(row for row in own_split(results, knives, taxonomy()) if row.title == "VLM, LoRA (language)").figures(
+        taxonomy()
+    )
+    assert pooled["item_f1"] == pytest.approx(2 * 30 / (30 + 40))
+    low, high = pooled["item_f1_ci"]
+    assert low < 2 * 10 / 30 < 1 <= high, "the interval holds both seeds"
+    text = markdown_table(results, [*results, "full"], knives, taxonomy())
     assert "LoRA (language) minus VLM, untuned, same bags: item F1 +0.857" in text
     assert "Not run yet: full." in text
-    assert 'always "1 knife" | 1 | 1.00 (1.00–1.00)' in text
-    # A model that always says the threat flags the clear scan as well.
-    assert "| 1.00 (1.00–1.00) | – | – | – | – |" in text
+    for title in RULES.values():
+        assert f"| {title} | – |" in text, "every table has the rules"
+    assert "No rule that sees nothing of the content" in text
     assert curve(results, taxonomy()).count("<circle") == 3
 
 
-def test_a_failed_cell_is_named_with_its_reason_and_left_out_of_the_table() -> None:
+def test_a_rule_that_wins_is_told_in_the_tables_caption(knives: Scans) -> None:
+    """All bags hold what the training scans hold: no picture has to be looked at."""
+    same = Scans(knives.val, [one.model_copy(update={"bag_id": f"other {one.bag_id}"}) for one in knives.val], [])
+    text = markdown_table({"full": result("full", "full", [True] * 15 + [False] * 5)}, ["full"], same, taxonomy())
+    assert "does at least as well as every model** in item F1 (one list for all scans 1.000" in text
+
+
+def test_groups_are_left_out_whole_and_folds_hold_every_scan_once(data: Path, knives: Scans) -> None:
+    two = Scans(knives.train, knives.val, [])
+    planned = list(cells(load_recipe("bundled"), "qwen2_5_vl", 20, 1, 1, two.groups))
+    by_name = {cell.name: cell for cell in planned}
+    without = two.of(by_name["lora-without-learned"])
+    assert {one.group for one in without.val} == {"learned"}
+    assert {one.group for one in without.train} == {"new"}
+    parts = [two.of(by_name[f"detector-fold{fold}"]) for fold in range(1, FOLDS)]
+    judged = sorted(one.bag_id for part in parts for one in part.val)
+    assert judged == sorted(one.bag_id for one in two.train)
+    for part in parts:
+        assert not {one.bag_id for one in part.train} & {one.bag_id for one in part.val}
+        assert len(part.train) + len(part.val) == 40
+    assert two.of(by_name["full"]) is two
+    assert not Scans(knives.val, knives.val, []).groups, "one group cannot be left out"
+
+
+def test_left_out_groups_and_out_of_fold_have_tables_of_their_own(knives: Scans) -> None:
+    names = ["detector-seed0", *(f"detector-fold{fold}" for fold in range(1, FOLDS))]
+    results = {}
+    for fold, name in enumerate(names):
+        one = result(name, "detector", [True] * len(knives.of(Cell(**FOLD, name=name, fold=fold)).val))
+        results[name] = replace(one, cell=one.cell.model_copy(update={"fold": fold}))
+    out = result("lora-without-learned", "lora", [False] * 20)
+    results[out.cell.name] = replace(out, cell=out.cell.model_copy(update={"left_out": "learned"}))
+    text = markdown_table(results, list(results), knives, taxonomy())
+    assert "## Out of fold: each of 40 scans by a model that has not seen it" in text
+    assert "## learned, left out of the training: 20 scans" in text
+    after = text.split("## learned")[1]
+    assert "| VLM, LoRA | 1 |" in after
+    assert RULES["constant"] in after
+    assert RULES["group"] not in after
+    del results["detector-fold2"]
+    assert "Out of fold" not in markdown_table(results, list(results), knives, taxonomy())
+
+
+def test_a_failed_cell_is_named_with_its_reason_and_left_out_of_the_table(knives: Scans) -> None:
     failed = Result(Cell(name="full", kind="vlm", method="full", images=5, epochs=1), failed="not enough memory: 80 GB")
-    text = markdown_table({"full": failed}, ["full"], ["knife"], taxonomy())
+    text = markdown_table({"full": failed}, ["full"], knives, taxonomy())
     assert "full failed: not enough memory: 80 GB" in text
     assert "| VLM, full" not in text
 
