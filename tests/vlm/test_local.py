@@ -12,10 +12,11 @@ from transformers import AutoModelForImageTextToText
 from tests.tiny import picture, save_tiny_vlm, taxonomy
 from xray_app.errors import BadModel
 from xray_app.report import instruction
-from xray_app.vlm import local
+from xray_app.vlm import weights
 from xray_app.vlm.base import Answer
-from xray_app.vlm.local import LocalVlm, resolve_folder, weights_hash
+from xray_app.vlm.local import LocalVlm
 from xray_app.vlm.reading import read_answer
+from xray_app.vlm.weights import resolve_folder, weights_hash
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ def test_the_weights_hash_tells_bases_apart(tiny_folder: Path, tmp_path: Path) -
 def test_large_bases_of_one_shape_are_told_apart_too(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_HASH_IN_FULL", 0)
+    monkeypatch.setattr(weights, "_HASH_IN_FULL", 0)
     other = save_tiny_vlm(tmp_path / "other", seed=1)
     sizes = {(one / "model.safetensors").stat().st_size for one in (tiny_folder, other)}
     assert len(sizes) == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,13 @@ from xray_app.types import Status
 from xray_app.vlm import scoring
 from xray_app.vlm.local import LocalVlm
 from xray_app.vlm.prompt import IGNORED, batch, encode
-from xray_app.vlm.scoring import prohibited_labels, threat_masses
+from xray_app.vlm.scoring import FirstEntries, prohibited_labels, threat_masses
+
+
+@pytest.fixture(autouse=True)
+def everything_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With random weights all is improbable."""
+    monkeypatch.setattr(scoring, "NEGLIGIBLE", -math.inf)
 
 
 @pytest.fixture
@@ -54,9 +62,20 @@ def test_the_masses_are_shares_of_one_whole_and_leave_answers_as_they_were(vlm: 
     before = vlm.answer([picture()], [instruction()])
     masses = threat_masses(vlm, picture(), instruction(), prohibited_labels(taxonomy()), taxonomy())
     assert set(masses) == set(prohibited_labels(taxonomy()))
-    assert all(mass > 0 for mass in masses.values())
     assert sum(masses.values()) <= 1
     assert vlm.answer([picture()], [instruction()]) == before
+
+
+def test_what_begins_improbably_is_left_out_and_nothing_else(vlm: LocalVlm, monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = prohibited_labels(taxonomy())
+    whole = threat_masses(vlm, picture(), instruction(), labels, taxonomy())
+    entries = FirstEntries.of(vlm.processor.tokenizer, labels, taxonomy())
+    least = sorted(whole.values())[len(whole) // 2]
+    monkeypatch.setattr(scoring, "NEGLIGIBLE", math.log(least))
+    some = threat_masses(vlm, picture(), instruction(), labels, taxonomy())
+    for label, mass in whole.items():
+        rows = sum(name == label for name, _ in entries.tails)
+        assert mass - rows * least - 1e-12 <= some[label] <= mass * 1.001
 
 
 def test_a_name_that_begins_another_counts_once(vlm: LocalVlm) -> None:
@@ -71,3 +90,59 @@ def test_a_name_that_begins_another_counts_once(vlm: LocalVlm) -> None:
 def test_only_what_was_looked_for_is_put_to_the_model(vlm: LocalVlm) -> None:
     assert prohibited_labels(taxonomy(), ("laptop", "scissors", "knife")) == ("knife", "scissors")
     assert threat_masses(vlm, picture(), instruction(), (), taxonomy()) == {}
+
+
+def test_an_answer_gives_them_by_the_way_in_any_place_of_a_batch(tiny_folder: Path) -> None:
+    """The picture is read once: what the answer read is gone on from, whatever padding its row has."""
+    vlm = LocalVlm.load(str(tiny_folder), max_new_tokens=6, taxonomy=taxonomy())
+    vlm.form = None
+    wide = picture().resize((picture().width * 3, picture().height))
+    pictures, asked = (
+        [picture(), wide, picture(60)],
+        [instruction(), instruction(("knife",), taxonomy()), instruction()],
+    )
+    with opened(vlm):
+        alone = [vlm.answer([one], [text])[0] for one, text in zip(pictures, asked, strict=True)]
+        together = vlm.answer(pictures, asked)
+    for one, other, seen, text in zip(alone, together, pictures, asked, strict=True):
+        wanted = threat_masses(vlm, seen, text, prohibited_labels(taxonomy()), taxonomy())
+        assert one.threats == pytest.approx(wanted, rel=1e-3)
+        assert other.threats == pytest.approx(wanted, rel=1e-3)
+        assert one.text == other.text
+
+
+def test_an_answer_that_does_not_begin_as_a_report_gives_none(tiny_folder: Path) -> None:
+    vlm = LocalVlm.load(str(tiny_folder), max_new_tokens=6, taxonomy=taxonomy())
+    (answer,) = vlm.answer([picture()], [instruction()])
+    assert not answer.text.startswith(scoring.OPENING)
+    assert answer.threats is None
+
+
+@contextmanager
+def opened(vlm: LocalVlm) -> Iterator[None]:
+    """A model with random weights that begins each answer as a trained one does."""
+    assert vlm.threats is not None
+    opening, head = vlm.threats.opening, vlm.model.lm_head
+
+    def forced(module: torch.nn.Module, inputs: object, logits: torch.Tensor) -> torch.Tensor:
+        step = forced.steps if logits.shape[1] == 1 or forced.steps == 0 else len(opening)
+        if step < len(opening):
+            logits = logits.clone()
+            logits[:, -1, opening[step]] = 1e4
+        forced.steps += 1
+        return logits
+
+    forced.steps = 0
+    generate = vlm.model.generate
+
+    def fresh(*args: object, **kwargs: object) -> object:
+        forced.steps = 0
+        return generate(*args, **kwargs)
+
+    hook = head.register_forward_hook(forced)
+    vlm.model.generate = fresh
+    try:
+        yield
+    finally:
+        hook.remove()
+        del vlm.model.generate

@@ -77,7 +77,6 @@ def evaluate_models(
     vlm = found = as_desk = None
     names: dict[str, Any] = {}
     evidence: dict[str, list[float]] = {}
-    seconds: dict[str, float] = {}
     if settings.vlm != "none":
         model = load_vlm(settings, taxonomy)
         model.use_adapter(adapter)
@@ -89,15 +88,14 @@ def evaluate_models(
             "sha256": model.weights_sha256,
             "adapter": None if adapter is None else str(adapter),
         }
-        if isinstance(model, LocalVlm):  # a remote model gives no probabilities of other answers
-            evidence["vlm"], seconds["vlm"] = vlm_evidence(model, everything, taxonomy)
+        of_more = evaluate_vlm(model, everything[len(samples) :], taxonomy)
+        evidence["vlm"] = vlm_evidence(model, everything, (vlm, of_more), taxonomy)
     if settings.detector != "none":
         detector = load_detector(settings, taxonomy)
         found = evaluate_detector(detector, samples, taxonomy)
         names["detector"] = {"name": detector.name, "sha256": detector.sha256}
         more = evaluate_detector(detector, everything[len(samples) :], taxonomy)
         evidence["detector"] = detector_evidence((*found.detections, *more.detections), everything, taxonomy)
-        seconds["detector"] = found.seconds_per_scan
     if not names:
         raise BadInput("There is nothing to measure: neither a VLM nor a detector was named.")
     result = report(
@@ -112,7 +110,7 @@ def evaluate_models(
     )
     if evidence:
         kept_back, reported = by_bags(everything, evidence, kept_bags, taxonomy)
-        result["threat_score"] = {**threat_scores(kept_back, reported, wanted), "seconds_per_scan": seconds}
+        result["threat_score"] = threat_scores(kept_back, reported, wanted)
     return {**result, "models": names, "taxonomy_sha256": taxonomy.sha256}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from training.data.samples import Sample
@@ -35,10 +35,11 @@ def _quiet(done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A model's outcomes, in the order of the samples, and its wall time."""
+    """A model's outcomes, in the order of the samples, its wall time, and of a VLM's answers their `threats`."""
 
     outcomes: tuple[ScanOutcome, ...]
     seconds_per_scan: float
+    threats: tuple[Mapping[str, float] | None, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def evaluate_vlm(
         BadDataset: a picture cannot be read.
     """
     outcomes: list[ScanOutcome] = []
+    threats: list[Mapping[str, float] | None] = []
     seconds = 0.0
     for group in _batches(samples, batch):
         images = [sample.open() for sample in group]
@@ -72,8 +74,9 @@ def evaluate_vlm(
         seconds += time.perf_counter() - started
         for sample, answer in zip(group, answers, strict=True):
             outcomes.append(outcome_of_report(sample, read_answer(answer, taxonomy), taxonomy))
+            threats.append(answer.threats)
         progress(len(outcomes), len(samples))
-    return Evaluated(tuple(outcomes), seconds / max(len(samples), 1))
+    return Evaluated(tuple(outcomes), seconds / max(len(samples), 1), threats=tuple(threats))
 
 
 def outcome_of_report(sample: Sample, report: Report, taxonomy: Taxonomy) -> ScanOutcome:

@@ -7,7 +7,6 @@ a confidence of 0.01, and the probability the VLM puts on naming a prohibited it
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,19 +16,20 @@ import numpy as np
 from training.data.samples import Sample, file_sha256, split_by_bag
 from training.evaluation.bag_table import Bools
 from training.evaluation.bootstrap import BINS, Floats, calibration_error, rates, ratio, reliability
-from training.evaluation.evaluate import Progress
+from training.evaluation.evaluate import Evaluated
 from training.evaluation.logistic import logistic_weights, sigmoid
 from training.evaluation.stratified import stratified_auroc
 from xray_app.detector.base import Detection
 from xray_app.errors import BadInput
 from xray_app.taxonomy import Taxonomy
+from xray_app.vlm.base import Vlm
 from xray_app.vlm.local import LocalVlm
 from xray_app.vlm.scoring import prohibited_labels, threat_masses
 
 CALIBRATION_SHARE = 0.5
 CALIBRATION_SEED = 0
 NO_BOX = 0.005
-"""Evidence of a detector that finds nothing prohibited: half of the 0.01 it is run down to."""
+"""Evidence of a model that finds nothing prohibited: half of the 0.01 the detector is run down to."""
 EDGE = 1e-4
 """Evidence is kept this far from 0 and 1, so that its log-odds stay finite."""
 
@@ -109,21 +109,29 @@ def threshold_for(scores: Floats, threat: Bools, recall: float) -> float | None:
     return float(found[place - 1]) if place >= 1 else None
 
 
-def vlm_evidence(
-    vlm: LocalVlm, samples: Sequence[Sample], taxonomy: Taxonomy, progress: Progress = lambda done, total: None
-) -> tuple[list[float], float]:
-    """Probability of naming a prohibited item first, of each scan, and the seconds a scan this took."""
+def vlm_evidence(vlm: Vlm, samples: Sequence[Sample], answered: Sequence[Evaluated], taxonomy: Taxonomy) -> list[float]:
+    """Probability of naming a prohibited item first, of each scan.
+
+    Answers give it by the way. An answer that does not begin as a report does is asked for it; a model on another
+    server, which gives no probability of other answers, is taken at the confidence of the threats it named.
+
+    Args:
+        vlm: which answered.
+        samples: N scans.
+        answered: their evaluations, in parts.
+        taxonomy: names what is prohibited.
+    """
+    answers = [(one, threats) for part in answered for one, threats in zip(part.outcomes, part.threats, strict=True)]
     found = []
-    seconds = 0.0
-    for sample in samples:
-        image = sample.open()
+    for sample, (outcome, threats) in zip(samples, answers, strict=True):
         labels = prohibited_labels(taxonomy, sample.labelled_classes)
-        started = time.perf_counter()
-        masses = threat_masses(vlm, image, sample.instruction, labels, taxonomy)
-        seconds += time.perf_counter() - started
-        found.append(min(sum(masses.values()), 1.0))
-        progress(len(found), len(samples))
-    return found, seconds / max(len(samples), 1)
+        if threats is None and isinstance(vlm, LocalVlm):
+            threats = threat_masses(vlm, sample.open(), sample.instruction, labels, taxonomy)
+        if threats is None:
+            found.append(max((outcome.confidence.get(label, NO_BOX) for label in labels), default=NO_BOX))
+        else:
+            found.append(min(sum(threats.get(label, 0.0) for label in labels), 1.0))
+    return found
 
 
 def detector_evidence(

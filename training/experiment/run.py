@@ -32,7 +32,7 @@ from xray_app.scan import read
 from xray_app.settings import BUNDLED_VLM, Settings
 from xray_app.taxonomy import Taxonomy
 from xray_app.vlm.load import base_sha256
-from xray_app.vlm.local import resolve_folder
+from xray_app.vlm.weights import resolve_folder
 
 logger = logging.getLogger(__name__)
 

@@ -205,7 +205,7 @@ def _vlm(
         vlm.use_adapter(made)
     val = evaluate_vlm(vlm, scans.val, taxonomy)
     clear = evaluate_vlm(vlm, scans.clear, taxonomy)
-    threat, _ = vlm_evidence(vlm, scans.val, taxonomy) if isinstance(vlm, LocalVlm) else ([], 0.0)
+    threat = vlm_evidence(vlm, scans.val, (val,), taxonomy)
     return Result(cell, val.outcomes, clear.outcomes, tuple(threat), val.seconds_per_scan, record)
 
 

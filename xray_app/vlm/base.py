@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +26,8 @@ class Answer:
             where the model gives no probabilities of other tokens.
         frame: width and height in which the model writes boxes; None where that is not known.
         problem: why it is no whole answer, for a person to read; None where nothing is known to be wrong.
+        threats: of each prohibited class the model's probability of naming it first (`xray_app.vlm.scoring`); None
+            where it gives none.
     """
 
     text: str
@@ -34,6 +36,7 @@ class Answer:
     problem: str | None = None
     frame: tuple[int, int] | None = None
     leads: tuple[float, ...] = ()
+    threats: Mapping[str, float] | None = None
 
 
 class Vlm(Protocol):

@@ -11,8 +11,9 @@ from xray_app.taxonomy import Taxonomy
 from xray_app.vlm.answer_form import answer_form
 from xray_app.vlm.base import Vlm
 from xray_app.vlm.coordinates import family_of
-from xray_app.vlm.local import MAX_NEW_TOKENS, Dtype, LocalVlm, resolve_folder, weights_hash
+from xray_app.vlm.local import MAX_NEW_TOKENS, Dtype, LocalVlm
 from xray_app.vlm.remote import MAX_TOKENS, PREFIX, Base, RemoteVlm, load_remote, read_address
+from xray_app.vlm.weights import resolve_folder, weights_hash
 
 # What `training.data.training_record` writes beside what a training made.
 _TRAINING_RECORD = "training.json"
@@ -43,18 +44,22 @@ def load_local(
     Args:
         name: `bundled`, a Hub id or a folder.
         dtype: the precision.
-        taxonomy: its names are told to a model that was not trained on the report; None tells it nothing.
+        taxonomy: its names are told to a model that was not trained on the report, and answers give the probability of
+            its prohibited classes; None does neither.
         max_tokens: of an answer; None is enough for a report, or for JSON where that is told.
 
     Raises:
         BadModel: it cannot be loaded, or is served elsewhere.
     """
     if name == "bundled":
-        return LocalVlm.load(str(BUNDLED_VLM), dtype, label="bundled", max_new_tokens=max_tokens or MAX_NEW_TOKENS)
+        tokens = max_tokens or MAX_NEW_TOKENS
+        return LocalVlm.load(
+            str(BUNDLED_VLM), dtype, label="bundled", max_new_tokens=tokens, taxonomy=taxonomy, tell=False
+        )
     _refuse_remote(name)
-    told = None if trained_here(resolve_folder(name)) else taxonomy
-    tokens = max_tokens or (MAX_NEW_TOKENS if told is None else MAX_TOKENS)
-    return LocalVlm.load(name, dtype, max_new_tokens=tokens, taxonomy=told)
+    tell = taxonomy is not None and not trained_here(resolve_folder(name))
+    tokens = max_tokens or (MAX_TOKENS if tell else MAX_NEW_TOKENS)
+    return LocalVlm.load(name, dtype, max_new_tokens=tokens, taxonomy=taxonomy, tell=tell)
 
 
 def load_if_remote(settings: Settings, taxonomy: Taxonomy) -> RemoteVlm | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import threading
@@ -31,6 +30,8 @@ from xray_app.vlm.coordinates import coordinate_frame, family_of
 from xray_app.vlm.older_names import module_of, todays_names
 from xray_app.vlm.pictures import ShownSize, limits_of_adapter, picture_limits, set_picture_limits
 from xray_app.vlm.prompt import batch, encode
+from xray_app.vlm.scoring import FirstEntries, only_row, prohibited_labels, row_of
+from xray_app.vlm.weights import resolve_folder, weights_hash
 
 logger = logging.getLogger(__name__)
 
@@ -39,71 +40,27 @@ Dtype = Literal["auto", "bf16", "fp16", "fp32", "nf4"]
 MAX_NEW_TOKENS = 192
 """Of an answer in the report's form: the fullest bag takes about 150."""
 
-# Above this many bytes of weights their hash is taken over names, sizes, headers and samples instead.
-_HASH_IN_FULL = 2 * 1024**3
-_HASH_SAMPLES = 64
-_HASH_SAMPLE = 1 << 16
 BASE_FILE = "base.json"
 
 # On a CPU, models larger than this keep the precision they were saved in: fp32 would not fit.
 _BIG = 4 * 1024**3
 
 
-def weights_hash(folder: Path) -> str:
-    """SHA-256 that tells one base model's weights from another's.
-
-    Covers every safetensors file: whole, or for very large models its name, size, header and samples of
-    its bytes all along it. RolmOCR differs from the Qwen2.5-VL it was made of in these bytes alone.
-    """
-    digest = hashlib.sha256()
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise BadModel(f"{folder} holds no .safetensors weights; other formats are not loaded.")
-    whole = sum(file.stat().st_size for file in files) <= _HASH_IN_FULL
-    for file in files:
-        digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
-        with file.open("rb") as handle:
-            if whole:
-                for chunk in iter(lambda: handle.read(1 << 20), b""):
-                    digest.update(chunk)
-            else:
-                length = int.from_bytes(handle.read(8), "little")
-                digest.update(handle.read(min(length, 1 << 26)))
-                size = file.stat().st_size
-                for place in range(handle.tell(), size, max(size // _HASH_SAMPLES, _HASH_SAMPLE)):
-                    handle.seek(place)
-                    digest.update(handle.read(_HASH_SAMPLE))
-    return digest.hexdigest()
-
-
-def resolve_folder(name: str) -> Path:
-    """The folder of a model given as a folder or a Hub id.
-
-    Raises:
-        BadModel: there is no such folder and the Hub has, or reaches, no such model.
-    """
-    if (folder := Path(name)).is_dir():
-        return folder
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"]))
-    except Exception as error:
-        raise BadModel(
-            f"The model {name!r} is neither a folder here nor could it be fetched from the hub: {error}"
-        ) from error
-
-
 class _Said(LogitsProcessor):
     """Notes the probabilities of the two likeliest tokens at each step; a greedy answer says the first.
 
-    The logits of a whole batch, which `generate` could hand back instead, are gigabytes for a large vocabulary.
+    The logits of a whole batch, which `generate` could hand back instead, are gigabytes for a large vocabulary. Those
+    after the report's opening are kept, as log-probabilities.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, opening: int | None) -> None:
         self.probabilities: list[torch.Tensor] = []
+        self.opening = opening
+        self.after_opening: torch.Tensor | None = None
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        if len(self.probabilities) == self.opening:
+            self.after_opening = torch.log_softmax(scores.float(), dim=-1)
         self.probabilities.append(torch.softmax(scores.float(), dim=-1).topk(2, dim=-1).values)
         return scores
 
@@ -122,6 +79,7 @@ class LocalVlm:
         weights_sha256: str,
         max_new_tokens: int,
         form: AnswerForm | None = None,
+        threats: FirstEntries | None = None,
     ):
         """
         Args:
@@ -132,6 +90,7 @@ class LocalVlm:
             max_new_tokens: an answer longer than this is cut off and marked incomplete.
             form: what the base is told of the report, since it was not trained on it; None where it was. With an
                 adapter, which was, it is told nothing.
+            threats: prohibited classes whose probability each answer gives; None gives none.
         """
         self.model = model.eval()
         self.processor = processor
@@ -139,6 +98,7 @@ class LocalVlm:
         self.weights_sha256 = weights_sha256
         self.max_new_tokens = max_new_tokens
         self.form = form
+        self.threats = threats
         self.lock = threading.RLock()
         self._family = family_of(str(getattr(model.config, "model_type", "")))
         self._base = self.model
@@ -158,6 +118,7 @@ class LocalVlm:
         label: str | None = None,
         max_new_tokens: int = MAX_NEW_TOKENS,
         taxonomy: Taxonomy | None = None,
+        tell: bool = True,
     ) -> LocalVlm:
         """Loads a model by folder or Hub id, onto the GPU where there is one.
 
@@ -167,7 +128,8 @@ class LocalVlm:
                 model is too large for that.
             label: the name to report instead of `name`.
             max_new_tokens: an answer longer than this is cut off and marked incomplete.
-            taxonomy: its names are told to a model that was not trained on the report; None tells it nothing.
+            taxonomy: every answer gives the probability of its prohibited classes; None gives none.
+            tell: the taxonomy's names are told to a model that was not trained on the report.
 
         Raises:
             BadModel: the model cannot be found or loaded; the message says why.
@@ -179,10 +141,11 @@ class LocalVlm:
             model = AutoModelForImageTextToText.from_pretrained(folder, **_precision(folder, dtype))
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise BadModel(f"The model in {folder} does not load: {error}") from error
-        form = None
+        form = threats = None
         if taxonomy is not None:
-            form = answer_form(taxonomy, family_of(str(model.config.model_type)) is not None)
-        return cls(model, processor, label or name, sha256, max_new_tokens, form)
+            form = answer_form(taxonomy, family_of(str(model.config.model_type)) is not None) if tell else None
+            threats = FirstEntries.of(processor.tokenizer, prohibited_labels(taxonomy), taxonomy)
+        return cls(model, processor, label or name, sha256, max_new_tokens, form, threats)
 
     @property
     def knows_form(self) -> bool:
@@ -210,7 +173,7 @@ class LocalVlm:
             frames = [self._frame(image) for image in images]
             inputs = batch(encode(self.processor, images, asked), self._pad, side="left")
             device = self.model.device
-            said = _Said()
+            said = _Said(len(self.threats.opening) if self.threats else None)
             out = self.model.generate(
                 **{key: value.to(device) for key, value in inputs.items()},
                 max_new_tokens=self.max_new_tokens,
@@ -223,16 +186,43 @@ class LocalVlm:
                 eos_token_id=sorted(self._ends),
                 pad_token_id=self._pad,
                 logits_processor=LogitsProcessorList([said]),
+                return_dict_in_generate=True,
             )
-        ids = out[:, inputs["input_ids"].shape[1] :].tolist()
+            ids = out.sequences[:, inputs["input_ids"].shape[1] :].tolist()
+            threats = [
+                self._threats(row, inputs["attention_mask"][row], said, own, out.past_key_values)
+                for row, own in enumerate(ids)
+            ]
         probabilities = torch.stack(said.probabilities, dim=1).tolist()
-        return [self._answer(*one) for one in zip(ids, probabilities, frames, strict=True)]
+        return [self._answer(*one) for one in zip(ids, probabilities, frames, threats, strict=True)]
+
+    def _threats(
+        self, row: int, prompt: torch.Tensor, said: _Said, ids: list[int], cache: Any
+    ) -> dict[str, float] | None:
+        """`Answer.threats` of one row of a batch, from the keys and values of its answer."""
+        if self.threats is None or said.after_opening is None:
+            return None
+        opening = self.threats.opening
+        if tuple(ids[: len(opening)]) != opening:
+            return None
+        padded, end = len(prompt) - int(prompt.sum()), len(prompt) + len(opening)
+        own = row_of(cache, row, padded, end)
+        if own is None:
+            return None
+        with only_row(self.model, row):
+            return self.threats.masses(self.threats.probabilities(self.model, own, said.after_opening[row]))
 
     def _frame(self, image: Image) -> tuple[int, int] | None:
         size = ShownSize.of(self.processor)
         return coordinate_frame(self._family, size.shown(image.size) if size else image.size)
 
-    def _answer(self, ids: list[int], probabilities: list[list[float]], frame: tuple[int, int] | None) -> Answer:
+    def _answer(
+        self,
+        ids: list[int],
+        probabilities: list[list[float]],
+        frame: tuple[int, int] | None,
+        threats: dict[str, float] | None,
+    ) -> Answer:
         stop = next((place for place, token in enumerate(ids) if token in self._ends), None)
         ids = ids if stop is None else ids[:stop]
         decode = self.processor.tokenizer.decode
@@ -243,7 +233,8 @@ class LocalVlm:
         said = len(ids) if stop is None else len(ids) + 1
         leads = tuple(first - second for first, second in probabilities[:said])
         problem = None if stop is not None else CUT_OFF
-        return Answer(decode(ids, skip_special_tokens=True), stop is not None, tuple(spans), problem, frame, leads)
+        text = decode(ids, skip_special_tokens=True)
+        return Answer(text, stop is not None, tuple(spans), problem, frame, leads, threats)
 
     def use_adapter(self, folder: Path | None) -> None:
         """Answers with the adapter in `folder` from now on; None is the base model.

@@ -26,7 +26,6 @@ from xray_app.vlm.base import Answer
 from xray_app.vlm.completion import read_completion
 from xray_app.vlm.coordinates import coordinate_frame
 from xray_app.vlm.kept_answers import difference, open_kept_scan, read_kept_answers
-from xray_app.vlm.local import weights_hash
 from xray_app.vlm.lora_server import LoraServer, adapter_name, hint
 from xray_app.vlm.openai_server import CallFailed, OpenAiServer
 from xray_app.vlm.pictures import QWEN2_5_VL, ShownSize, limits_of_adapter, picture_limits
@@ -39,6 +38,7 @@ from xray_app.vlm.request_options import (
     without_refused,
 )
 from xray_app.vlm.sent_picture import data_url, sent_picture
+from xray_app.vlm.weights import weights_hash
 
 logger = logging.getLogger(__name__)
 

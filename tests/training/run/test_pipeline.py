@@ -35,7 +35,8 @@ from xray_app.taxonomy import Taxonomy
 from xray_app.types import Run
 from xray_app.vlm import load as vlm_load
 from xray_app.vlm.kept_answers import KEPT, difference, open_kept_scan, read_kept_answers
-from xray_app.vlm.local import LocalVlm, weights_hash
+from xray_app.vlm.local import LocalVlm
+from xray_app.vlm.weights import weights_hash
 
 
 @pytest.fixture(scope="session")
