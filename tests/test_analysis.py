@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import math
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ from xray_app.detector.base import Detection
 from xray_app.errors import BadModel, Busy, ModelUnavailable, OutOfMemory
 from xray_app.scan.read import Limits, Scan, read_scan
 from xray_app.taxonomy import SiteRules, Taxonomy
+from xray_app.threat_score import Calibration
 from xray_app.vlm.base import Answer
 
 KNIFE = "Items detected: 1 knife (threat), 1 laptop. Security risk: HIGH - knife detected."
@@ -286,3 +288,45 @@ def test_the_vlms_boxes_are_shown_as_its_own_and_count_as_what_it_said(taxonomy:
     assert [box.source for box in desk.detect(scan)] == ["model", "model"]
     unplaced = analyser(taxonomy, SaysThis(Answer(text, True)), SeesThis()).analyse(scan)
     assert (unplaced.boxes, unplaced.risk.level) == ((), "HIGH")
+
+
+def test_the_score_rests_on_what_each_model_hardly_believes(taxonomy: Taxonomy, scan: Scan) -> None:
+    faint = Detection("scissors", 0.02, (10, 10, 60, 40))
+    likely = Answer(CLEAR, True, threats={"knife": 0.3, "gun": 0.2})
+    analysis = analyser(taxonomy, SaysThis(likely), SeesThis(faint)).analyse(scan)
+    assert analysis.boxes == (), "what is too faint to be shown still counts for the score"
+    assert (analysis.threat_score, analysis.calibrated) == (0.5, False)
+    assert analysis.score_evidence is not None
+    assert analysis.score_evidence.model_dump() == {"vlm": 0.5, "detector": 0.02, "calibration": None}
+
+
+def test_a_calibration_is_of_its_scanner_and_models(taxonomy: Taxonomy, scan: Scan) -> None:
+    asked = []
+
+    def known(scanner_id: str | None, adapter: str | None, detector_sha256: str) -> Calibration | None:
+        asked.append((scanner_id, adapter, detector_sha256))
+        return Calibration(("vlm", "detector"), 1.0, (1.0, 0.5), "c7") if scanner_id == "A" else None
+
+    answer, box = Answer(CLEAR, True, threats={"knife": 0.2}), Detection("knife", 0.1, (10, 10, 60, 40))
+    desk = analyser(taxonomy, SaysThis(answer), SeesThis(box), calibration=known)
+    one, other = desk.analyse_together([scan, replace(scan, scanner_id="B")])
+    wanted = 1 / (1 + math.exp(-(1 + math.log(0.2 / 0.8) + 0.5 * math.log(0.1 / 0.9))))
+    assert one.threat_score == pytest.approx(wanted)
+    assert (one.calibrated, other.calibrated) == (True, False)
+    assert one.score_evidence is not None
+    assert one.score_evidence.calibration == "c7"
+    assert other.threat_score == 0.2
+    assert asked == [("A", None, "1" * 64), ("B", None, "1" * 64)]
+
+
+@pytest.mark.parametrize(
+    ("text", "least"), [(KNIFE, 1.0), ("The bag holds a knife beside a laptop.", 1.0), (CLEAR, 0.0), ("", 0.0)]
+)
+def test_a_model_that_gives_no_probabilities_counts_by_what_it_names(
+    taxonomy: Taxonomy, scan: Scan, text: str, least: float
+) -> None:
+    """A threat that it names anywhere counts as certain: the safe side."""
+    analysis = analyser(taxonomy, SaysThis(said(text)), SeesThis()).analyse(scan)
+    assert analysis.threat_score is not None
+    assert analysis.threat_score >= least
+    assert (analysis.threat_score > 0.5) == (least == 1.0)

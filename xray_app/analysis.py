@@ -22,7 +22,8 @@ from xray_app.overlap import iou
 from xray_app.report import instruction
 from xray_app.risk import agree, assess
 from xray_app.scan.read import Scan
-from xray_app.taxonomy import SiteRules
+from xray_app.taxonomy import SiteRules, prohibited_labels
+from xray_app.threat_score import DETECTOR_FLOOR, Calibration, detector_evidence, threat_score, vlm_evidence
 from xray_app.types import (
     Analysis,
     Box,
@@ -73,6 +74,17 @@ def never_validated(scanner_id: str | None, adapter: str | None) -> bool:
     return False
 
 
+class Calibrated(Protocol):
+    """Gives the calibration of the threat score for this model pair on a scanner, where there is one."""
+
+    def __call__(self, scanner_id: str | None, adapter: str | None, detector_sha256: str) -> Calibration | None: ...
+
+
+def never_calibrated(scanner_id: str | None, adapter: str | None, detector_sha256: str) -> Calibration | None:
+    """Nobody has measured what a score means here."""
+    return None
+
+
 def facts_of(scan: Scan) -> ScanFacts:
     """What travels of a scan besides its pixels; its id is its SHA-256."""
     return ScanFacts(
@@ -105,6 +117,7 @@ class Analyser:
         max_queue: int = 64,
         validated: Validated = never_validated,
         active_detector: Callable[[], ActiveAdapter | None] = lambda: None,
+        calibration: Calibrated = never_calibrated,
     ) -> None:
         self.vlm = vlm
         self.detector = detector
@@ -112,6 +125,7 @@ class Analyser:
         self._active_adapter = active_adapter
         self._active_detector = active_detector
         self._validated = validated
+        self._calibration = calibration
         self._slots = threading.BoundedSemaphore(max_queue + 1)
         self._turn = threading.Lock()
         self._adapter: ActiveAdapter | None = None
@@ -187,27 +201,33 @@ class Analyser:
             detector = self._detector_in_use()
             answers = self.vlm.answer([scan.image for scan in scans], [instruction()] * len(scans))
             answering = (time.perf_counter() - started) / len(scans)
-            detected = [self._timed_boxes(detector, scan.image) for scan in scans]
+            detected = [self._timed(detector, scan.image) for scan in scans]
         return [
-            self._analysis(scan, answer, boxes, _timings(answering, seconds), adapter, detector)
-            for scan, answer, (boxes, seconds) in zip(scans, answers, detected, strict=True)
+            self._analysis(scan, answer, found, _timings(answering, seconds), adapter, detector)
+            for scan, answer, (found, seconds) in zip(scans, answers, detected, strict=True)
         ]
 
-    def _timed_boxes(self, detector: Detector, image: Image) -> tuple[list[Box], float]:
+    def _timed(self, detector: Detector, image: Image) -> tuple[list[Detection], float]:
         started = time.perf_counter()
-        return self._boxes(detector, image), time.perf_counter() - started
+        return self._detections(detector, image), time.perf_counter() - started
 
     def _analysis(
         self,
         scan: Scan,
         answer: Answer,
-        boxes: list[Box],
+        found: Sequence[Detection],
         timings: Timings,
         adapter: str | None,
         detector: Detector,
     ) -> Analysis:
-        report = read_answer(answer, self.rules.taxonomy)
+        taxonomy = self.rules.taxonomy
+        report, boxes = read_answer(answer, taxonomy), boxes_of(found, self.rules)
         validated = self._validated(scan.scanner_id, adapter)
+        score = threat_score(
+            vlm_evidence(answer, report, taxonomy),
+            detector_evidence(found, prohibited_labels(taxonomy)),
+            self._calibration(scan.scanner_id, adapter, detector.sha256),
+        )
         return Analysis(
             id=uuid.uuid4().hex,
             created_at=datetime.now(UTC),
@@ -221,8 +241,11 @@ class Analyser:
                 vlm=VlmFacts(name=self.vlm.name, adapter=adapter, validated=validated),
                 detector=DetectorFacts(name=detector.name, sha256=detector.sha256, validated=validated),
             ),
-            taxonomy_sha256=self.rules.taxonomy.sha256,
+            taxonomy_sha256=taxonomy.sha256,
             timings_ms=timings,
+            threat_score=score.value,
+            calibrated=score.calibrated,
+            score_evidence=score.evidence,
         )
 
     def _placed(self, answer: Answer, report: Report, scan: Scan, detected: Sequence[Box]) -> Iterator[Box]:
@@ -241,11 +264,11 @@ class Analyser:
             OutOfMemory: it needed more than there is.
         """
         with self._queued():
-            return self._boxes(self._detector_in_use(), scan.image)
+            return boxes_of(self._detections(self._detector_in_use(), scan.image), self.rules)
 
-    def _boxes(self, detector: Detector, image: Image) -> list[Box]:
-        floor = min(self.rules.policy.lower_threshold, DISPLAY_CONFIDENCE)
-        return boxes_of(detector.detect(image, floor), self.rules)
+    def _detections(self, detector: Detector, image: Image) -> list[Detection]:
+        """More than is shown: the threat score asks for what the detector hardly believes."""
+        return detector.detect(image, min(self.rules.policy.lower_threshold, DISPLAY_CONFIDENCE, DETECTOR_FLOOR))
 
 
 def _timings(vlm: float, detector: float) -> Timings:

@@ -75,6 +75,12 @@ class BadBackup(DeskError):
     code = "bad_backup"
 
 
+class BadCalibration(DeskError):
+    """Bags from which no calibration of the threat score can be made."""
+
+    code = "bad_calibration"
+
+
 class BadRecipe(DeskError):
     """A training recipe is unknown or holds an unknown key."""
 

@@ -227,6 +227,16 @@ class SiteRules:
         return hashlib.sha256(json.dumps([self.taxonomy.classes_sha256, *facts]).encode()).hexdigest()
 
 
+def prohibited_labels(taxonomy: Taxonomy, labelled_classes: Iterable[str] | None = None) -> tuple[str, ...]:
+    """Prohibited classes that were looked for, in rank order; None means all were."""
+    scope = None if labelled_classes is None else set(labelled_classes)
+    return tuple(
+        name
+        for name in taxonomy.names
+        if taxonomy.resolve(name).status == "prohibited" and (scope is None or name in scope)
+    )
+
+
 def load_taxonomy(path: Path = ASSETS / "taxonomy.yaml") -> Taxonomy:
     """Read and check a taxonomy file.
 

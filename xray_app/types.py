@@ -189,7 +189,25 @@ class Timings(Value):
     total: Finite
 
 
+class ScoreEvidence(Value):
+    """What a threat score rests on: what each model says most surely of anything prohibited, and the calibration."""
+
+    vlm: Fraction
+    detector: Fraction
+    calibration: str | None = None
+
+
+class ThreatScore(Value):
+    """How much both models say for a prohibited item; a probability where it is calibrated, else an order alone."""
+
+    value: Fraction
+    calibrated: bool
+    evidence: ScoreEvidence
+
+
 class Analysis(Value):
+    """What both models said of a scan; `threat_score` is None of one made before there was any."""
+
     id: str
     created_at: datetime
     scan: ScanFacts
@@ -201,6 +219,9 @@ class Analysis(Value):
     models: ModelFacts
     taxonomy_sha256: str
     timings_ms: Timings
+    threat_score: Fraction | None = None
+    calibrated: bool = False
+    score_evidence: ScoreEvidence | None = None
 
     @property
     def analysed(self) -> bool:

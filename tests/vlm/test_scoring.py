@@ -13,12 +13,12 @@ import torch
 
 from tests.tiny import picture, taxonomy
 from xray_app.report import instruction
-from xray_app.taxonomy import ItemClass
+from xray_app.taxonomy import ItemClass, prohibited_labels
 from xray_app.types import Status
 from xray_app.vlm import scoring
 from xray_app.vlm.local import LocalVlm
 from xray_app.vlm.prompt import IGNORED, batch, encode
-from xray_app.vlm.scoring import FirstEntries, prohibited_labels, threat_masses
+from xray_app.vlm.scoring import FirstEntries, threat_masses
 
 
 @pytest.fixture(autouse=True)

@@ -17,9 +17,8 @@ from training.data.samples import Sample
 from training.evaluation.bag_table import ScanOutcome
 from training.evaluation.bootstrap import Floats
 from training.evaluation.logistic import logistic_weights, sigmoid
-from xray_app.taxonomy import Taxonomy
+from xray_app.taxonomy import Taxonomy, prohibited_labels
 from xray_app.types import MAX_COUNT
-from xray_app.vlm.scoring import prohibited_labels
 
 FOLDS = 5
 RIDGE = 1.0

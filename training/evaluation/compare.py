@@ -27,10 +27,10 @@ from training.evaluation.report_page import cell
 from training.evaluation.stratified import BagScores, scores_of, within_groups
 from training.evaluation.threat_score import (
     by_bags,
-    detector_evidence,
+    evidence_of_answers,
+    evidence_of_boxes,
     refuse_shared,
     threat_scores,
-    vlm_evidence,
     with_calibration,
 )
 from xray_app.detector.load import load_detector
@@ -89,13 +89,13 @@ def evaluate_models(
             "adapter": None if adapter is None else str(adapter),
         }
         of_more = evaluate_vlm(model, everything[len(samples) :], taxonomy)
-        evidence["vlm"] = vlm_evidence(model, everything, (vlm, of_more), taxonomy)
+        evidence["vlm"] = evidence_of_answers(model, everything, (vlm, of_more), taxonomy)
     if settings.detector != "none":
         detector = load_detector(settings, taxonomy)
         found = evaluate_detector(detector, samples, taxonomy)
         names["detector"] = {"name": detector.name, "sha256": detector.sha256}
         more = evaluate_detector(detector, everything[len(samples) :], taxonomy)
-        evidence["detector"] = detector_evidence((*found.detections, *more.detections), everything, taxonomy)
+        evidence["detector"] = evidence_of_boxes((*found.detections, *more.detections), everything, taxonomy)
     if not names:
         raise BadInput("There is nothing to measure: neither a VLM nor a detector was named.")
     result = report(

@@ -26,6 +26,14 @@ RATES = {
     "map50_95": "mAP50-95",
 }
 
+SCORES = {
+    "threat_bag_recall": RATES["threat_bag_recall"],
+    "false_alarm_rate": RATES["false_alarm_rate"],
+    "auroc": "area under the curve",
+    "ece": "calibration error",
+    "brier_skill": "Brier skill",
+}
+
 
 def write_report(report: Mapping[str, Any], out: Path) -> Path:
     """Writes `NAME.md` and `NAME-*.svg` beside `NAME.json`.
@@ -165,25 +173,25 @@ def _threat_score(score: Mapping[str, Any] | None, out: Path) -> list[str]:
     lines = ["## Threat score", ""]
     if "reason" in score:
         return [*lines, score["reason"], ""]
-    models = {name: score[name] for name in SCORED if name in score}
+    scored = {name: score[name] for name in SCORED if name in score}
+    models = {name: figures for name, figures in scored.items() if "auroc" in figures}
     fitted, reported = score["calibration"], score["reported"]
     lines += [
         f"One probability a bag, fitted and its threshold chosen on {fitted['bags']} bags ({fitted['threat_bags']} "
         f"with a threat) so as to find {score['recall_wanted']:.0%} of the threat bags; every figure below is of "
         f"{reported['bags']} other bags ({reported['threat_bags']} with a threat).",
         "",
-        "| | threshold | threat-bag recall | false-alarm rate | area under the curve | calibration error |",
-        "|---|---|---|---|---|---|",
+        *_table_head(["", "threshold", *SCORES.values()]),
     ]
     for name, figures in models.items():
         threshold = "–" if figures["threshold"] is None else f"{figures['threshold']:.3f}"
-        rates = ("threat_bag_recall", "false_alarm_rate", "auroc", "ece")
         lines.append(
-            f"| {MODEL_NAMES[name]} | {threshold} | " + " | ".join(cell(figures, rate) for rate in rates) + " |"
+            f"| {MODEL_NAMES[name]} | {threshold} | " + " | ".join(cell(figures, rate) for rate in SCORES) + " |"
         )
     lines += [
         "",
-        *(f"{MODEL_NAMES[name]}: {one['reason']}" for name, one in models.items() if "reason" in one),
+        "Brier skill: how much smaller the squared error is than that of the scanner's own share of threats.",
+        *(f"{MODEL_NAMES[name]}: {one['reason']}" for name, one in scored.items() if "reason" in one),
         "",
     ]
     drawn = {

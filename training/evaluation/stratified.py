@@ -16,8 +16,7 @@ from training.data.groups import bag_groups
 from training.data.samples import Sample
 from training.evaluation.bag_table import Bools, ScanOutcome
 from training.evaluation.bootstrap import RESAMPLES, Floats, Rate, draws_of, rates, seed_draws_of
-from xray_app.taxonomy import Taxonomy
-from xray_app.vlm.scoring import prohibited_labels
+from xray_app.taxonomy import Taxonomy, prohibited_labels
 
 FALSE_ALARMS = (0.01, 0.05, 0.10)
 """At which recall is told."""

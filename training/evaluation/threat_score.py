@@ -13,26 +13,24 @@ from typing import Any
 
 import numpy as np
 
+from training.data.groups import bag_groups
 from training.data.samples import Sample, file_sha256, split_by_bag
 from training.evaluation.bag_table import Bools
-from training.evaluation.bootstrap import BINS, Floats, calibration_error, rates, ratio, reliability
+from training.evaluation.bootstrap import BINS, Floats, Rate, calibration_error, rates, ratio, reliability
 from training.evaluation.evaluate import Evaluated
 from training.evaluation.logistic import logistic_weights, sigmoid
 from training.evaluation.stratified import stratified_auroc
 from xray_app.detector.base import Detection
-from xray_app.errors import BadInput
-from xray_app.taxonomy import Taxonomy
+from xray_app.errors import BadCalibration, BadInput
+from xray_app.html.charts import MODEL_NAMES
+from xray_app.taxonomy import Taxonomy, prohibited_labels
+from xray_app.threat_score import EDGE, NO_SIGN, Calibration, detector_evidence
 from xray_app.vlm.base import Vlm
 from xray_app.vlm.local import LocalVlm
-from xray_app.vlm.scoring import prohibited_labels, threat_masses
+from xray_app.vlm.scoring import threat_masses
 
 CALIBRATION_SHARE = 0.5
 CALIBRATION_SEED = 0
-NO_BOX = 0.005
-"""Evidence of a model that finds nothing prohibited: half of the 0.01 the detector is run down to."""
-EDGE = 1e-4
-"""Evidence is kept this far from 0 and 1, so that its log-odds stay finite."""
-
 Evidence = Mapping[str, Sequence[float]]
 """By model, `vlm` or `detector`: 0 to 1 for each scan."""
 
@@ -44,10 +42,12 @@ class BagEvidence:
     Attributes:
         threat: (B,) the bag holds a prohibited item.
         by_model: `vlm`, `detector` or both, (B,) each, 0 to 1.
+        groups: (B,) what tells bags apart before anything in them is seen; empty where nothing is known of it.
     """
 
     threat: Bools
     by_model: Mapping[str, Floats]
+    groups: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, samples: Sequence[Sample], evidence: Evidence, taxonomy: Taxonomy) -> BagEvidence:
@@ -56,13 +56,14 @@ class BagEvidence:
         for place, sample in enumerate(samples):
             if prohibited_labels(taxonomy, sample.labelled_classes):
                 views.setdefault(sample.bag_id, []).append(place)
-        prohibited = set(prohibited_labels(taxonomy))
+        prohibited, groups = set(prohibited_labels(taxonomy)), bag_groups(samples)
         bags = sorted(views)
         return cls(
             np.array(
                 [any(prohibited & samples[i].counts(taxonomy).keys() for i in views[bag]) for bag in bags], np.bool_
             ),
             {name: np.array([max(found[i] for i in views[bag]) for bag in bags]) for name, found in evidence.items()},
+            tuple(groups[bag] for bag in bags),
         )
 
     def log_odds(self, models: Sequence[str]) -> Floats:
@@ -71,30 +72,29 @@ class BagEvidence:
         return np.asarray(np.log(shares / (1 - shares)))
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """Probability of a threat = sigmoid(bias + Σ weight · log-odds of the model's evidence)."""
+def fit_calibration(evidence: BagEvidence, models: Sequence[str]) -> Calibration:
+    """Platt scaling (J. Platt, "Probabilistic outputs for support vector machines", 1999), one weight a model.
 
-    models: tuple[str, ...]
-    bias: float
-    weights: tuple[float, ...]
+    With Platt's smoothed targets, so that bags the evidence separates perfectly still give finite weights.
 
-    @classmethod
-    def fit(cls, evidence: BagEvidence, models: Sequence[str]) -> Calibration:
-        """Platt scaling (J. Platt, "Probabilistic outputs for support vector machines", 1999), one weight a model.
+    Raises:
+        BadCalibration: a weight came out negative: more evidence would mean less threat.
+    """
+    threats = int(evidence.threat.sum())
+    clear = len(evidence.threat) - threats
+    target = np.where(evidence.threat, (threats + 1) / (threats + 2), 1 / (clear + 2))
+    bias, *weights = (float(one) for one in logistic_weights(evidence.log_odds(models), target))
+    if against := [name for name, weight in zip(models, weights, strict=True) if weight < 0]:
+        raise BadCalibration(
+            f"On these bags more evidence of the {' and the '.join(MODEL_NAMES[one] for one in against)} means less "
+            "threat: no score can be made of it."
+        )
+    return Calibration(tuple(models), bias, tuple(weights))
 
-        With Platt's smoothed targets, so that bags the evidence separates perfectly still give finite weights.
-        """
-        threats = int(evidence.threat.sum())
-        clear = len(evidence.threat) - threats
-        target = np.where(evidence.threat, (threats + 1) / (threats + 2), 1 / (clear + 2))
 
-        found = logistic_weights(evidence.log_odds(models), target)
-        return cls(tuple(models), float(found[0]), tuple(float(weight) for weight in found[1:]))
-
-    def __call__(self, evidence: BagEvidence) -> Floats:
-        """Probability of a threat in each bag, (B,)."""
-        return sigmoid(self.bias + evidence.log_odds(self.models) @ np.array(self.weights))
+def probabilities(calibration: Calibration, evidence: BagEvidence) -> Floats:
+    """Probability of a threat in each bag, (B,)."""
+    return sigmoid(calibration.bias + evidence.log_odds(calibration.models) @ np.array(calibration.weights))
 
 
 def threshold_for(scores: Floats, threat: Bools, recall: float) -> float | None:
@@ -109,7 +109,9 @@ def threshold_for(scores: Floats, threat: Bools, recall: float) -> float | None:
     return float(found[place - 1]) if place >= 1 else None
 
 
-def vlm_evidence(vlm: Vlm, samples: Sequence[Sample], answered: Sequence[Evaluated], taxonomy: Taxonomy) -> list[float]:
+def evidence_of_answers(
+    vlm: Vlm, samples: Sequence[Sample], answered: Sequence[Evaluated], taxonomy: Taxonomy
+) -> list[float]:
     """Probability of naming a prohibited item first, of each scan.
 
     Answers give it by the way. An answer that does not begin as a report does is asked for it; a model on another
@@ -128,21 +130,20 @@ def vlm_evidence(vlm: Vlm, samples: Sequence[Sample], answered: Sequence[Evaluat
         if threats is None and isinstance(vlm, LocalVlm):
             threats = threat_masses(vlm, sample.open(), sample.instruction, labels, taxonomy)
         if threats is None:
-            found.append(max((outcome.confidence.get(label, NO_BOX) for label in labels), default=NO_BOX))
+            found.append(max((outcome.confidence.get(label, NO_SIGN) for label in labels), default=NO_SIGN))
         else:
             found.append(min(sum(threats.get(label, 0.0) for label in labels), 1.0))
     return found
 
 
-def detector_evidence(
+def evidence_of_boxes(
     detections: Sequence[Sequence[Detection]], samples: Sequence[Sample], taxonomy: Taxonomy
 ) -> list[float]:
     """The surest prohibited box of each scan, of the classes somebody looked for."""
-    evidence = []
-    for sample, boxes in zip(samples, detections, strict=True):
-        labels = set(prohibited_labels(taxonomy, sample.labelled_classes))
-        evidence.append(max((box.confidence for box in boxes if box.label in labels), default=NO_BOX))
-    return evidence
+    return [
+        detector_evidence(boxes, prohibited_labels(taxonomy, sample.labelled_classes))
+        for sample, boxes in zip(samples, detections, strict=True)
+    ]
 
 
 def with_calibration(samples: Sequence[Sample], given: Sequence[Sample] | None) -> tuple[list[Sample], frozenset[str]]:
@@ -209,20 +210,46 @@ def threat_scores(calibration: BagEvidence, reported: BagEvidence, recall: float
         **{name: [name] for name in names},
         **({"together": names} if len(names) > 1 else {}),
     }.items():
-        fitted = Calibration.fit(calibration, models)
-        out[title] = _figures(fitted, calibration, reported, recall)
+        try:
+            fitted = fit_calibration(calibration, models)
+        except BadCalibration as error:
+            out[title] = {"reason": error.message}
+        else:
+            out[title] = _figures(fitted, calibration, reported, recall)
     return out
 
 
+def brier_skill(scores: Floats, threat: Bools, reference: Floats) -> Rate:
+    """How much smaller the squared error of the scores is than that of a reference's: 1 is perfect, 0 no better.
+
+    G. Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78 (1950).
+
+    Args:
+        scores, threat, reference: (B,).
+    """
+    left = ratio((scores - threat) ** 2, (reference - threat) ** 2)
+    if left.value is None or left.ci is None:
+        return left
+    return Rate(1 - left.value, (1 - left.ci[1], 1 - left.ci[0]))
+
+
+def group_rates(learned: BagEvidence, asked: BagEvidence) -> Floats:
+    """(B,) share of threats in each bag's group among the bags learned from; of an unknown group, among all of them."""
+    own, overall = np.array(learned.groups, object), float(learned.threat.mean())
+    known = {group: float(learned.threat[own == group].mean()) for group in set(learned.groups)}
+    return np.array([known.get(group, overall) for group in asked.groups or [""] * len(asked.threat)])
+
+
 def _figures(fitted: Calibration, calibration: BagEvidence, reported: BagEvidence, recall: float) -> dict[str, Any]:
-    scores, threat = fitted(reported), reported.threat
-    own = fitted(calibration)
+    scores, threat = probabilities(fitted, reported), reported.threat
+    own = probabilities(fitted, calibration)
     threshold = threshold_for(own, calibration.threat, recall)
     figures: dict[str, Any] = {
         "bias": fitted.bias,
         "weights": dict(zip(fitted.models, fitted.weights, strict=True)),
         **rates(auroc=stratified_auroc(scores, threat, [np.ones(len(scores), bool)])[0]),
         **rates(ece=calibration_error(binned(scores, threat))),
+        **rates(brier_skill=brier_skill(scores, threat, group_rates(calibration, reported))),
         "reliability": reliability(binned(scores, threat)),
         "curve": curve(scores, threat),
         "threshold": threshold,

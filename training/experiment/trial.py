@@ -18,7 +18,7 @@ from training.evaluation.bootstrap import Rate
 from training.evaluation.evaluate import as_items, evaluate_detector, evaluate_vlm
 from training.evaluation.map_interval import map_rates
 from training.evaluation.mean_average_precision import in_labelled_classes
-from training.evaluation.threat_score import vlm_evidence
+from training.evaluation.threat_score import evidence_of_answers
 from training.experiment.cells import Cell, nested_subset
 from training.experiment.held_out import Scans
 from training.recipes.recipe import Recipe
@@ -205,7 +205,7 @@ def _vlm(
         vlm.use_adapter(made)
     val = evaluate_vlm(vlm, scans.val, taxonomy)
     clear = evaluate_vlm(vlm, scans.clear, taxonomy)
-    threat = vlm_evidence(vlm, scans.val, (val,), taxonomy)
+    threat = evidence_of_answers(vlm, scans.val, (val,), taxonomy)
     return Result(cell, val.outcomes, clear.outcomes, tuple(threat), val.seconds_per_scan, record)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from html import escape
 from uuid import uuid4
@@ -157,6 +157,7 @@ def _facts(analysis: Analysis, policy: Policy) -> str:
     models, timings, scan = analysis.models, analysis.timings_ms, analysis.scan
     adapter = f"adapter {models.vlm.adapter[:8]}" if models.vlm.adapter else "no adapter"
     rows = [
+        *_score(analysis),
         ("Opaque", f'<b class="{"warn" if over else ""}">{opaque:.1%}</b> of the picture, {said}'),
         ("VLM", f"{escape(models.vlm.name)}, {escape(adapter)}, {timings.vlm / 1000:.1f} s"),
         ("Detector", f"{escape(models.detector.name)}, {timings.detector / 1000:.1f} s"),
@@ -165,6 +166,18 @@ def _facts(analysis: Analysis, policy: Policy) -> str:
     rows += [(name, escape(said)) for name, said in (("View", scan.view), ("Scanner", scan.scanner_id)) if said]
     rows += [(escape(name.capitalize()), escape(value)) for name, value in scan.acquisition.items()]
     return '<dl class="facts">' + "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows) + "</dl>"
+
+
+def _score(analysis: Analysis) -> Iterator[tuple[str, str]]:
+    """How sure both models are of a threat, in per cent where that is what it means; nothing of older analyses."""
+    if analysis.threat_score is None or analysis.score_evidence is None:
+        return
+    evidence = analysis.score_evidence
+    rests_on = f'<span class="quiet">VLM {evidence.vlm:.2f}, detector {evidence.detector:.2f}</span>'
+    if analysis.calibrated:
+        yield "Threat score", f"<b>{analysis.threat_score:.0%}</b> likely to hold a threat {rests_on}"
+    else:
+        yield "Threat score", f"<b>{analysis.threat_score:.2f}</b>, uncalibrated: no probability {rests_on}"
 
 
 def history(

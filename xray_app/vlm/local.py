@@ -23,14 +23,14 @@ from transformers import (
 )
 
 from xray_app.errors import BadModel, is_out_of_memory
-from xray_app.taxonomy import Taxonomy
+from xray_app.taxonomy import Taxonomy, prohibited_labels
 from xray_app.vlm.answer_form import AnswerForm, answer_form
 from xray_app.vlm.base import CUT_OFF, Answer
 from xray_app.vlm.coordinates import coordinate_frame, family_of
 from xray_app.vlm.older_names import module_of, todays_names
 from xray_app.vlm.pictures import ShownSize, limits_of_adapter, picture_limits, set_picture_limits
 from xray_app.vlm.prompt import batch, encode
-from xray_app.vlm.scoring import FirstEntries, only_row, prohibited_labels, row_of
+from xray_app.vlm.scoring import FirstEntries, only_row, row_of
 from xray_app.vlm.weights import resolve_folder, weights_hash
 
 logger = logging.getLogger(__name__)

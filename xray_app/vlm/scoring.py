@@ -10,7 +10,7 @@ An answer has read the picture already: its keys and values serve every continua
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -163,13 +163,3 @@ def threat_masses(
         if cache is None:
             raise TypeError(f"{vlm.name}: the keys and values of this kind of model cannot be shared")
         return entries.masses(entries.probabilities(vlm.model, cache, first))
-
-
-def prohibited_labels(taxonomy: Taxonomy, labelled_classes: Iterable[str] | None = None) -> tuple[str, ...]:
-    """Prohibited classes that were looked for, in rank order; None means all were."""
-    scope = None if labelled_classes is None else set(labelled_classes)
-    return tuple(
-        name
-        for name in taxonomy.names
-        if taxonomy.resolve(name).status == "prohibited" and (scope is None or name in scope)
-    )

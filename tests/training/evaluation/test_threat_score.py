@@ -19,21 +19,24 @@ from training.evaluation.confusion import NOTHING, Confusion
 from training.evaluation.report_page import headline, write_report
 from training.evaluation.stratified import stratified_auroc
 from training.evaluation.threat_score import (
-    NO_BOX,
     BagEvidence,
-    Calibration,
     binned,
+    brier_skill,
     by_bags,
     curve,
-    detector_evidence,
+    evidence_of_boxes,
+    fit_calibration,
+    group_rates,
+    probabilities,
     threat_scores,
     threshold_for,
     with_calibration,
 )
 from xray_app.detector.base import Detection
-from xray_app.errors import BadInput
+from xray_app.errors import BadCalibration, BadInput
 from xray_app.settings import Settings
 from xray_app.taxonomy import Taxonomy
+from xray_app.threat_score import NO_SIGN
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -48,20 +51,46 @@ def drawn_evidence(bags: int, seed: int) -> BagEvidence:
 
 
 def test_the_fit_finds_what_the_evidence_is_worth() -> None:
-    fitted = Calibration.fit(drawn_evidence(4000, 0), ["vlm", "detector"])
+    fitted = fit_calibration(drawn_evidence(4000, 0), ["vlm", "detector"])
     assert fitted.bias == pytest.approx(0.5, abs=0.15)
     assert fitted.weights == pytest.approx((1.0, 2.0), abs=0.2)
     fresh = drawn_evidence(4000, 1)
-    error = calibration_error(binned(fitted(fresh), fresh.threat)).value
+    error = calibration_error(binned(probabilities(fitted, fresh), fresh.threat)).value
     assert error is not None
     assert error < 0.03
 
 
 def test_evidence_that_separates_perfectly_gives_finite_weights() -> None:
-    evidence = BagEvidence(np.array([True, True, False, False]), {"detector": np.array([0.9, 1.0, NO_BOX, 0.1])})
-    scores = Calibration.fit(evidence, ["detector"])(evidence)
+    evidence = BagEvidence(np.array([True, True, False, False]), {"detector": np.array([0.9, 1.0, NO_SIGN, 0.1])})
+    scores = probabilities(fit_calibration(evidence, ["detector"]), evidence)
     assert np.isfinite(scores).all()
     assert scores[:2].min() > scores[2:].max()
+
+
+def test_evidence_that_speaks_against_itself_is_refused() -> None:
+    one = drawn_evidence(500, 5)
+    backwards = BagEvidence(one.threat, {**one.by_model, "detector": 1 - one.by_model["detector"]})
+    with pytest.raises(BadCalibration, match="more evidence of the detector means less threat"):
+        fit_calibration(backwards, ["vlm", "detector"])
+    found = threat_scores(backwards, drawn_evidence(200, 6), 0.9)
+    assert "means less" in found["detector"]["reason"]
+    assert found["vlm"]["auroc"] > 0.5, "the other model's score stands"
+
+
+def test_skill_is_over_what_the_group_alone_says() -> None:
+    groups = ("armoury",) * 200 + ("nursery",) * 200
+    draws = np.random.default_rng(7)
+    threat = draws.random(400) < np.array([0.9] * 200 + [0.1] * 200)
+    bags = BagEvidence(threat, {"vlm": np.full(400, 0.5)}, groups)
+    known = group_rates(bags, bags)
+    assert set(np.round(known, 1)) == {0.9, 0.1}
+    assert brier_skill(known, threat, known).value == 0
+    assert brier_skill(threat.astype(float), threat, known).value == 1
+    worse = brier_skill(np.full(400, threat.mean()), threat, known)
+    assert worse.ci is not None
+    assert worse.ci[1] < 0, "a score that knows less than the scanner has less than no skill"
+    elsewhere = BagEvidence(threat[:3], {"vlm": np.full(3, 0.5)}, ("school", "armoury", ""))
+    assert group_rates(bags, elsewhere) == pytest.approx([threat.mean(), known[0], threat.mean()])
 
 
 def test_the_threshold_keeps_its_promise_on_new_bags() -> None:
@@ -77,7 +106,7 @@ def test_the_threshold_keeps_its_promise_on_new_bags() -> None:
 def test_too_few_threat_bags_promise_nothing() -> None:
     threat = np.ones(8, np.bool_)
     assert threshold_for(np.linspace(0, 1, 8), threat, 0.9) is None
-    found = threat_scores(drawn_evidence(12, 3), drawn_evidence(200, 4), 0.99)
+    found = threat_scores(drawn_evidence(60, 3), drawn_evidence(200, 4), 0.99)
     assert found["together"]["threshold"] is None
     assert "fewer than 99 threat bags" in found["together"]["reason"]
 
@@ -129,11 +158,11 @@ def test_views_of_a_bag_give_their_strongest_word_and_unsought_threats_no_word(
         [Detection("gun", 0.8, (0, 0, 5, 5))],
         [Detection("knife", 0.9, (0, 0, 5, 5))],
     ]
-    found = detector_evidence(boxes, samples, taxonomy)
-    assert found == [0.2, 0.7, NO_BOX, NO_BOX]
+    found = evidence_of_boxes(boxes, samples, taxonomy)
+    assert found == [0.2, 0.7, NO_SIGN, NO_SIGN]
     bags = BagEvidence.of(samples, {"detector": found}, taxonomy)
     assert bags.threat.tolist() == [False, True]
-    assert bags.by_model["detector"].tolist() == [NO_BOX, 0.7]
+    assert bags.by_model["detector"].tolist() == [NO_SIGN, 0.7]
 
 
 def test_no_bag_is_both_calibrated_on_and_reported(tmp_path: Path, taxonomy: Taxonomy) -> None:

@@ -1,0 +1,87 @@
+"""The threat score of a bag: how much both models say for a prohibited item in it, as one number from 0 to 1.
+
+The evidence is what each model says most surely of anything prohibited: the detector's surest prohibited box, down to a
+confidence of 0.01, and the probability the VLM puts on naming a prohibited item first (`xray_app.vlm.scoring`; of a
+model on another server, the surest prohibited item it named). A calibration makes a probability of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from xray_app.detector.base import Detection
+from xray_app.taxonomy import Taxonomy
+from xray_app.types import Report, ScoreEvidence, Status, ThreatScore
+from xray_app.vlm.base import Answer
+
+DETECTOR_FLOOR = 0.01
+"""Confidence down to which the detector is asked for prohibited boxes."""
+NO_SIGN = DETECTOR_FLOOR / 2
+"""Evidence of a model that sees nothing prohibited."""
+EDGE = 1e-4
+"""Evidence is kept this far from 0 and 1, so that its log-odds stay finite."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Probability of a threat = sigmoid(bias + Σ weight · log-odds of the model's evidence).
+
+    Attributes:
+        models: `vlm`, `detector` or both.
+        bias: of the sum.
+        weights: of each model, none below 0: more evidence never means less threat.
+        id: under which it is kept; "" of one that is not.
+    """
+
+    models: tuple[str, ...]
+    bias: float
+    weights: tuple[float, ...]
+    id: str = ""
+
+    def probability(self, evidence: Mapping[str, float]) -> float:
+        """Of one bag, 0 to 1; `evidence` has every model of `models`."""
+        score = self.bias + sum(
+            weight * log_odds(evidence[name]) for name, weight in zip(self.models, self.weights, strict=True)
+        )
+        return 0.5 * (1 + math.tanh(score / 2))
+
+
+def log_odds(share: float) -> float:
+    """Finite, whatever the share."""
+    kept = min(max(share, EDGE), 1 - EDGE)
+    return math.log(kept / (1 - kept))
+
+
+def detector_evidence(detections: Iterable[Detection], labels: Iterable[str]) -> float:
+    """The surest box of any of these prohibited labels."""
+    wanted = set(labels)
+    return max((box.confidence for box in detections if box.label in wanted), default=NO_SIGN)
+
+
+def vlm_evidence(answer: Answer, report: Report, taxonomy: Taxonomy) -> float:
+    """Probability of naming a prohibited item first; where the answer does not give it, of those it named the surest.
+
+    An item without a confidence counts as certain. So does the rating HIGH or a threat mentioned in passing.
+    """
+    if answer.threats is not None:
+        return min(sum(answer.threats.values()), 1.0)
+    if report.claimed == "HIGH" or any(taxonomy.resolve(one).status is Status.PROHIBITED for one in report.mentioned):
+        return 1.0
+    named = [item.confidence for item in report.items if item.status is Status.PROHIBITED]
+    return max((1.0 if one is None else one for one in named), default=NO_SIGN)
+
+
+def threat_score(vlm: float, detector: float, calibration: Calibration | None) -> ThreatScore:
+    """The score of one scan. Without a calibration it is the evidence of the surer model: an order, no probability."""
+    evidence = ScoreEvidence(vlm=vlm, detector=detector, calibration=calibration.id if calibration else None)
+    if calibration is None:
+        return ThreatScore(value=max(vlm, detector), calibrated=False, evidence=evidence)
+    value = calibration.probability({"vlm": vlm, "detector": detector})
+    return ThreatScore(value=value, calibrated=True, evidence=evidence)
+
+
+def worst_score(scores: Sequence[float | None]) -> float | None:
+    """Of a bag's views the highest; None where none has one."""
+    return max((one for one in scores if one is not None), default=None)
