@@ -66,6 +66,11 @@ class BagEvidence:
             tuple(groups[bag] for bag in bags),
         )
 
+    def rows(self, chosen: Bools) -> BagEvidence:
+        """Of these bags alone, (B,) which."""
+        groups = tuple(group for group, own in zip(self.groups, chosen, strict=False) if own)
+        return BagEvidence(self.threat[chosen], {name: one[chosen] for name, one in self.by_model.items()}, groups)
+
     def log_odds(self, models: Sequence[str]) -> Floats:
         """(B, models)."""
         shares = np.clip(np.stack([self.by_model[name] for name in models], axis=1), EDGE, 1 - EDGE)

@@ -1,0 +1,196 @@
+"""Operating points: the threshold that finds a wanted share of the threats, with a bound, and what it costs.
+
+The threshold is an order statistic of held-out threat bags' scores: with `k` of `n` of them below it, the share of new
+threats at or above it is at least the wanted one, 95 % sure, if that few misses are that improbable otherwise (an exact
+binomial tolerance bound: S. Wilks, "Determination of sample sizes for setting tolerance limits", 1941). What the same
+bags would say of its false alarms flatters it, so those are told by cross-fitting.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import binom
+
+from training.evaluation.bag_table import Bools
+from training.evaluation.bootstrap import Floats
+from training.evaluation.threat_score import BagEvidence, fit_calibration, probabilities
+from xray_app.errors import BadInput
+from xray_app.threat_score import Calibration
+from xray_app.wilson import wilson_interval
+
+LEVEL = 0.95
+FOLDS = 5
+CURVE = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.95, 0.97, 0.98, 0.99)
+"""Wanted detections of the curve."""
+CLASS_BAGS = 10
+"""Threat bags of a class below which it is not called the one that limits."""
+
+
+def misses_allowed(threats: int, recall: float) -> int | None:
+    """How many of the threat bags may lie below the threshold; None where there are too few to promise it at all.
+
+    Args:
+        threats: held-out threat bags.
+        recall: share of new threats to find, 0 to 1, both ends excluded.
+    """
+    misses = int(binom.ppf(1 - LEVEL, threats, 1 - recall))
+    while misses >= 0 and binom.cdf(misses, threats, 1 - recall) > 1 - LEVEL:
+        misses -= 1
+    return misses if misses >= 0 else None
+
+
+def threats_needed(recall: float) -> int:
+    """Threat bags with which a recall can be promised where none of them is missed: 29 for 0.90, 59 for 0.95."""
+    return int(np.ceil(np.log(1 - LEVEL) / np.log(recall) - 1e-9))
+
+
+def threshold_at(scores: Floats, threat: Bools, recall: float) -> float | None:
+    """The highest threshold at or above which at least `recall` of new threats lie, 95 % sure.
+
+    Args:
+        scores, threat: (B,) of held-out bags.
+        recall: as in `misses_allowed`.
+    """
+    found = np.sort(scores[threat])
+    misses = misses_allowed(len(found), recall)
+    return None if misses is None else float(found[misses])
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Held-out labelled bags and what the models in use say of them.
+
+    Attributes:
+        bags: (B,) ids, in the order of `evidence`.
+        evidence: of the same.
+        labels: of each bag its prohibited classes.
+    """
+
+    bags: tuple[str, ...]
+    evidence: BagEvidence
+    labels: tuple[frozenset[str], ...]
+
+
+def cross_fitted(held_out: HeldOut, models: Sequence[str]) -> Floats:
+    """(B,) probability of a threat in each bag by a calibration fitted without its fold (folds by a hash of the bag).
+
+    Raises:
+        BadCalibration: from the others' bags no calibration can be made.
+    """
+    folds = _folds(held_out.bags)
+    scores = np.zeros(len(held_out.bags))
+    for fold in range(FOLDS):
+        own = folds == fold
+        if own.any():
+            fitted = fit_calibration(held_out.evidence.rows(~own), models)
+            scores[own] = probabilities(fitted, held_out.evidence.rows(own))
+    return scores
+
+
+def _folds(bags: Sequence[str]) -> np.ndarray:
+    """(B,) in turns over the order of a hash, so that no fold is empty."""
+    order = sorted(range(len(bags)), key=lambda place: hashlib.sha256(f"operating\0{bags[place]}".encode()).digest())
+    folds = np.zeros(len(bags), int)
+    folds[order] = np.arange(len(bags)) % FOLDS
+    return folds
+
+
+def operating_point(held_out: HeldOut, recall: float, review_recall: float) -> dict[str, Any]:
+    """The thresholds that find the wanted shares, and everything an admin has to know before taking them.
+
+    Args:
+        held_out: bags that neither trained the models nor will judge the threshold.
+        recall: share of new threats to search at or above the threshold for HIGH.
+        review_recall: share to look at at or above the one for MEDIUM; at least `recall`.
+
+    Returns:
+        `calibration` (models, bias, weights), `bags`, `threats`, `recall`, `review_recall`, `threshold` and
+        `review_threshold` (None where not possible yet, then `missing` says how many more threat bags it takes),
+        `false_alarms` and `reviewed` with their `…_ci` by cross-fitting, `by_class` (threat bags of each class and how
+        many of them are found), `limiting` (the class that is found worst), and `curve` (`recall`, `threshold`,
+        `false_alarms`, `false_alarms_ci` of each wanted share that can be promised).
+
+    Raises:
+        BadInput: the shares cannot be, or the bags hold no threat bag or no clear one.
+        BadCalibration: no calibration can be made of the bags.
+    """
+    if not 0 < recall <= review_recall < 1:
+        raise BadInput(
+            "The wanted detections lie between 0 and 1, the one for a review not below the one for a search."
+        )
+    threat = held_out.evidence.threat
+    if threat.all() or not threat.any():
+        raise BadInput(
+            f"{len(threat)} held-out bags, {int(threat.sum())} with a threat: both kinds are needed to set a threshold."
+        )
+    models = tuple(held_out.evidence.by_model)
+    calibration = fit_calibration(held_out.evidence, models)
+    scores, fair = probabilities(calibration, held_out.evidence), cross_fitted(held_out, models)
+    threats = int(threat.sum())
+    out: dict[str, Any] = {
+        "calibration": {"models": models, "bias": calibration.bias, "weights": calibration.weights},
+        "bags": len(threat),
+        "threats": threats,
+        "recall": recall,
+        "review_recall": review_recall,
+        "threshold": threshold_at(scores, threat, recall),
+        "review_threshold": threshold_at(scores, threat, review_recall),
+        "missing": max(threats_needed(recall) - threats, 0),
+        "review_missing": max(threats_needed(review_recall) - threats, 0),
+        **_alarms("false_alarms", fair, held_out, recall),
+        **_alarms("reviewed", fair, held_out, review_recall),
+        "curve": [],
+    }
+    for wanted in CURVE:
+        if (threshold := threshold_at(scores, threat, wanted)) is not None:
+            out["curve"].append(
+                {"recall": wanted, "threshold": threshold, **_alarms("false_alarms", fair, held_out, wanted)}
+            )
+    return {**out, **_classes(scores, held_out, out["threshold"])}
+
+
+def _alarms(name: str, fair: Floats, held_out: HeldOut, recall: float) -> dict[str, Any]:
+    """Share of clear bags at or above a threshold that was set without their fold, with Wilson's interval.
+
+    It lets as large a share of the other folds' threats lie below as the threshold lets of all: fewer threat bags alone
+    would ask for a lower one.
+    """
+    threat, folds = held_out.evidence.threat, _folds(held_out.bags)
+    misses = misses_allowed(int(threat.sum()), recall)
+    if misses is None:
+        return {name: None, f"{name}_ci": None}
+    stopped = 0
+    for fold in range(FOLDS):
+        others = np.sort(fair[(folds != fold) & threat])
+        if len(others):
+            place = misses * (len(others) - 1) / max(int(threat.sum()) - 1, 1)
+            threshold = float(np.interp(place, np.arange(len(others)), others))
+            stopped += int((fair[(folds == fold) & ~threat] >= threshold).sum())
+    clear = int((~threat).sum())
+    return {name: stopped / clear, f"{name}_ci": list(wilson_interval(stopped, clear))}
+
+
+def _classes(scores: Floats, held_out: HeldOut, threshold: float | None) -> dict[str, Any]:
+    found: dict[str, list[int]] = {}
+    for score, labels in zip(scores, held_out.labels, strict=True):
+        for label in labels:
+            hits = found.setdefault(label, [0, 0])
+            hits[0] += threshold is not None and score >= threshold
+            hits[1] += 1
+    enough = {label: hits / bags for label, (hits, bags) in found.items() if bags >= CLASS_BAGS}
+    worst = min(enough, key=lambda label: enough[label], default=None)
+    return {
+        "by_class": {label: {"bags": bags, "found": hits} for label, (hits, bags) in sorted(found.items())},
+        "limiting": worst if threshold is not None else None,
+    }
+
+
+def as_calibration(point: Mapping[str, Any], identity: str) -> Calibration:
+    """The calibration of a kept operating point."""
+    kept = point["calibration"]
+    return Calibration(tuple(kept["models"]), float(kept["bias"]), tuple(map(float, kept["weights"])), identity)
