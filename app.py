@@ -40,9 +40,10 @@ from xray_app.errors import DeskError, StorageFailed
 from xray_app.scratch_folder import remove_abandoned, scratch_folder
 from xray_app.services import Services
 from xray_app.settings import Settings
-from xray_app.store import adapters, facts, idempotency
+from xray_app.store import adapters, facts, idempotency, operating_points
 from xray_app.store.database import Database, only_server
 from xray_app.taxonomy import load_taxonomy
+from xray_app.threat_score import Thresholds, thresholds_of
 from xray_app.types import AdapterKind
 from xray_app.ui import browser_code, desk
 from xray_app.ui.first_paint import FirstPaint
@@ -78,6 +79,10 @@ def wire(settings: Settings) -> Services:
         adapter = adapters.active(db, kind, base_sha256)
         return ActiveAdapter(adapter.id, adapters.folder(db, adapter.id)) if adapter else None
 
+    def thresholds(scanner_id: str | None, pair: str) -> Thresholds | None:
+        point = operating_points.of_scanner(db, scanner_id, pair, rules.measured_sha256)
+        return thresholds_of(point) if point else None
+
     analyser = Analyser(
         vlm,
         detector,
@@ -85,6 +90,7 @@ def wire(settings: Settings) -> Services:
         lambda: active("vlm-adapter", vlm.weights_sha256),
         settings.max_queue,
         active_detector=lambda: active("detector", detector.sha256),
+        operating_point=thresholds,
     )
     return Services(
         settings=settings,

@@ -17,7 +17,7 @@ from xray_app.detector.base import Detection
 from xray_app.errors import BadModel, Busy, ModelUnavailable, OutOfMemory
 from xray_app.scan.read import Limits, Scan, read_scan
 from xray_app.taxonomy import SiteRules, Taxonomy
-from xray_app.threat_score import Calibration
+from xray_app.threat_score import Calibration, Thresholds
 from xray_app.vlm.base import Answer
 
 KNIFE = "Items detected: 1 knife (threat), 1 laptop. Security risk: HIGH - knife detected."
@@ -293,30 +293,38 @@ def test_the_vlms_boxes_are_shown_as_its_own_and_count_as_what_it_said(taxonomy:
 def test_the_score_rests_on_what_each_model_hardly_believes(taxonomy: Taxonomy, scan: Scan) -> None:
     faint = Detection("scissors", 0.02, (10, 10, 60, 40))
     likely = Answer(CLEAR, True, threats={"knife": 0.3, "gun": 0.2})
-    analysis = analyser(taxonomy, SaysThis(likely), SeesThis(faint)).analyse(scan)
+    desk = analyser(taxonomy, SaysThis(likely), SeesThis(faint))
+    analysis = desk.analyse(scan)
     assert analysis.boxes == (), "what is too faint to be shown still counts for the score"
     assert (analysis.threat_score, analysis.calibrated) == (0.5, False)
     assert analysis.score_evidence is not None
-    assert analysis.score_evidence.model_dump() == {"vlm": 0.5, "detector": 0.02, "calibration": None}
+    assert (analysis.score_evidence.vlm, analysis.score_evidence.detector) == (0.5, 0.02)
+    assert analysis.score_evidence.pair == desk.pair_in_use()
 
 
-def test_a_calibration_is_of_its_scanner_and_models(taxonomy: Taxonomy, scan: Scan) -> None:
+def test_an_operating_point_is_of_its_scanner_and_decides_there(taxonomy: Taxonomy, scan: Scan) -> None:
     asked = []
+    score = 1 / (1 + math.exp(-(1 + math.log(0.2 / 0.8) + 0.5 * math.log(0.1 / 0.9))))
+    calibration = Calibration(("vlm", "detector"), 1.0, (1.0, 0.5))
+    acts = {
+        "A": Thresholds("a", calibration, score - 0.01, 0.01),
+        "B": Thresholds("b", calibration, score + 0.01, score),
+        "C": Thresholds("c", calibration, score + 0.01, None),
+    }
 
-    def known(scanner_id: str | None, adapter: str | None, detector_sha256: str) -> Calibration | None:
-        asked.append((scanner_id, adapter, detector_sha256))
-        return Calibration(("vlm", "detector"), 1.0, (1.0, 0.5), "c7") if scanner_id == "A" else None
+    def known(scanner_id: str | None, pair: str) -> Thresholds | None:
+        asked.append(pair)
+        return acts.get(scanner_id or "")
 
     answer, box = Answer(CLEAR, True, threats={"knife": 0.2}), Detection("knife", 0.1, (10, 10, 60, 40))
-    desk = analyser(taxonomy, SaysThis(answer), SeesThis(box), calibration=known)
-    one, other = desk.analyse_together([scan, replace(scan, scanner_id="B")])
-    wanted = 1 / (1 + math.exp(-(1 + math.log(0.2 / 0.8) + 0.5 * math.log(0.1 / 0.9))))
-    assert one.threat_score == pytest.approx(wanted)
-    assert (one.calibrated, other.calibrated) == (True, False)
-    assert one.score_evidence is not None
-    assert one.score_evidence.calibration == "c7"
-    assert other.threat_score == 0.2
-    assert asked == [("A", None, "1" * 64), ("B", None, "1" * 64)]
+    desk = analyser(taxonomy, SaysThis(answer), SeesThis(box), operating_point=known)
+    found = desk.analyse_together([replace(scan, scanner_id=name) for name in "ABCD"])
+    assert [one.risk.level for one in found] == ["HIGH", "MEDIUM", "LOW", "LOW"]
+    assert found[0].risk.reason == f"threat score {score:.0%}, searched from {score - 0.01:.0%} on"
+    assert [one.calibrated for one in found] == [True, True, True, False]
+    assert [one.threat_score for one in found] == pytest.approx([score, score, score, 0.2])
+    assert [one.score_evidence and one.score_evidence.operating_point for one in found] == ["a", "b", "c", None]
+    assert set(asked) == {desk.pair_in_use()}
 
 
 @pytest.mark.parametrize(

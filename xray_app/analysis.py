@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import threading
 import time
@@ -23,7 +24,14 @@ from xray_app.report import instruction
 from xray_app.risk import agree, assess
 from xray_app.scan.read import Scan
 from xray_app.taxonomy import SiteRules, prohibited_labels
-from xray_app.threat_score import DETECTOR_FLOOR, Calibration, detector_evidence, threat_score, vlm_evidence
+from xray_app.threat_score import (
+    DETECTOR_FLOOR,
+    Thresholds,
+    detector_evidence,
+    pair_key,
+    threat_score,
+    vlm_evidence,
+)
 from xray_app.types import (
     Analysis,
     Box,
@@ -74,13 +82,13 @@ def never_validated(scanner_id: str | None, adapter: str | None) -> bool:
     return False
 
 
-class Calibrated(Protocol):
-    """Gives the calibration of the threat score for this model pair on a scanner, where there is one."""
+class OperatingPoints(Protocol):
+    """Gives the thresholds of the threat score in force on a scanner for a pair of models (`pair_key`), if any are."""
 
-    def __call__(self, scanner_id: str | None, adapter: str | None, detector_sha256: str) -> Calibration | None: ...
+    def __call__(self, scanner_id: str | None, pair: str) -> Thresholds | None: ...
 
 
-def never_calibrated(scanner_id: str | None, adapter: str | None, detector_sha256: str) -> Calibration | None:
+def no_operating_point(scanner_id: str | None, pair: str) -> Thresholds | None:
     """Nobody has measured what a score means here."""
     return None
 
@@ -117,7 +125,7 @@ class Analyser:
         max_queue: int = 64,
         validated: Validated = never_validated,
         active_detector: Callable[[], ActiveAdapter | None] = lambda: None,
-        calibration: Calibrated = never_calibrated,
+        operating_point: OperatingPoints = no_operating_point,
     ) -> None:
         self.vlm = vlm
         self.detector = detector
@@ -125,7 +133,7 @@ class Analyser:
         self._active_adapter = active_adapter
         self._active_detector = active_detector
         self._validated = validated
-        self._calibration = calibration
+        self._operating_point = operating_point
         self._slots = threading.BoundedSemaphore(max_queue + 1)
         self._turn = threading.Lock()
         self._adapter: ActiveAdapter | None = None
@@ -147,6 +155,16 @@ class Analyser:
             ) from error
         finally:
             self._slots.release()
+
+    def pair_in_use(self) -> str:
+        """`pair_key` of the models that the next answer is given with."""
+        wanted, promoted = self._active_adapter(), self._active_detector()
+        detector = self.detector.sha256
+        if promoted is not None:
+            detector = hashlib.sha256((promoted.folder / DETECTOR_FILE).read_bytes()).hexdigest()
+        return pair_key(
+            self.vlm.weights_sha256, wanted.id if wanted else None, detector, self.rules.taxonomy.classes_sha256
+        )
 
     def _follow_promotion(self) -> str | None:
         """Makes the VLM answer with the active adapter; returns its id."""
@@ -223,17 +241,20 @@ class Analyser:
         taxonomy = self.rules.taxonomy
         report, boxes = read_answer(answer, taxonomy), boxes_of(found, self.rules)
         validated = self._validated(scan.scanner_id, adapter)
+        pair = pair_key(self.vlm.weights_sha256, adapter, detector.sha256, taxonomy.classes_sha256)
+        thresholds = self._operating_point(scan.scanner_id, pair)
         score = threat_score(
             vlm_evidence(answer, report, taxonomy),
             detector_evidence(found, prohibited_labels(taxonomy)),
-            self._calibration(scan.scanner_id, adapter, detector.sha256),
+            pair,
+            thresholds,
         )
         return Analysis(
             id=uuid.uuid4().hex,
             created_at=datetime.now(UTC),
             scan=facts_of(scan),
             report=report,
-            risk=assess(report, boxes, scan.opaque_fraction, validated, self.rules.policy),
+            risk=assess(report, boxes, scan.opaque_fraction, validated, self.rules.policy, score.value, thresholds),
             boxes=(*boxes, *self._placed(answer, report, scan, boxes)),
             agreement=agree(report, boxes, self.rules.policy),
             opaque_fraction=scan.opaque_fraction,

@@ -3,11 +3,13 @@
 First line that fits:
 
 1. a prohibited item, by either model, at or above `prohibited_threshold`          HIGH    SEARCH
-2. an opaque area past `opaque_hard`                                               HIGH    SEARCH
+2. an opaque area past `opaque_hard`; a threat score at or above the operating
+   point's threshold                                                               HIGH    SEARCH
 3. a prohibited item by either model at or above `lower_threshold`                 MEDIUM  REVIEW
 4. a restricted item; an opaque area past `opaque_soft`; an incomplete answer;
    low confidence; a prohibited item that the VLM's answer mentions without listing
-   it; an answer that rates the bag HIGH by itself                                 MEDIUM  REVIEW
+   it; an answer that rates the bag HIGH by itself; a threat score at or above the
+   operating point's lower threshold                                               MEDIUM  REVIEW
 5. none of these, but a model not validated on this scanner                        LOW     REVIEW
 6. none of these                                                                   LOW     CLEAR
 
@@ -43,6 +45,16 @@ class Rated(Protocol):
 
     @property
     def action(self) -> Action: ...
+
+
+class ScoreThresholds(Protocol):
+    """From where on a threat score acts; `review_from` is None where that is not known."""
+
+    @property
+    def search_from(self) -> float: ...
+
+    @property
+    def review_from(self) -> float | None: ...
 
 
 @dataclass(frozen=True)
@@ -91,7 +103,15 @@ def agree(report: Report, boxes: Sequence[Box], policy: Policy) -> Agreement:
     )
 
 
-def assess(report: Report, boxes: Sequence[Box], opaque_fraction: float, validated: bool, policy: Policy) -> Risk:
+def assess(
+    report: Report,
+    boxes: Sequence[Box],
+    opaque_fraction: float,
+    validated: bool,
+    policy: Policy,
+    score: float = 0.0,
+    thresholds: ScoreThresholds | None = None,
+) -> Risk:
     """The desk's risk for one scan, by the table above.
 
     Args:
@@ -100,6 +120,8 @@ def assess(report: Report, boxes: Sequence[Box], opaque_fraction: float, validat
         opaque_fraction: share of the picture too dark to see through, 0 to 1.
         validated: whether this pair of models is validated on this scanner.
         policy: the profile whose thresholds and limits apply.
+        score: the calibrated threat score, 0 to 1.
+        thresholds: of the score, where an operating point is in force.
     """
     seen = _sightings(report, boxes)
     prohibited = [one for one in seen if one.status is Status.PROHIBITED]
@@ -111,10 +133,16 @@ def assess(report: Report, boxes: Sequence[Box], opaque_fraction: float, validat
         reason = f"opaque area of {opaque_fraction:.0%} of the picture"
         return Risk(level="HIGH", reason=reason, action="SEARCH", policy=policy.name)
 
+    if thresholds is not None and score >= thresholds.search_from:
+        reason = f"threat score {score:.0%}, searched from {thresholds.search_from:.0%} on"
+        return Risk(level="HIGH", reason=reason, action="SEARCH", policy=policy.name)
+
     possible = [one for one in prohibited if one.confidence >= policy.lower_threshold]
     if possible:
         return Risk(level="MEDIUM", reason=_named(possible, "possible"), action="REVIEW", policy=policy.name)
     doubts = _doubts(report, seen, opaque_fraction, policy)
+    if thresholds is not None and thresholds.review_from is not None and score >= thresholds.review_from:
+        doubts.append(f"threat score {score:.0%}, reviewed from {thresholds.review_from:.0%} on")
     if doubts:
         return Risk(level="MEDIUM", reason="; ".join(doubts), action="REVIEW", policy=policy.name)
 

@@ -7,13 +7,15 @@ model on another server, the surest prohibited item it named). A calibration mak
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from xray_app.detector.base import Detection
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import Report, ScoreEvidence, Status, ThreatScore
+from xray_app.types import OperatingPoint, Report, ScoreEvidence, Status, ThreatScore
 from xray_app.vlm.base import Answer
 
 DETECTOR_FLOOR = 0.01
@@ -32,13 +34,11 @@ class Calibration:
         models: `vlm`, `detector` or both.
         bias: of the sum.
         weights: of each model, none below 0: more evidence never means less threat.
-        id: under which it is kept; "" of one that is not.
     """
 
     models: tuple[str, ...]
     bias: float
     weights: tuple[float, ...]
-    id: str = ""
 
     def probability(self, evidence: Mapping[str, float]) -> float:
         """Of one bag, 0 to 1; `evidence` has every model of `models`."""
@@ -46,6 +46,38 @@ class Calibration:
             weight * log_odds(evidence[name]) for name, weight in zip(self.models, self.weights, strict=True)
         )
         return 0.5 * (1 + math.tanh(score / 2))
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """An operating point at work: what the score means here, and from where on it acts.
+
+    Attributes:
+        id: of the operating point.
+        calibration: makes a probability of the evidence.
+        search_from: at or above it a bag is HIGH.
+        review_from: at or above it a bag is MEDIUM; None where that is not possible yet.
+    """
+
+    id: str
+    calibration: Calibration
+    search_from: float
+    review_from: float | None
+
+
+def thresholds_of(point: OperatingPoint) -> Thresholds | None:
+    """Of a kept operating point; None of one that promises nothing yet."""
+    figures, kept = point.figures, point.figures.calibration
+    if figures.threshold is None:
+        return None
+    calibration = Calibration(tuple(kept["models"]), float(kept["bias"]), tuple(map(float, kept["weights"])))
+    return Thresholds(point.id, calibration, figures.threshold, figures.review_threshold)
+
+
+def pair_key(vlm_sha256: str, adapter: str | None, detector_sha256: str, classes_sha256: str) -> str:
+    """Hash of what evidence rests on: both models, the adapter (None: the base model) and what is prohibited."""
+    facts = json.dumps([vlm_sha256, adapter, detector_sha256, classes_sha256])
+    return hashlib.sha256(facts.encode()).hexdigest()
 
 
 def log_odds(share: float) -> float:
@@ -73,15 +105,11 @@ def vlm_evidence(answer: Answer, report: Report, taxonomy: Taxonomy) -> float:
     return max((1.0 if one is None else one for one in named), default=NO_SIGN)
 
 
-def threat_score(vlm: float, detector: float, calibration: Calibration | None) -> ThreatScore:
-    """The score of one scan. Without a calibration it is the evidence of the surer model: an order, no probability."""
-    evidence = ScoreEvidence(vlm=vlm, detector=detector, calibration=calibration.id if calibration else None)
-    if calibration is None:
+def threat_score(vlm: float, detector: float, pair: str, thresholds: Thresholds | None) -> ThreatScore:
+    """The score of one scan. Uncalibrated it is the evidence of the surer model: an order, no probability."""
+    used = thresholds.id if thresholds else None
+    evidence = ScoreEvidence(vlm=vlm, detector=detector, pair=pair, operating_point=used)
+    if thresholds is None:
         return ThreatScore(value=max(vlm, detector), calibrated=False, evidence=evidence)
-    value = calibration.probability({"vlm": vlm, "detector": detector})
+    value = thresholds.calibration.probability({"vlm": vlm, "detector": detector})
     return ThreatScore(value=value, calibrated=True, evidence=evidence)
-
-
-def worst_score(scores: Sequence[float | None]) -> float | None:
-    """Of a bag's views the highest; None where none has one."""
-    return max((one for one in scores if one is not None), default=None)

@@ -37,6 +37,12 @@ POST /v1/training/runs/{run_id}/cancel           | admin     | 202 Run          
 GET /v1/adapters                                 | admin     | 200 [Adapter]            | 401 403 422 503
 POST /v1/adapters/{adapter_id}/promote           | admin     | 200 Adapter              | 401 403 404 409 413 422 503
 POST /v1/adapters/rollback                       | admin     | 200 Adapter?             | 401 403 409 413 422 503
+GET /v1/operating-points                         | admin     | 200 array                | 401 403 503
+GET /v1/operating-points/held-out                | admin     | 200 HeldOutBags          | 401 403 422 503
+GET /v1/operating-points/proposed                | admin     | 200 OperatingPointFigures | 401 403 422 503
+POST /v1/operating-points                        | admin     | 201 OperatingPoint       | 401 403 409 413 422 503
+POST /v1/operating-points/measure                | admin     | 200 Measured             | 401 403 409 413 422 503
+POST /v1/operating-points/{point_id}/withdraw    | admin     | 200 null                 | 401 403 404 409 413 422 503
 GET /v1/analyses/{analysis_id}/report            | analyst   | 200 text/html            | 401 404 409 503
 GET /v1/scans/{scan_id}/thumbnail                | analyst   | 200 image/webp           | 401 404 503
 GET /v1/vigilance/{name}.csv                     | analyst   | 200 text/csv             | 401 404 422 503
@@ -54,7 +60,8 @@ TABLE = [[part.strip() for part in line.split("|")] for line in CONTRACT.strip()
 FIELDS = {
     "Session": "token expires_at role",
     "Analysis": (
-        "id created_at scan report risk standing boxes agreement opaque_fraction models taxonomy_sha256 timings_ms"
+        "id created_at scan report risk standing boxes agreement opaque_fraction models taxonomy_sha256 timings_ms "
+        "threat_score? calibrated? score_evidence?"
     ),
     "Item": "label count status threat confidence?",
     "Box": "id source label confidence? status threat xyxy polygon?",

@@ -47,6 +47,12 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("GET", "/v1/adapters", "admin", None),
     ("POST", "/v1/adapters/{adapter_id}/promote", "admin", {}),
     ("POST", "/v1/adapters/rollback", "admin", {}),
+    ("GET", "/v1/operating-points", "admin", None),
+    ("GET", "/v1/operating-points/held-out", "admin", None),
+    ("GET", "/v1/operating-points/proposed", "admin", None),
+    ("POST", "/v1/operating-points", "admin", {"reason": "too few bags"}),
+    ("POST", "/v1/operating-points/measure", "admin", None),
+    ("POST", "/v1/operating-points/{point_id}/withdraw", "admin", {"reason": "none"}),
 ]
 OPEN = {("GET", "/health"), ("POST", "/v1/login")}
 OPEN_PAGES = {"/", "/favicon.ico", "/signin", "/signout"}

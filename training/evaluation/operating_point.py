@@ -9,7 +9,7 @@ bags would say of its false alarms flatters it, so those are told by cross-fitti
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,9 @@ from scipy.stats import binom
 
 from training.evaluation.bag_table import Bools
 from training.evaluation.bootstrap import Floats
+from training.evaluation.stratified import stratified_auroc
 from training.evaluation.threat_score import BagEvidence, fit_calibration, probabilities
-from xray_app.errors import BadInput
+from xray_app.errors import BadCalibration, BadInput
 from xray_app.threat_score import Calibration
 from xray_app.wilson import wilson_interval
 
@@ -128,12 +129,11 @@ def operating_point(held_out: HeldOut, recall: float, review_recall: float) -> d
         raise BadInput(
             f"{len(threat)} held-out bags, {int(threat.sum())} with a threat: both kinds are needed to set a threshold."
         )
-    models = tuple(held_out.evidence.by_model)
-    calibration = fit_calibration(held_out.evidence, models)
-    scores, fair = probabilities(calibration, held_out.evidence), cross_fitted(held_out, models)
+    calibration, fair = _calibrated(held_out)
+    scores = probabilities(calibration, held_out.evidence)
     threats = int(threat.sum())
     out: dict[str, Any] = {
-        "calibration": {"models": models, "bias": calibration.bias, "weights": calibration.weights},
+        "calibration": {"models": calibration.models, "bias": calibration.bias, "weights": calibration.weights},
         "bags": len(threat),
         "threats": threats,
         "recall": recall,
@@ -152,6 +152,27 @@ def operating_point(held_out: HeldOut, recall: float, review_recall: float) -> d
                 {"recall": wanted, "threshold": threshold, **_alarms("false_alarms", fair, held_out, wanted)}
             )
     return {**out, **_classes(scores, held_out, out["threshold"])}
+
+
+def _calibrated(held_out: HeldOut) -> tuple[Calibration, Floats]:
+    """The calibration, and cross-fitted scores. A model whose evidence would speak against itself is left out of it.
+
+    Raises:
+        BadCalibration: neither model's evidence speaks for a threat.
+    """
+    names = list(held_out.evidence.by_model)
+    everywhere = [np.ones(len(held_out.bags), bool)]
+
+    def alone(name: str) -> float:
+        area = stratified_auroc(held_out.evidence.by_model[name], held_out.evidence.threat, everywhere)[0]
+        return area.value or 0.0
+
+    for models in (names, *([name] for name in sorted(names, key=alone, reverse=True))):
+        try:
+            return fit_calibration(held_out.evidence, models), cross_fitted(held_out, models)
+        except BadCalibration as error:
+            refused = error
+    raise refused
 
 
 def _alarms(name: str, fair: Floats, held_out: HeldOut, recall: float) -> dict[str, Any]:
@@ -188,9 +209,3 @@ def _classes(scores: Floats, held_out: HeldOut, threshold: float | None) -> dict
         "by_class": {label: {"bags": bags, "found": hits} for label, (hits, bags) in sorted(found.items())},
         "limiting": worst if threshold is not None else None,
     }
-
-
-def as_calibration(point: Mapping[str, Any], identity: str) -> Calibration:
-    """The calibration of a kept operating point."""
-    kept = point["calibration"]
-    return Calibration(tuple(kept["models"]), float(kept["bias"]), tuple(map(float, kept["weights"])), identity)

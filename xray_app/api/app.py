@@ -15,6 +15,7 @@ from xray_app.api import (
     insights,
     learning,
     openapi,
+    operating,
     queue,
     reports,
     scans,
@@ -46,7 +47,19 @@ def create_app(services: Services) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.services = services
-    for module in (sessions, sign_in_page, scans, thumbnails, feedback, queue, insights, learning, exchange, openapi):
+    for module in (
+        sessions,
+        sign_in_page,
+        scans,
+        thumbnails,
+        feedback,
+        queue,
+        insights,
+        learning,
+        operating,
+        exchange,
+        openapi,
+    ):
         app.include_router(module.router)
     app.include_router(reports.router)
     described = openapi.describe(app, services.settings.address("") or "/")

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from xray_app.errors import BadInput, Conflict, NotFound, StorageFailed
 from xray_app.risk import worst
 from xray_app.scan.appearance import Appearance
-from xray_app.store import facts, idempotency, scans, thumbnails, tip
+from xray_app.store import facts, idempotency, operating_points, scans, thumbnails, tip
 from xray_app.store.database import Database
 from xray_app.store.paging import newest_first
 from xray_app.store.standing import counted, read_bags
@@ -196,4 +196,6 @@ def _add(
         )
     )
     session.flush()
+    if analysis.score_evidence is not None:
+        operating_points.keep_evidence(session, scan.id, analysis.score_evidence)
     tip.enter(session, analysis, created_by, blind, truth)

@@ -7,7 +7,6 @@ import pytest
 
 from training.evaluation.operating_point import (
     HeldOut,
-    as_calibration,
     misses_allowed,
     operating_point,
     threats_needed,
@@ -15,6 +14,7 @@ from training.evaluation.operating_point import (
 )
 from training.evaluation.threat_score import BagEvidence, probabilities
 from xray_app.errors import BadCalibration, BadInput
+from xray_app.threat_score import Calibration
 
 
 def site(bags: int, seed: int, skill: float = 3.0, threat_rate: float = 0.4) -> HeldOut:
@@ -56,7 +56,7 @@ def test_the_promise_holds_with_the_calibration_fitted_on_the_same_bags() -> Non
     for seed in range(40):
         point = operating_point(site(150, seed), 0.9, 0.95)
         fresh = site(2000, 1000 + seed).evidence
-        scores = probabilities(as_calibration(point, "x"), fresh)
+        scores = probabilities(Calibration(**point["calibration"]), fresh)
         kept += (scores[fresh.threat] >= point["threshold"]).mean() >= 0.9
     assert kept >= 36
 
@@ -66,7 +66,7 @@ def test_false_alarms_are_told_as_new_bags_will_show_them() -> None:
     for seed in range(20):
         point = operating_point(site(120, seed, skill=1.5), 0.9, 0.95)
         fresh = site(3000, 2000 + seed, skill=1.5).evidence
-        scores = probabilities(as_calibration(point, "x"), fresh)
+        scores = probabilities(Calibration(**point["calibration"]), fresh)
         shown.append((scores[~fresh.threat] >= point["threshold"]).mean())
         told.append(point["false_alarms"])
         low, high = point["false_alarms_ci"]
@@ -98,6 +98,16 @@ def test_the_curve_rises_and_the_worst_class_is_named() -> None:
     alarms = [one["false_alarms"] for one in point["curve"]]
     assert alarms == sorted(alarms)
     assert point["review_threshold"] <= point["threshold"]
+
+
+def test_a_model_that_adds_nothing_is_left_out_of_the_calibration() -> None:
+    one = site(400, 8)
+    backwards = {**one.evidence.by_model, "detector": 1 - one.evidence.by_model["detector"]}
+    held_out = HeldOut(one.bags, BagEvidence(one.evidence.threat, backwards), one.labels)
+    point = operating_point(held_out, 0.9, 0.95)
+    assert point["calibration"]["models"] == ("vlm",)
+    assert point["calibration"]["weights"][0] > 0
+    assert point["threshold"] is not None
 
 
 def test_what_cannot_be_is_refused() -> None:
