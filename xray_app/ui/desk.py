@@ -20,6 +20,7 @@ from xray_app.ui.event_stream import Unanswered
 from xray_app.ui.exchange import ExchangeTab
 from xray_app.ui.guard import Guard
 from xray_app.ui.insights import InsightsTab
+from xray_app.ui.operating import ThresholdsTab
 from xray_app.ui.review import ReviewTab
 from xray_app.ui.search import GalleryTab
 from xray_app.ui.train import TrainTab
@@ -29,6 +30,7 @@ FOLDER = Path(__file__).resolve().parent
 
 SHEETS = (
     "desk.css", "console.css", "exchange.css", "search.css", "insights.css", "annotate.css", "theme.css", "tip.css",
+    "operating.css",
 )  # fmt: skip
 CSS = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in SHEETS)
 HEAD = browser_code.head()
@@ -55,6 +57,8 @@ def build_desk(services: Services) -> gr.Blocks:
                 exchange = ExchangeTab(guard, exchange_tab)
             with gr.Tab("Train", id="train", visible=False) as train_tab:
                 train = TrainTab(guard, train_tab)
+            with gr.Tab("Thresholds", id="thresholds", visible=False) as thresholds_tab:
+                ThresholdsTab(guard, thresholds_tab)
             with gr.Tab("Users", id="users", visible=False) as users_tab:
                 UsersTab(guard, users_tab)
             with gr.Tab("Help", id="help"):
@@ -71,14 +75,16 @@ def build_desk(services: Services) -> gr.Blocks:
                 review_tab: gr.update(visible=annotator),
                 insights_tab: gr.update(visible=annotator or vigilant(services.settings)),
                 train_tab: gr.update(visible=admin),
+                thresholds_tab: gr.update(visible=admin),
                 users_tab: gr.update(visible=admin),
                 exchange_tab: gr.update(visible=annotator),
                 exchange.imports: gr.update(visible=admin),
                 **analyse.start(who),
             }
 
-        shown = [annotate_tab, review_tab, insights_tab, exchange_tab, exchange.imports, train_tab, users_tab]
-        guard.on(desk.load, Role.ANALYST, start, None, [head, *shown, analyse.strip])
+        for_some = [annotate_tab, review_tab, insights_tab, exchange_tab, exchange.imports]
+        for_admins = [train_tab, thresholds_tab, users_tab]
+        guard.on(desk.load, Role.ANALYST, start, None, [head, *for_some, *for_admins, analyse.strip])
     return desk
 
 
