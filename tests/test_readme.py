@@ -148,6 +148,7 @@ def test_a_backup_is_taken_while_the_desk_works_and_restored(desk: int, here: Pa
     assert (here / "restored" / "xray.db").is_file()
 
 
+@pytest.mark.slow
 def test_training_away_from_the_desk(here: Path) -> None:
     for command in COMMANDS:
         if command.startswith("python -m training"):

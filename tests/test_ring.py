@@ -1,4 +1,7 @@
-"""The whole ring as it ships: bundled models, the API, and a run that is a process of its own."""
+"""The ring with the bundled models through the API, and a run as a process that may die or outlive its server.
+
+As it ships, with all of the hold-out and a run that goes to its end in a process, it turns in `browser/test_ring.py`.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,24 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from app import wire
 from tests.benchmarks import ring
 from tests.conftest import png, save_analysis, scan_facts
+from training.promotion import examination
+from training.promotion.holdout import simulated_holdout
+from training.run import supervisor
+from training.run.pipeline import run_pipeline
 from training.run.supervisor import keep_watch
 from xray_app.services import Services
 from xray_app.settings import BUNDLED_DETECTOR, BUNDLED_VLM, Settings
 from xray_app.store import adapters, corrections, runs, standing
+from xray_app.store.database import Database
 from xray_app.types import Analysis, CorrectionIn, ItemCount, Run
 
 pytestmark = [
@@ -27,12 +37,22 @@ pytestmark = [
 ]
 
 
-def test_simulate_analyse_correct_train_promote_analyse(tmp_path: Path) -> None:
+HELD_OUT = 24
+
+
+def in_this_process(db: Database, settings: Settings, run: Run) -> None:
+    """Launches a run without a process of its own, which would not know of the smaller hold-out."""
+    Thread(target=run_pipeline, args=(db, settings, run.id), daemon=True).start()
+
+
+def test_simulate_analyse_correct_train_promote_analyse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor, "launch", in_this_process)
+    monkeypatch.setattr(examination, "simulated_holdout", partial(simulated_holdout, count=HELD_OUT))
     # It raises where an answer does not come from the adapter that was promoted.
     figures = ring.turn(tmp_path, None, tiny=True)
     assert figures["samples"]["train"] + figures["samples"]["holdout"] == 8
     for model in ("active", "candidate"):
-        assert figures["metrics"][model]["simulated"]["n"] == 300
+        assert figures["metrics"][model]["simulated"]["n"] == HELD_OUT
         assert figures["metrics"][model]["site"]["n"] == figures["samples"]["holdout"]
     assert all(0 <= figures[name] <= 1 for name in figures if name.endswith(("_before", "_after")) and "f1" in name)
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -22,7 +23,7 @@ from xray_app.settings import BUNDLED_DETECTOR, BUNDLED_VLM, ROOT
 
 ADMIN_PASSWORD = "an admin's password"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--process-per-site"]
 WIDTH, HEIGHT = 1366, 768
 SCREENSHOTS = os.environ.get("XRAY_TEST_SCREENSHOTS")
 """A folder to leave pictures of the whole ring in, for somebody to look at."""
@@ -53,15 +54,25 @@ def chromium() -> Iterator[Any]:
 Open = Callable[..., Any]
 
 
+@pytest.fixture(scope="session")
+def contexts() -> list[Any]:
+    """Browser contexts that one test after the other uses, each emptied after it as if it were new. The first page of
+    each stays open, and with it the process that has fetched and compiled the desk's code: half of a page's cost."""
+    return []
+
+
 @pytest.fixture
-def open_desk(chromium: Any) -> Iterator[Open]:
+def open_desk(chromium: Any, contexts: list[Any]) -> Iterator[Open]:
     """Signs somebody in, in a browser of their own; any error the page throws fails the test."""
     errors: list[str] = []
-    contexts = []
+    origins: list[str] = []
 
     def sign_in(url: str, username: str = "admin", password: str = ADMIN_PASSWORD) -> Any:
-        context = chromium.new_context(viewport={"width": WIDTH, "height": HEIGHT})
-        contexts.append(context)
+        if len(origins) == len(contexts):
+            contexts.append(chromium.new_context(viewport={"width": WIDTH, "height": HEIGHT}))
+            contexts[-1].new_page().goto(f"{url}/health")
+        context = contexts[len(origins)]
+        origins.append("{0.scheme}://{0.netloc}".format(urlsplit(url)))
         page = context.new_page()
         page.set_default_timeout(240_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -75,8 +86,13 @@ def open_desk(chromium: Any) -> Iterator[Open]:
         return page
 
     yield sign_in
-    for context in contexts:
-        context.close()
+    for context, origin in zip(contexts, origins, strict=False):
+        first, *others = context.pages
+        for page in others:
+            page.close()
+        context.clear_cookies()
+        stored = {"origin": origin, "storageTypes": "all"}
+        context.new_cdp_session(first).send("Storage.clearDataForOrigin", stored)
     assert errors == []
 
 
@@ -93,8 +109,15 @@ class Desk:
     services: Any = None
 
 
+@pytest.fixture(scope="session")
+def address() -> Iterator[socket.socket]:
+    """Where every scripted desk listens: at another address, a browser would not know the page's code again."""
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        yield bound
+
+
 @pytest.fixture
-def scripted(tmp_path: Path) -> Iterator[Desk]:
+def scripted(tmp_path: Path, address: socket.socket) -> Iterator[Desk]:
     """The desk in this process, with models that say the same of every scan."""
     import uvicorn
 
@@ -115,11 +138,10 @@ def scripted(tmp_path: Path) -> Iterator[Desk]:
     auth.add_user(db, "ana", ADMIN_PASSWORD, Role.ANALYST)
     analyser = Analyser(ScriptedVlm(), ScriptedDetector(), rules)
     services = Services(settings, db, rules, analyser, lambda run: None)
-    bound = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app.with_desk(services), log_level="warning"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [address.dup()]}, daemon=True)
     thread.start()
-    url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+    url = f"http://127.0.0.1:{address.getsockname()[1]}"
     _wait_for(url, thread.is_alive)
     yield Desk(url, services)
     server.should_exit = True

@@ -106,6 +106,8 @@ def test_the_ring_turns_in_a_browser(real: Desk, open_desk: Open, scans: list[Pa
         "#run-status"
     ).inner_text()
     page.wait_for_selector(".gate")
+    metrics = get(real, "/v1/training/runs")["items"][0]["metrics"]
+    assert [metrics[model]["simulated"]["n"] for model in ("active", "candidate")] == [300, 300]
     picture(page, "6-finished")
 
     if page.locator(".gate.passed").count():

@@ -10,8 +10,8 @@ from xray_app.settings import Settings
 from xray_app.simulate import write_dataset
 from xray_app.taxonomy import load_taxonomy
 
-SCANS = 100
-# The cards' figures come from 1,000 scans; these floors leave room for the luck of a hundred.
+SCANS = 50
+# The cards' figures come from 1,000 scans; these floors leave room for the luck of fifty.
 VLM_ITEM_F1 = 0.80
 VLM_EXACT_LIST = 0.35
 DETECTOR_ITEM_F1 = 0.80
