@@ -55,6 +55,8 @@ MOST_CONNECTIONS = 1000
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 LOG_BYTES, LOG_FILES = 10 * 2**20, 5
+JOBS_END_SECONDS = 2.0
+"""What exports and imports at work get to end in when the server does."""
 
 
 class CannotListen(DeskError):
@@ -207,6 +209,7 @@ def serve(services: Services, bound: socket.socket) -> None:
             Server(config).run(sockets=[bound])
         except KeyboardInterrupt:
             print("Stopped.", flush=True)
+        services.jobs.stop_all(JOBS_END_SECONDS)
 
 
 def main() -> int:
