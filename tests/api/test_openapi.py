@@ -57,7 +57,7 @@ FIELDS = {
         "id created_at scan report risk standing boxes agreement opaque_fraction models taxonomy_sha256 timings_ms"
     ),
     "Item": "label count status threat confidence?",
-    "Box": "id source label confidence? status threat xyxy polygon?",
+    "Box": "id source label confidence? status threat xyxy polygon? polygons?",
     "Risk": "level reason action policy",
     "Bag": "bag_id risk standing analyses",
     "Boxes": "boxes",

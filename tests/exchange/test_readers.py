@@ -70,15 +70,17 @@ def test_numbers_as_text_polygons_and_masks_give_their_box(root: Path, read: Rea
         annotation(bbox=["5", " 6", "10", "8.0"]),
         annotation(8, 4, bbox=[], segmentation=[[1, 2, 30, 2, 16, 22]]),
         annotation(8, 4, bbox=None, segmentation=runs),
-        annotation(8, 4, bbox=None, segmentation={"size": [4, 4], "counts": "52203"}),
+        annotation(8, 4, bbox=None, segmentation={"size": [HEIGHT, WIDTH], "counts": "Y12V10WP3"}),
     ]
     put(root, {"a.png": "", "b.png": "", "x.json": coco(annotations=rows)})
     found = read()
     boxes = taken(found, root)
     assert boxes["a.png"][0] == [SCISSORS]
     assert [xyxy for _, xyxy in boxes["b.png"][0]] == [(1, 1, 3, 3), (1, 2, 30, 22), (2, 5, 4, 15)]
-    polygons = [box.polygon for one in found.images for box in one.boxes if box.polygon]
-    assert polygons == [(1, 2, 30, 2, 16, 22)]
+    outlines = [box.outline.rings for one in found.images for box in one.boxes if box.outline.rings]
+    assert outlines == [
+        ((1, 2, 30, 2, 16, 22),), ((2, 5, 4, 5, 4, 15, 2, 15),), ((1, 1, 3, 1, 3, 3, 1, 3),),
+    ]  # fmt: skip
 
 
 def test_captions_and_lists_of_pictures_are_named_and_passed_over(root: Path, read: Read) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from xray_app.errors import BadDataset
 from xray_app.exchange.label_map import LabelMap
+from xray_app.exchange.outline import NO_OUTLINE, Outline
 from xray_app.types import XYXY
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
@@ -86,12 +87,12 @@ class InBox:
     Attributes:
         label: canonical.
         xyxy: pixels of the upright picture.
-        polygon: x and y by turns, where the set has an outline; empty without one.
+        outline: where the set has one.
     """
 
     label: str
     xyxy: XYXY
-    polygon: tuple[float, ...] = ()
+    outline: Outline = NO_OUTLINE
 
 
 @dataclass(frozen=True)

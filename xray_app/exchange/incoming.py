@@ -10,12 +10,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from xray_app.errors import BadInput, BadScan, DeskError, ScanTooLarge
 from xray_app.exchange.bag_names import BagNaming, BagView
 from xray_app.exchange.dataset import Dataset, LabelledImage
+from xray_app.exchange.outline import Ring
 from xray_app.exchange.sidecar import SidecarLine, read_sidecar
 from xray_app.scan.read import Limits, Scan, read_scan
 from xray_app.taxonomy import Taxonomy
@@ -94,8 +96,11 @@ def incoming(
     sidecar = read_sidecar(root)
     bags = (naming or BagNaming()).of(_key(image.image, root) for image in found.images)
     notes = [_relative(note, root) for note in found.notes]
-    if fine := sum(len(box.polygon) > 2 * MAX_OUTLINE for image in found.images for box in image.boxes):
-        notes.append(f"the outlines of {fine:,} boxes, of more than {MAX_OUTLINE:,} points each; their boxes are taken")
+    if lost := sum(box.outline.lost for image in found.images for box in image.boxes):
+        notes.append(
+            f"the outlines of {lost:,} boxes, of more than {MAX_OUTLINE:,} points each, of another picture's size, "
+            "or no polygons; their boxes are taken"
+        )
     reading = _Reading(root, taxonomy, limits, sidecar, bags)
     return Incoming(
         found.format_name,
@@ -173,7 +178,7 @@ class _Reading:
                 {
                     "items": [item.model_dump() for item in items],
                     "boxes": [
-                        {"label": box.label, "xyxy": box.xyxy, "polygon": _kept(box.polygon)} for box in image.boxes
+                        {"label": box.label, "xyxy": box.xyxy} | _polygons(box.outline.rings) for box in image.boxes
                     ],
                     "labelled_classes": scope,
                     "comment": line.comment if line else None,
@@ -190,9 +195,9 @@ class _Reading:
         return counted
 
 
-def _kept(polygon: tuple[float, ...]) -> tuple[float, ...]:
-    """The outline as it is kept; a finer one is said among the notes, and a line or a point is none."""
-    return polygon if 6 <= len(polygon) <= 2 * MAX_OUTLINE else ()
+def _polygons(rings: tuple[Ring, ...]) -> dict[str, Any]:
+    """An outline as a correction's box has it."""
+    return {"polygon": rings[0]} if len(rings) == 1 else {"polygons": rings}
 
 
 def _key(image: Path, root: Path) -> str:
