@@ -11,6 +11,7 @@ import pytest
 
 from tests.exchange.datasets import GUN, HALF, HEIGHT, SCISSORS, WIDTH, Read, annotation, coco, put, taken, voc
 from xray_app.errors import BadDataset, UnknownLabel
+from xray_app.exchange.outline import polygon_area
 
 
 @pytest.mark.parametrize(
@@ -268,6 +269,7 @@ def test_cvat_for_images(root: Path, read: Read) -> None:
       <polygon label="knife" points="1,2;9,2;5,20"/>
       <ellipse label="gun" cx="40" cy="20" rx="8" ry="4"/>
       <mask label="knife" rle="1,2" left="60" top="3" width="10" height="12"/>
+      <mask label="axe" rle="1, 2, 1, 3, 1, 1, 3" left="70" top="30" width="4" height="3"/>
     </image>
     <image id="1" name="b.png" width="{WIDTH}" height="{HEIGHT}"><polyline label="gun" points="1,2;9,2"/></image>
     <image id="2" name="c.png" width="{WIDTH}" height="{HEIGHT}"/></annotations>"""
@@ -275,11 +277,17 @@ def test_cvat_for_images(root: Path, read: Read) -> None:
     found = read()
     assert found.format_name == "cvat"
     boxes = [
-        ("gun", (5, 6, 15, 14)), ("gun", (32, 16, 48, 24)), ("knife", (1, 2, 9, 20)), ("knife", (60, 3, 70, 15)),
-        ("saw", (35, 10, 45, 30)),
+        ("axe", (70, 30, 74, 33)), ("gun", (5, 6, 15, 14)), ("gun", (32, 16, 48, 24)), ("knife", (1, 2, 9, 20)),
+        ("knife", (60, 3, 70, 15)), ("saw", (35, 10, 45, 30)),
     ]  # fmt: skip
-    scope = ("knife", "saw", "gun")
+    scope = ("knife", "axe", "saw", "gun")
     assert taken(found, root) == {"images/sub/a.png": (boxes, scope), "images/c.png": ([], scope)}
+    outlines = {box.label: box.outline for one in found.images for box in one.boxes if box.xyxy[0] >= 60}
+    assert outlines["knife"].lost, "its runs do not fill it"
+    # .XX. / XXX. / X... by rows
+    (ring,) = outlines["axe"].rings
+    corners = [(70, 31), (70, 33), (71, 30), (71, 31), (71, 32), (71, 33), (73, 30), (73, 32)]
+    assert (sorted(zip(ring[::2], ring[1::2], strict=True)), polygon_area(ring)) == (corners, 6)
     assert "a polyline: it encloses nothing" in found.problems[0]
     put(root, {"annotations.xml": "<annotations><track label='gun'/></annotations>"})
     with pytest.raises(BadDataset, match="tracks of a video"):
