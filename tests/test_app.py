@@ -177,6 +177,24 @@ def test_one_connection_too_many_is_told_to_come_again_and_those_that_are_open_s
             thread.join(10)
 
 
+@pytest.mark.parametrize("how", ["its end", "a signal"])
+def test_a_server_that_ends_stops_imports_and_exports(
+    services: Services, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def ended(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        if how == "a signal":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(desk_app.Server, "run", ended)
+    monkeypatch.setattr(desk_app, "JOBS_END_SECONDS", 0.1)
+    monkeypatch.setattr(desk_app.signal, "signal", lambda *_: None)
+    job = services.jobs.start("import", "ann")
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        desk_app.serve(services, bound)
+    assert job.progress.stop.is_set()
+    job.progress.ended = True
+
+
 def test_the_log_rotates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk_app, "LOG_BYTES", 2000)
     kept = desk_app.keep_log(tmp_path, 7860)

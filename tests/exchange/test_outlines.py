@@ -220,6 +220,17 @@ def test_the_rings_of_any_mask_fill_the_very_mask(seed: int) -> None:
         assert hull_box([value for ring in found.rings for value in ring]) == mask_box(runs_of(mask), height, width)
 
 
+def test_a_hole_beside_one_with_an_island_in_it_is_not_cut_to_the_island() -> None:
+    mask = np.ones((12, 16), bool)
+    mask[4:9, 2:7] = False
+    mask[6, 4] = True
+    mask[1:7, 9:12] = False
+    mask[6, 8] = False  # its leftmost corner lies on the island's row, and its top above the other hole's
+    found = mask_outline(runs_of(mask), 12, 16)
+    assert len(found.rings) == 2
+    assert (filled(found.rings, 12, 16) == mask).all()
+
+
 def test_a_mask_too_fine_is_told_and_its_box_is_taken(db: Database, bring_in: BringIn, tmp_path: Path) -> None:
     noise = np.indices((HEIGHT, WIDTH)).sum(0) % 2 == 0
     done = bring_in(db, coco(tmp_path / "set", {"size": [HEIGHT, WIDTH], "counts": runs_of(noise)}))

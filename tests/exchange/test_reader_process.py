@@ -26,19 +26,20 @@ from training.run.supervisor import process_started
 from xray_app.errors import BadDataset, Stopped, UnknownLabel
 from xray_app.exchange import reader_process
 from xray_app.exchange.bag_names import BagNaming
-from xray_app.exchange.import_dataset import Imported, store
+from xray_app.exchange.import_dataset import Imported, import_dataset, store
 from xray_app.exchange.incoming import Incoming, ReadPicture, UnusablePicture, incoming
 from xray_app.exchange.label_map import LabelMap
 from xray_app.exchange.reader_process import read_in_own_process
 from xray_app.exchange.readers import read_dataset
 from xray_app.exchange.source import opened
 from xray_app.intake import keep_unanalysed
-from xray_app.scan.decoding import Room
+from xray_app.scan.decoding import HELD, Room
+from xray_app.scan.read import Scan
 from xray_app.scratch_folder import PREFIX, remove_abandoned
 from xray_app.store import standing
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import Correction
+from xray_app.types import Analysis, Correction
 
 HALF = "0 0.5 0.5 0.5 0.5\n"
 SECONDS = 20.0
@@ -153,8 +154,39 @@ def test_what_comes_through_the_pipe_is_what_is_read_here(
             assert wanted
             assert (coming.format_name, coming.total) == (here.format_name, here.total)
             assert (coming.problems, coming.notes, coming.left_out) == (here.problems, here.notes, here.left_out)
-        assert room.taken == 0, "the pixels that came through the pipe are counted, until they are gone"
+        assert room.taken == 0
     assert not list(temporary.iterdir())
+
+
+def test_the_pixels_that_come_through_count_until_nobody_holds_them(tmp_path: Path, taxonomy: Taxonomy) -> None:
+    root, room = yolo(tmp_path / "set", {f"b{n}": (png(n, 32, 32), HALF) for n in range(2)}), Room()
+    limits = replace(LIMITS, room=room)
+    with read_in_own_process(root, LabelMap(taxonomy), BagNaming(), limits, threading.Event()) as coming:
+        held = next(coming.pictures)
+        assert room.taken == 32 * 32 * HELD
+        held = next(coming.pictures)  # noqa: F841 - the first is gone now
+        assert room.taken == 32 * 32 * HELD
+
+
+@pytest.mark.timeout(90)
+def test_where_there_is_room_for_one_picture_at_a_time_all_come_in(
+    tmp_path: Path, taxonomy: Taxonomy, db: Database
+) -> None:
+    rules = taxonomy.rules()
+
+    def take_in(scan: Scan) -> Analysis:
+        return keep_unanalysed(db, scan, rules, "root")
+
+    for name, own_process in (("one", False), ("other", True)):
+        shade = 100 * own_process
+        root = yolo(tmp_path / name, {f"{name} {n}": (png(shade + n, 32, 32), HALF) for n in range(3)})
+        limits, labels = replace(LIMITS, room=Room(most=1)), LabelMap(taxonomy)
+        if own_process:
+            with read_in_own_process(root, labels, BagNaming(), limits, threading.Event()) as coming:
+                done = store(coming, db, taxonomy, take_in, "root")
+        else:
+            done = import_dataset(read_dataset(root, labels), root, db, taxonomy, take_in, limits, "root")
+        assert (done.added, done.whole) == (3, True)
 
 
 def test_a_parser_that_never_ends_is_ended_at_once_and_leaves_nothing(
