@@ -57,7 +57,7 @@ async def _one_too_many(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 # Past `limit_concurrency` uvicorn answers by itself, in plain text.
-h11_impl.service_unavailable = _one_too_many  # type: ignore[assignment]
+h11_impl.service_unavailable = _one_too_many  # type: ignore[attr-defined, assignment]
 
 
 def _answer() -> bytes:
