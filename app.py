@@ -59,6 +59,8 @@ MOST_CONNECTIONS = 1000
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 LOG_BYTES, LOG_FILES = 10 * 2**20, 5
+JOBS_END_SECONDS = 2.0
+"""What exports and imports at work get to end in when the server does."""
 
 
 class CannotListen(DeskError):
@@ -196,26 +198,32 @@ def own_uploads() -> Iterator[None]:
             os.environ["GRADIO_TEMP_DIR"] = before
 
 
+def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+    """How the desk is served: slow headers and too many connections are refused, and a stop waits for nobody long."""
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=3,
+        limit_concurrency=MOST_CONNECTIONS,
+        http=TimedHeaders,
+    )
+
+
 def serve(services: Services, bound: socket.socket) -> None:
     """Serves until a signal comes; a run at work goes on without the server."""
     remove_abandoned()
     with own_uploads():
-        config = uvicorn.Config(
-            with_desk(services),
-            host=services.settings.host,
-            port=services.settings.port,
-            log_level="warning",
-            server_header=False,
-            timeout_graceful_shutdown=3,
-            limit_concurrency=MOST_CONNECTIONS,
-            http=TimedHeaders,
-        )
+        config = server_config(with_desk(services), services.settings)
         # Uvicorn raises the signal again when it has stopped; this way the folder is still removed.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             Server(config).run(sockets=[bound])
         except KeyboardInterrupt:
             print("Stopped.", flush=True)
+        services.jobs.stop_all(JOBS_END_SECONDS)
 
 
 def main() -> int:

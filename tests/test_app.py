@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import http.client
 import logging
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 import app as desk_app
 from tests.api.conftest import PASSWORD, make_services
 from xray_app import auth
+from xray_app.api.app import create_app
 from xray_app.errors import BadModel
 from xray_app.services import Services
 from xray_app.types import Role
@@ -139,6 +145,54 @@ def test_the_first_paint_is_in_the_chosen_theme(client: TestClient) -> None:
     client.cookies.set("xray_theme", "light")
     assert 'data-theme="light"' in client.get("/signin").text
     client.cookies.clear()
+
+
+def test_one_connection_too_many_is_told_to_come_again_and_those_that_are_open_stay(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk_app, "MOST_CONNECTIONS", 4)
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        server = uvicorn.Server(desk_app.server_config(create_app(services), services.settings))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+        thread.start()
+        try:
+            address = bound.getsockname()
+            kept = [http.client.HTTPConnection(*address, timeout=20) for _ in range(3)]
+            for connection in kept:
+                connection.request("GET", "/health")
+                assert connection.getresponse().read() == b'{"status":"ok"}'
+            with httpx.Client(base_url=f"http://127.0.0.1:{address[1]}") as another:
+                refused = another.get("/health")
+                assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+                assert refused.json()["error"]["code"] == "busy"
+                kept[0].close()
+                end = time.monotonic() + 10
+                while another.get("/health").status_code == 503:
+                    assert time.monotonic() < end, "a place that is free again is not given"
+                    time.sleep(0.1)
+            for connection in kept[1:]:
+                connection.close()
+        finally:
+            server.should_exit = server.force_exit = True
+            thread.join(10)
+
+
+@pytest.mark.parametrize("how", ["its end", "a signal"])
+def test_a_server_that_ends_stops_imports_and_exports(
+    services: Services, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    def ended(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        if how == "a signal":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(desk_app.Server, "run", ended)
+    monkeypatch.setattr(desk_app, "JOBS_END_SECONDS", 0.1)
+    monkeypatch.setattr(desk_app.signal, "signal", lambda *_: None)
+    job = services.jobs.start("import", "ann")
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        desk_app.serve(services, bound)
+    assert job.progress.stop.is_set()
+    job.progress.ended = True
 
 
 def test_the_log_rotates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

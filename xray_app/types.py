@@ -40,8 +40,7 @@ ReviewStatus = Literal["pending", "accepted", "rejected"]
 Split = Literal["train", "holdout"]
 AdapterKind = Literal["vlm-adapter", "detector"]
 Method = Literal["lora", "qlora", "full"]
-NOT_ANALYSED = "none"
-"""The model of a scan that was stored for its labels alone."""
+NOT_ANALYSED = "none"  # the model of a scan that was stored for its labels alone
 RunStatus = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
@@ -55,13 +54,11 @@ def _number(value: object) -> object:
 Number = BeforeValidator(_number)
 Finite = Annotated[float, Number, Field(allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-MAX_COUNT = 99
-"""Of one class in one scan, by whoever counts: a model, a person, an import."""
+MAX_COUNT = 99  # of one class in one scan, whoever counts
 Count = Annotated[int, Number, Field(ge=1, le=MAX_COUNT)]
 XYXY = tuple[Finite, Finite, Finite, Finite]
-MAX_OUTLINE = 1000
-"""Points of a box's outline."""
-Outline = Annotated[tuple[Finite, ...], Field(max_length=2 * MAX_OUTLINE)]
+MAX_OUTLINE = 1000  # points
+Ring = Annotated[tuple[Finite, ...], Field(max_length=2 * MAX_OUTLINE)]  # x and y by turns
 
 
 class Value(BaseModel):
@@ -98,11 +95,20 @@ BoxSource = Literal["model", "vlm", "human"]
 """Who drew a box: the detector, the VLM, or a person who drew or changed it."""
 
 
-class Box(Value):
-    """A box in pixels of the uploaded image, origin top left, edges included.
+class Outlined(Value):
+    """What may have an outline: a `polygon`, x and y by turns, or of several parts their `polygons` instead."""
 
-    `polygon` is the outline that a data set had it from, x and y by turns; it goes when the box is moved.
-    """
+    polygon: Ring = Field(default=(), exclude_if=lambda value: not value)
+    polygons: tuple[Ring, ...] = Field(default=(), max_length=MAX_OUTLINE // 3, exclude_if=lambda value: not value)
+
+    @property
+    def rings(self) -> tuple[tuple[float, ...], ...]:
+        """The parts of the outline, however many; empty without one."""
+        return (self.polygon,) if self.polygon else self.polygons
+
+
+class Box(Outlined):
+    """A box in pixels of the uploaded image, origin top left, edges included. Moved, it loses its outline."""
 
     id: str
     source: BoxSource
@@ -111,7 +117,6 @@ class Box(Value):
     status: Status
     threat: bool
     xyxy: XYXY
-    polygon: Outline = Field(default=(), exclude_if=lambda value: not value)
 
 
 class Report(Value):
@@ -247,18 +252,19 @@ class ItemCount(Value):
     count: Count
 
 
-class CorrectionBox(Value):
-    """A box as a person sends it; an `id` kept means moved or relabelled. `polygon`: a new one's outline."""
+class CorrectionBox(Outlined):
+    """A box as a person sends it; an `id` kept means moved or relabelled. An outline is a new one's."""
 
     id: str | None = Field(default=None, max_length=64)
     label: str = Field(max_length=100)
     xyxy: XYXY
-    polygon: Outline = Field(default=(), exclude_if=lambda value: not value)
 
     @model_validator(mode="after")
     def _not_inside_out(self) -> CorrectionBox:
-        if len(self.polygon) % 2 or 0 < len(self.polygon) < 6:
+        if any(len(ring) % 2 or len(ring) < 6 for ring in self.rings):
             raise ValueError("a polygon needs x and y of at least three points")
+        if len(self.polygons) == 1 or (self.polygon and self.polygons) or sum(map(len, self.rings)) > 2 * MAX_OUTLINE:
+            raise ValueError(f"polygons are two or more in place of a polygon, {MAX_OUTLINE:,} points in all")
         x0, y0, x1, y1 = self.xyxy
         if not (0 <= x0 < x1 and 0 <= y0 < y1):
             raise ValueError("a box needs 0 <= x0 < x1 and 0 <= y0 < y1")

@@ -6,15 +6,18 @@ import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from fastapi.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
 from tests.conftest import png
+from xray_app import errors
 from xray_app.api.app import create_app
 from xray_app.api.desk_gate import DeskGate
 from xray_app.api.door import DESK_LIMIT, FILES_PER_UPLOAD, JSON_LIMIT, Door, body_limit
+from xray_app.errors import DeskError
 from xray_app.services import Services
 from xray_app.session import COOKIE
 from xray_app.store import analyses
@@ -206,6 +209,19 @@ def test_a_bug_is_a_500_that_tells_nothing(
     assert b"secret" not in body
     assert headers["x-content-type-options"] == "nosniff"
     assert "secret of the inside" in caplog.text
+
+
+def test_what_is_told_to_a_person_leaves_no_traceback_in_the_log(
+    client: TestClient, admin: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = [error for error in vars(errors).values() if isinstance(error, type) and issubclass(error, DeskError)]
+    assert len(told) > 20
+    for error in told:
+        monkeypatch.setattr("xray_app.store.runs.page", Mock(side_effect=error("said to a person")))
+        answer = client.get("/v1/training/runs", headers=admin)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (error.http_status, error.code)
+        assert answer.json()["error"]["message"] == "said to a person"
+    assert [record for record in caplog.records if record.exc_info or "Traceback" in record.getMessage()] == []
 
 
 def test_every_answer_has_the_security_headers(client: TestClient, analyst: dict[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -64,7 +65,7 @@ FIELDS = {
         "threat_score? calibrated? score_evidence?"
     ),
     "Item": "label count status threat confidence?",
-    "Box": "id source label confidence? status threat xyxy polygon?",
+    "Box": "id source label confidence? status threat xyxy polygon? polygons?",
     "Risk": "level reason action policy",
     "Bag": "bag_id risk standing analyses",
     "Boxes": "boxes",
@@ -142,6 +143,16 @@ def test_a_form_has_the_fields_agreed_on(described: dict[str, Any], name: str, f
     schema = described["components"]["schemas"][name]
     required = schema.get("required", [])
     assert {field if field in required else f"{field}?" for field in schema["properties"]} == set(fields.split())
+
+
+def test_a_wrong_method_is_told_every_right_one(
+    client: TestClient, admin: dict[str, str], described: dict[str, Any]
+) -> None:
+    for path, operations in described["paths"].items():
+        right = sorted(method.upper() for method in operations)
+        for wrong in {"GET", "POST", "PUT", "PATCH", "DELETE"} - set(right):
+            answer = client.request(wrong, re.sub(r"\{\w+\}", "x", path), headers=admin)
+            assert (answer.status_code, answer.headers.get("allow")) == (405, ", ".join(right)), (wrong, path)
 
 
 def test_lists_have_items_and_where_they_go_on(described: dict[str, Any]) -> None:

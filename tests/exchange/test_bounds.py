@@ -14,6 +14,7 @@ import pytest
 from tests.exchange.datasets import HALF, HEIGHT, WIDTH, Read, annotation, coco, put
 from xray_app.errors import BadDataset, DeskError, UnknownLabel
 from xray_app.exchange import bounded_text, dataset, source, yolo_rows
+from xray_app.exchange.box_counts import BoxCounts
 from xray_app.exchange.dataset import LabelledImage
 
 
@@ -108,6 +109,26 @@ def test_problems_are_counted_past_those_that_are_kept(root: Path, read: Read, m
     problems = read().problems
     assert len(problems) == 4
     assert problems[-1] == "… and 2 more problems"
+
+
+def test_boxes_left_out_are_all_counted_though_their_labels_be_too_many_to_tell_apart(
+    root: Path, read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    categories = [{"id": 3, "name": "gun"}, *({"id": n, "name": f"odd {n}"} for n in range(10, 16))]
+    boxes = [annotation(category=n, bbox=[n, 1, 5, 5]) for n in (3, *range(10, 16))]
+    boxes.append(annotation(category=15, bbox=[1, 1, 7, 7]))
+    put(root, {"a.png": "", "x.json": coco(categories=categories, annotations=boxes)})
+    monkeypatch.setattr(dataset, "MAX_PROBLEMS", 3)
+    left_out = read("coco", skip_unknown=True).left_out
+    assert left_out.total() == 7
+    assert left_out["other labels", "unknown label"] == 4
+    lines = BoxCounts(left_out=left_out).lines()
+    assert lines == [
+        "odd 10: 0 boxes taken, 1 left out (unknown label 1)",
+        "odd 11: 0 boxes taken, 1 left out (unknown label 1)",
+        "odd 12: 0 boxes taken, 1 left out (unknown label 1)",
+        "other labels: 0 boxes taken, 4 left out (unknown label 4)",
+    ]
 
 
 def packed(path: Path, names: list[str]) -> Path:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import stat
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -315,6 +317,30 @@ def test_a_damaged_zip_is_one_clear_error(tmp_path: Path, export: Export, filled
         flipped[place] ^= 0xFF
     (tmp_path / "flipped.zip").write_bytes(bytes(flipped))
     with pytest.raises(BadDataset, match=r"flipped\.zip"), source.opened(tmp_path / "flipped.zip"):
+        pass
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_zip_with_bytes_of_it_changed_is_read_or_refused_and_never_a_fault(tmp_path: Path, seed: int) -> None:
+    path, dice = tmp_path / "changed.zip", random.Random(seed)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ä/é.txt", b"x" * 500)
+        archive.writestr("b.txt", b"y" * 300, zipfile.ZIP_LZMA)
+        archive.writestr("c.txt", b"z" * 300, zipfile.ZIP_BZIP2)
+    whole = path.read_bytes()
+    for _ in range(150):
+        changed = bytearray(whole)
+        for _ in range(dice.choice([1, 1, 3])):
+            changed[dice.randrange(len(whole))] = dice.randrange(256)
+        path.write_bytes(changed)
+        with suppress(BadDataset), source.opened(path, tmp_path):
+            pass
+    place = whole.index("é".encode()) + 1
+    path.write_bytes(whole[:place] + b"\xc7" + whole[place + 1 :])
+    with (
+        pytest.raises(BadDataset, match=r"changed\.zip: not a ZIP file that can be read"),
+        source.opened(path, tmp_path),
+    ):
         pass
 
 

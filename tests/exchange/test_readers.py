@@ -11,6 +11,7 @@ import pytest
 
 from tests.exchange.datasets import GUN, HALF, HEIGHT, SCISSORS, WIDTH, Read, annotation, coco, put, taken, voc
 from xray_app.errors import BadDataset, UnknownLabel
+from xray_app.exchange.outline import polygon_area
 
 
 @pytest.mark.parametrize(
@@ -70,15 +71,17 @@ def test_numbers_as_text_polygons_and_masks_give_their_box(root: Path, read: Rea
         annotation(bbox=["5", " 6", "10", "8.0"]),
         annotation(8, 4, bbox=[], segmentation=[[1, 2, 30, 2, 16, 22]]),
         annotation(8, 4, bbox=None, segmentation=runs),
-        annotation(8, 4, bbox=None, segmentation={"size": [4, 4], "counts": "52203"}),
+        annotation(8, 4, bbox=None, segmentation={"size": [HEIGHT, WIDTH], "counts": "Y12V10WP3"}),
     ]
     put(root, {"a.png": "", "b.png": "", "x.json": coco(annotations=rows)})
     found = read()
     boxes = taken(found, root)
     assert boxes["a.png"][0] == [SCISSORS]
     assert [xyxy for _, xyxy in boxes["b.png"][0]] == [(1, 1, 3, 3), (1, 2, 30, 22), (2, 5, 4, 15)]
-    polygons = [box.polygon for one in found.images for box in one.boxes if box.polygon]
-    assert polygons == [(1, 2, 30, 2, 16, 22)]
+    outlines = [box.outline.rings for one in found.images for box in one.boxes if box.outline.rings]
+    assert outlines == [
+        ((1, 2, 30, 2, 16, 22),), ((2, 5, 4, 5, 4, 15, 2, 15),), ((1, 1, 3, 1, 3, 3, 1, 3),),
+    ]  # fmt: skip
 
 
 def test_captions_and_lists_of_pictures_are_named_and_passed_over(root: Path, read: Read) -> None:
@@ -266,6 +269,7 @@ def test_cvat_for_images(root: Path, read: Read) -> None:
       <polygon label="knife" points="1,2;9,2;5,20"/>
       <ellipse label="gun" cx="40" cy="20" rx="8" ry="4"/>
       <mask label="knife" rle="1,2" left="60" top="3" width="10" height="12"/>
+      <mask label="axe" rle="1, 2, 1, 3, 1, 1, 3" left="70" top="30" width="4" height="3"/>
     </image>
     <image id="1" name="b.png" width="{WIDTH}" height="{HEIGHT}"><polyline label="gun" points="1,2;9,2"/></image>
     <image id="2" name="c.png" width="{WIDTH}" height="{HEIGHT}"/></annotations>"""
@@ -273,11 +277,17 @@ def test_cvat_for_images(root: Path, read: Read) -> None:
     found = read()
     assert found.format_name == "cvat"
     boxes = [
-        ("gun", (5, 6, 15, 14)), ("gun", (32, 16, 48, 24)), ("knife", (1, 2, 9, 20)), ("knife", (60, 3, 70, 15)),
-        ("saw", (35, 10, 45, 30)),
+        ("axe", (70, 30, 74, 33)), ("gun", (5, 6, 15, 14)), ("gun", (32, 16, 48, 24)), ("knife", (1, 2, 9, 20)),
+        ("knife", (60, 3, 70, 15)), ("saw", (35, 10, 45, 30)),
     ]  # fmt: skip
-    scope = ("knife", "saw", "gun")
+    scope = ("knife", "axe", "saw", "gun")
     assert taken(found, root) == {"images/sub/a.png": (boxes, scope), "images/c.png": ([], scope)}
+    outlines = {box.label: box.outline for one in found.images for box in one.boxes if box.xyxy[0] >= 60}
+    assert outlines["knife"].lost, "its runs do not fill it"
+    # .XX. / XXX. / X... by rows
+    (ring,) = outlines["axe"].rings
+    corners = [(70, 31), (70, 33), (71, 30), (71, 31), (71, 32), (71, 33), (73, 30), (73, 32)]
+    assert (sorted(zip(ring[::2], ring[1::2], strict=True)), polygon_area(ring)) == (corners, 6)
     assert "a polyline: it encloses nothing" in found.problems[0]
     put(root, {"annotations.xml": "<annotations><track label='gun'/></annotations>"})
     with pytest.raises(BadDataset, match="tracks of a video"):

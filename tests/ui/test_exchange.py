@@ -17,6 +17,7 @@ from tests.conftest import MakeAnalysis, png
 from tests.exchange.test_import import yolo, zipped
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, Conflict
+from xray_app.exchange import reader_process
 from xray_app.services import Services
 from xray_app.store import corrections, label_meanings, standing
 from xray_app.taxonomy import Taxonomy
@@ -133,7 +134,14 @@ def test_unknown_labels_are_asked_about_and_the_answer_is_kept(
 def test_an_import_that_ends_before_it_is_first_shown_is_shown_to_its_end(
     tab: ExchangeTab, admin: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(threading.Thread, "start", lambda thread: thread.run())
+    start = threading.Thread.start
+
+    def to_its_end(thread: threading.Thread) -> None:
+        start(thread)
+        if thread.name != "import stop":
+            thread.join()
+
+    monkeypatch.setattr(threading.Thread, "start", to_its_end)
     path = uploaded(zipped(yolo(tmp_path / "set", {"a": (png(3, 64, 64), "0 0.5 0.5 0.5 0.5\n")}, "[Sword]")))
     started = tab.start_import(admin, None, path, False)
     assert started[tab.timer]["active"]
@@ -175,3 +183,41 @@ def test_a_page_that_was_loaded_again_takes_up_what_is_at_work(
     tab.stop_import(admin, None, mine.id)
     assert mine.progress.stop.is_set()
     assert not theirs.progress.stop.is_set()
+
+
+def test_an_import_that_reads_for_ever_is_stopped_within_seconds_and_the_desk_answers_meanwhile(
+    tab: ExchangeTab, services: Services, admin: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_process, "MODULE", "tests.exchange.hostile_reader")
+    files = {"a": (png(3, 64, 64), "0 0.5 0.5 0.5 0.5\n")}
+    path = uploaded(zipped(yolo(tmp_path / "endless", files)))
+    job = tab.start_import(admin, None, path, False)[tab.imported]
+    time.sleep(3)  # by now it holds its interpreter
+    began = time.monotonic()
+    for _ in range(20):
+        assert "Importing 0 of …" in tab.show(admin, None, job)[tab.import_status]
+        assert "No scan fits" in tab.count(ANNOTATOR, *CHOSEN)
+    assert time.monotonic() - began < 2
+    tab.stop_import(admin, None, job)
+    assert "stopped after 0 of …; what was added stays" in finished(tab, admin, job)[tab.import_status]
+    assert time.monotonic() - began < 5
+    assert not Path(path).exists()
+    path = uploaded(zipped(yolo(tmp_path / "fault", files)))
+    job = tab.start_import(admin, None, path, False)[tab.imported]
+    assert "a fault in the desk, which has been logged" in finished(tab, admin, job)[tab.import_status]
+
+
+def test_a_server_that_ends_stops_what_is_at_work(
+    tab: ExchangeTab, services: Services, admin: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader_process, "MODULE", "tests.exchange.hostile_reader")
+    path = uploaded(zipped(yolo(tmp_path / "endless", {"a": (png(3, 64, 64), "0 0.5 0.5 0.5 0.5\n")})))
+    job = tab.start_import(admin, None, path, False)[tab.imported]
+    began = time.monotonic()
+    services.jobs.stop_all(20)
+    assert time.monotonic() - began < 10
+    assert not tab.show(admin, None, job)[tab.timer]["active"]
+    services.jobs.stop_all(20)
+    hanging = services.jobs.start("export", "root")
+    services.jobs.stop_all(0.1)
+    assert hanging.progress.stop.is_set()

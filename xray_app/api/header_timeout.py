@@ -1,4 +1,4 @@
-"""A client that sends the headers of a request drop by drop is let go: uvicorn itself would wait for ever."""
+"""Uvicorn's protocol for a desk: headers that come drop by drop are not waited for, and a refusal has its envelope."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import asyncio
 from typing import Any
 
 import h11
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http import h11_impl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from xray_app.api.envelope import error_response
@@ -47,6 +49,15 @@ class TimedHeaders(H11Protocol):
         if self.conn.trailing_data[0]:  # a browser opens connections ahead, and asks nothing yet
             self.transport.write(_answer())
         self.transport.close()
+
+
+async def _one_too_many(scope: Scope, receive: Receive, send: Send) -> None:
+    words = "Too many connections are open. Try again in a few seconds."
+    await error_response(503, "busy", words, headers={"Retry-After": "5", "Connection": "close"})(scope, receive, send)
+
+
+# Past `limit_concurrency` uvicorn answers by itself, in plain text.
+h11_impl.service_unavailable = _one_too_many  # type: ignore[attr-defined, assignment]
 
 
 def _answer() -> bytes:

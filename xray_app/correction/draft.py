@@ -74,7 +74,11 @@ def merge_onto(
             boxes=tuple(
                 # A box of the older revision that the newest lacks cannot keep its id: it is drawn anew.
                 CorrectionBox(
-                    id=box.id if box.id in known else None, label=box.label, xyxy=box.xyxy, polygon=box.polygon
+                    id=box.id if box.id in known else None,
+                    label=box.label,
+                    xyxy=box.xyxy,
+                    polygon=box.polygon,
+                    polygons=box.polygons,
                 )
                 for box in merged.boxes
             ),

@@ -122,7 +122,7 @@ def read_boxes(
         _check_within(given, number, analysis)
         if given.id is None:
             drawn = labels.box(uuid4().hex, "human", given.label, given.xyxy)
-            boxes.append(drawn.model_copy(update={"polygon": given.polygon}))
+            boxes.append(drawn.model_copy(update={"polygon": given.polygon, "polygons": given.polygons}))
             continue
         if given.id in seen:
             raise BadInput(f"Box {number}: the id {given.id!r} is used twice.", details={"box": number})
@@ -137,7 +137,7 @@ def read_boxes(
         if same_box(before, after):
             after = labels.box(given.id, before.source, given.label, before.xyxy, before.confidence)
         if same_place(before, after):
-            after = after.model_copy(update={"polygon": before.polygon})
+            after = after.model_copy(update={"polygon": before.polygon, "polygons": before.polygons})
         boxes.append(after)
     return tuple(boxes)
 

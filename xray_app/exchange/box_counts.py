@@ -34,15 +34,16 @@ class BoxCounts:
     def lines(self) -> list[str]:
         """A line a class, as "knife: 12 boxes taken, 3 left out (missing image 2, bad box 1)"; prominent ones first."""
         by_class: dict[str, list[str]] = {}
+        lost = Counter[str]()
         for (label, why), count in self.left_out.most_common():
             by_class.setdefault(label, []).append(f"{why} {count:,}")
+            lost[label] += count
         labels = {*self.taken, *self.here, *by_class}
         lines = []
         for label in sorted(labels, key=lambda one: (-self.taken[one] - self.here[one], one)):
             said = [f"{self.taken[label]:,} boxes taken"]
             if self.here[label]:
                 said.append(f"{self.here[label]:,} here already")
-            lost = sum(count for (one, _), count in self.left_out.items() if one == label)
-            said.append(f"{lost:,} left out" + (f" ({', '.join(by_class[label])})" if lost else ""))
+            said.append(f"{lost[label]:,} left out" + (f" ({', '.join(by_class[label])})" if lost[label] else ""))
             lines.append(f"{label}: {', '.join(said)}")
         return lines

@@ -9,11 +9,14 @@ from pathlib import Path
 
 from xray_app.errors import BadDataset
 from xray_app.exchange.label_map import LabelMap
+from xray_app.exchange.outline import NO_OUTLINE, Outline
 from xray_app.types import XYXY
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 MAX_PROBLEMS = 1_000
 """Of a set with a million faults this many are shown by name; all are counted."""
+OTHER_LABELS = "other labels"
+"""What boxes count under that are left out, once so many labels are told apart."""
 MAX_BOXES = 500
 """Boxes of one picture: a correction holds no more."""
 PAST_THE_EDGE = 0.005
@@ -84,12 +87,12 @@ class InBox:
     Attributes:
         label: canonical.
         xyxy: pixels of the upright picture.
-        polygon: x and y by turns, where the set has an outline; empty without one.
+        outline: where the set has one.
     """
 
     label: str
     xyxy: XYXY
-    polygon: tuple[float, ...] = ()
+    outline: Outline = NO_OUTLINE
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ class Findings:
         """A usable picture; the boxes it skips are counted."""
         self._images.append(image)
         for label in image.skipped:
-            self._left_out[shown(label), self._labels.why_not(label)] += 1
+            self._count(shown(label), self._labels.why_not(label))
 
     def leave_out(self, error: Unusable) -> None:
         """A picture that is not taken, and the boxes that go with it."""
@@ -161,7 +164,13 @@ class Findings:
     def lose(self, labels: Iterable[str], why: str) -> None:
         """Boxes of these labels are left out."""
         for label in labels:
-            self._left_out[self._labels.find(label) or shown(label), why] += 1
+            self._count(self._labels.find(label) or shown(label), why)
+
+    def _count(self, label: str, why: str) -> None:
+        key = (label, why)
+        if key not in self._left_out and len(self._left_out) >= MAX_PROBLEMS:
+            key = (OTHER_LABELS, why)
+        self._left_out[key] += 1
 
     def note(self, text: str) -> None:
         """Something was passed over that costs no label."""

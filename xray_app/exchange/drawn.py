@@ -8,7 +8,7 @@ from pathlib import Path
 
 from xray_app.exchange.dataset import MAX_BOXES, InBox, LabelledImage, Problem, Unusable, clipped, shown
 from xray_app.exchange.label_map import LabelMap
-from xray_app.exchange.outline import hull_box
+from xray_app.exchange.outline import NO_OUTLINE, Outline, hull_box
 from xray_app.exchange.pictures import picture_size
 from xray_app.types import XYXY
 
@@ -20,20 +20,24 @@ class DrawnBox:
     Attributes:
         label: the set's own; "unknown" where the file names none.
         xyxy: pixels; None where it cannot be read.
-        polygon: x and y by turns, where it has an outline.
+        outline: where it has one. Of a mask drawn on another size than the picture's it is lost.
         line: of the file.
         where: how the file counts it, such as "annotation 7"; "" where the line says it.
         wrong: why it cannot be read.
         turned: it is a turned box: its corners may lie past the picture's edge though its item does not.
+        drawn_on: width and height of the picture on which its mask lies; None: it has no mask.
+        boxed: the file has the box beside the mask, so that the box holds though the mask does not.
     """
 
     label: str
     xyxy: XYXY | None
-    polygon: tuple[float, ...] = ()
+    outline: Outline = NO_OUTLINE
     line: int | None = None
     where: str = ""
     wrong: str = ""
     turned: bool = False
+    drawn_on: tuple[int, int] | None = None
+    boxed: bool = True
 
 
 def outlined(
@@ -41,9 +45,9 @@ def outlined(
 ) -> DrawnBox:
     """The box around an outline, given as x and y by turns."""
     try:
-        return DrawnBox(label, hull_box(points), tuple(points), line, where, turned=turned)
+        return DrawnBox(label, hull_box(points), Outline.of([points]), line, where, turned=turned)
     except ValueError as error:
-        return DrawnBox(label, None, (), line, where, str(error))
+        return DrawnBox(label, None, NO_OUTLINE, line, where, str(error))
 
 
 def labelled_image(
@@ -96,7 +100,8 @@ def labelled_image(
         if (label := labels.find(one.label)) is None:
             skipped.append(one.label)
         else:
-            boxes.append(InBox(label, xyxy, one.polygon))
+            fits = one.drawn_on in (None, (width, height))
+            boxes.append(InBox(label, xyxy, one.outline if fits else Outline(lost=True)))
     if bad:
         raise Unusable(*bad, labels=lost, image=image)
     return LabelledImage(image, file, width, height, tuple(boxes), scope, tuple(skipped))
@@ -105,6 +110,8 @@ def labelled_image(
 def _within(one: DrawnBox, width: int, height: int) -> XYXY:
     if one.xyxy is None:
         raise ValueError(one.wrong)
+    if not one.boxed and one.drawn_on not in (None, (width, height)):
+        raise ValueError(f"its mask lies on a picture of another size ({one.drawn_on})")
     x0, y0, x1, y1 = one.xyxy
     if one.turned and 0 <= (x0 + x1) / 2 <= width and 0 <= (y0 + y1) / 2 <= height:
         x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))

@@ -102,8 +102,8 @@ class Coco:
                 "image_id": number,
                 "category_id": self._ids[box.label],
                 "bbox": [x0, y0, x1 - x0, y1 - y0],
-                "area": polygon_area(box.polygon) if box.polygon else (x1 - x0) * (y1 - y0),
-                "segmentation": [box.polygon] if box.polygon else [],
+                "area": sum(map(polygon_area, box.rings)) if box.rings else (x1 - x0) * (y1 - y0),
+                "segmentation": box.rings,
                 "iscrowd": 0,
             }
             if scan.correction is None and box.confidence is not None:

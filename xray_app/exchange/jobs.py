@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -66,3 +67,13 @@ class Jobs:
         with self._lock:
             of_kind = [one for one in self._jobs.values() if one.kind == kind and not one.progress.ended]
         return next((one for one in of_kind if who in (None, one.who)), None)
+
+    def stop_all(self, seconds: float) -> None:
+        """Stops all that is at work and waits a little for it, so that a server that ends leaves nothing unpacked."""
+        with self._lock:
+            at_work = [one.progress for one in self._jobs.values() if not one.progress.ended]
+        for progress in at_work:
+            progress.stop.set()
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not all(progress.ended for progress in at_work):
+            time.sleep(0.05)

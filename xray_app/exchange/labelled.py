@@ -21,12 +21,12 @@ _PLAIN = re.compile(r"[^A-Za-z0-9]+")
 
 @dataclass(frozen=True)
 class OutBox:
-    """`xyxy` in pixels of the upright picture; `confidence` where a model said it; `polygon`: x and y by turns."""
+    """`xyxy` in pixels of the upright picture; `confidence` where a model said it; `rings`: the outline's parts."""
 
     label: str
     xyxy: XYXY
     confidence: float | None = None
-    polygon: tuple[float, ...] = ()
+    rings: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def labelled(
                 taxonomy.resolve(box.label).name,
                 box.xyxy,
                 box.confidence if box.source != "human" else None,
-                box.polygon,
+                box.rings,
             )
             for box in source.boxes
         ),

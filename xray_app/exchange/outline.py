@@ -1,12 +1,43 @@
-"""Outlines to boxes: polygons, rotated boxes, ellipses and run-length masks, all in pixels."""
+"""Outlines, and the boxes around them: polygons, rotated boxes, ellipses and run-length masks, all in pixels."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
-from xray_app.types import XYXY
+import numpy as np
+
+from xray_app.types import MAX_OUTLINE, XYXY
+
+MAX_MASK = 1 << 28
+"""Pixels of a mask; no picture has more."""
+Ring = tuple[float, ...]
+Point = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The outline of a box, as it is kept.
+
+    Attributes:
+        rings: its parts, each x and y by turns; a hole is reached by a cut from the ring around it.
+        lost: it had one that cannot be kept.
+    """
+
+    rings: tuple[Ring, ...] = ()
+    lost: bool = False
+
+    @classmethod
+    def of(cls, rings: Sequence[Sequence[float]]) -> Outline:
+        """An outline of these parts, unless they have too many points; a line or a point is no part."""
+        parts = tuple(tuple(ring) for ring in rings if len(ring) >= 6)
+        return cls(parts) if sum(map(len, parts)) <= 2 * MAX_OUTLINE else cls(lost=True)
+
+
+NO_OUTLINE = Outline()
 
 
 def hull_box(points: Sequence[float]) -> XYXY:
@@ -47,18 +78,17 @@ def rotated_ellipse_box(cx: float, cy: float, rx: float, ry: float, radians: flo
     return cx - half_width, cy - half_height, cx + half_width, cy + half_height
 
 
-def mask_box(counts: Sequence[int] | str, height: int, width: int) -> XYXY:
+def mask_box(runs: Sequence[int], height: int, width: int) -> XYXY:
     """The box around COCO's run-length mask: runs of off and on by turns, down the columns.
 
     Args:
-        counts: the runs, or their compressed text.
+        runs: their lengths in pixels.
         height: of the mask.
         width: of the mask.
 
     Raises:
         ValueError: the runs do not fill the mask, or nothing in it is on.
     """
-    runs = _decompressed(counts) if isinstance(counts, str) else list(counts)
     if any(run < 0 for run in runs) or sum(runs) != height * width or min(height, width) < 1:
         raise ValueError("the mask's runs do not fill it")
     x0 = y0 = math.inf
@@ -77,8 +107,12 @@ def mask_box(counts: Sequence[int] | str, height: int, width: int) -> XYXY:
     return float(x0), float(y0), float(x1) + 1, float(y1) + 1
 
 
-def _decompressed(text: str) -> list[int]:
-    """The runs of COCO's compressed text: five bits a character, each run less the one before its last."""
+def decompressed(text: str) -> list[int]:
+    """The runs of COCO's compressed text: five bits a character, each run less the one before its last.
+
+    Raises:
+        ValueError: it is no such text.
+    """
     runs: list[int] = []
     place = 0
     while place < len(text):
@@ -99,3 +133,85 @@ def _decompressed(text: str) -> list[int]:
             value += runs[-2]
         runs.append(value)
     return runs
+
+
+def mask_outline(runs: Sequence[int], height: int, width: int) -> Outline:
+    """The outline of a mask, along the edges of its pixels, so that filling its rings gives the very mask.
+
+    Pixels that touch at a corner alone are in different parts.
+
+    Args:
+        runs: as `mask_box` takes them, and has found sound.
+        height: of the mask.
+        width: of the mask.
+    """
+    if height * width > MAX_MASK:
+        return Outline(lost=True)
+    x0, y0, x1, y1 = (int(side) for side in mask_box(runs, height, width))
+    on = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T[y0:y1, x0:x1]
+    return _traced(np.pad(on, 1), x0, y0)
+
+
+def _traced(on: np.ndarray, left: int, top: int) -> Outline:
+    """The outline of the pixels that are on; `on` has an empty margin, and its first pixel within lies at left, top."""
+    # The four pixels about each corner of the grid.
+    a, b, c, d = on[:-1, :-1], on[:-1, 1:], on[1:, :-1], on[1:, 1:]
+    turns = (a ^ b ^ c ^ d) | ((a == d) & (b == c) & (a ^ b))
+    if int(turns.sum()) > MAX_OUTLINE:
+        return Outline(lost=True)
+    corners: list[_Corner] = []
+    for y, x in np.argwhere(turns).tolist():
+        tl, tr, bl, br = (bool(one[y, x]) for one in (a, b, c, d))
+        if tl == br and tr == bl:  # two pixels touch here alone: the outline turns round each of them
+            corners += [_Corner(y, x, False, not tl), _Corner(y, x, True, tl)]
+        else:
+            corners.append(_Corner(y, x, tr != br, bl != br))
+    across = _paired(sorted(corners, key=lambda one: (one.y, one.x, one.right)))
+    along = _paired(sorted(corners, key=lambda one: (one.x, one.y, one.down)))
+    outer: list[list[Point]] = []
+    holes: list[list[Point]] = []
+    untraced = dict.fromkeys(corners)  # from the top down, each row from the left
+    while untraced:
+        first = corner = next(iter(untraced))
+        ring: list[Point] = []
+        while corner in untraced:
+            for step in (across, along):
+                del untraced[corner]
+                ring.append((corner.x, corner.y))
+                corner = step[corner]
+        # The topmost corner of a ring round pixels has a pixel below and right of it; that of a hole has none.
+        (outer if on[first.y + 1, first.x + 1] else holes).append(ring)
+    for hole in sorted(holes, key=min):
+        _cut(outer, hole)
+    return Outline.of([[side for x, y in ring for side in (float(left + x), float(top + y))] for ring in outer])
+
+
+class _Corner(NamedTuple):
+    """A turn of an outline, and whether its line across lies to the right of it, and its upright one below."""
+
+    y: int
+    x: int
+    right: bool
+    down: bool
+
+
+def _paired(corners: Sequence[_Corner]) -> dict[_Corner, _Corner]:
+    """The corner at the other end of each line: along a row or a column of the grid they come in pairs."""
+    pairs = list(zip(corners[::2], corners[1::2], strict=True))
+    return dict([*pairs, *((other, one) for one, other in pairs)])
+
+
+def _cut(rings: list[list[Point]], hole: list[Point]) -> None:
+    """Joins a hole to the ring that it lies in, by a cut to the left from its leftmost corner."""
+    x, y = min(hole)
+    found = []
+    for ring in rings:
+        for place, ((x0, y0), (x1, y1)) in enumerate(zip(ring, [*ring[1:], ring[0]], strict=True)):
+            # Just below the corner, where the hole's own edge runs down.
+            if x0 == x1 < x and min(y0, y1) <= y < max(y0, y1):
+                found.append((x0, place, ring))
+    at, place, ring = max(found, key=lambda one: one[0])
+    start = hole.index((x, y))
+    # The other way round than the ring, so that it takes from the area.
+    back = [*hole[start + 1 :], *hole[:start]][::-1]
+    ring[place + 1 : place + 1] = [(at, y), (x, y), *back, (x, y), (at, y)]

@@ -20,7 +20,7 @@ from xray_app.exchange.dataset import (
 )
 from xray_app.exchange.drawn import DrawnBox, labelled_image
 from xray_app.exchange.label_map import LabelMap
-from xray_app.exchange.outline import hull_box, mask_box
+from xray_app.exchange.outline import Outline, decompressed, hull_box, mask_box, mask_outline
 from xray_app.exchange.pictures import MASK_FOLDERS, Pictures, found_for
 from xray_app.types import XYXY
 
@@ -196,8 +196,7 @@ class _File:
                 raise ValueError(f"the category {shown_id} is not in `categories`, or not only once")
             if one.get("iscrowd") not in (None, 0, False, "0"):
                 raise ValueError("a crowd (iscrowd) is not a box of one item")
-            outline = one.get("segmentation")
-            return DrawnBox(name, _xyxy(one.get("bbox"), outline), _polygon(outline), where=where)
+            return _drawn(name, one.get("bbox"), one.get("segmentation"), where)
         except ValueError as error:
             return DrawnBox(name or "unknown", None, where=where, wrong=str(error))
 
@@ -217,46 +216,64 @@ def _id_shown(annotation: dict[str, Any]) -> str:
     return "no usable image_id" if id is None else f"image_id {str(id)[:60]!r}"
 
 
-def _xyxy(bbox: Any, outline: Any) -> XYXY:
-    """The box of an annotation; one without a bbox is the box around its outline."""
-    if bbox:
-        values = bbox if isinstance(bbox, list) else []
-        sides = [side for value in values if (side := number(value)) is not None]
-        if len(values) != 4 or len(sides) != 4:
-            raise ValueError("bbox must be four numbers: x, y, width, height")
-        x, y, w, h = sides
-        return x, y, x + w, y + h
-    if not outline:
-        raise ValueError("it has neither a bbox nor a segmentation")
-    if isinstance(outline, dict):
-        return _box_of_runs(outline)
-    points: list[float] = []
-    for part in outline if isinstance(outline, list) else [[]]:
+def _drawn(name: str, bbox: Any, segmentation: Any, where: str) -> DrawnBox:
+    """The box of an annotation, and its outline; one without a bbox has the box around its outline.
+
+    Raises:
+        ValueError: it has no box that can be read.
+    """
+    xyxy = _xyxy(bbox) if bbox else None
+    if not segmentation:
+        if xyxy is None:
+            raise ValueError("it has neither a bbox nor a segmentation")
+        return DrawnBox(name, xyxy, where=where)
+    try:
+        if not isinstance(segmentation, dict):
+            rings = _rings(segmentation)
+            hull = xyxy or hull_box([value for ring in rings for value in ring])
+            return DrawnBox(name, hull, Outline.of(rings), where=where)
+        counts, height, width = _runs(segmentation)
+        hull = mask_box(counts, height, width)
+        outline = mask_outline(counts, height, width)
+        boxed = xyxy is not None
+        return DrawnBox(name, xyxy or hull, outline, where=where, drawn_on=(width, height), boxed=boxed)
+    except ValueError:
+        if xyxy is None:
+            raise
+        return DrawnBox(name, xyxy, Outline(lost=True), where=where)
+
+
+def _xyxy(bbox: Any) -> XYXY:
+    values = bbox if isinstance(bbox, list) else []
+    sides = [side for value in values if (side := number(value)) is not None]
+    if len(values) != 4 or len(sides) != 4:
+        raise ValueError("bbox must be four numbers: x, y, width, height")
+    x, y, w, h = sides
+    return x, y, x + w, y + h
+
+
+def _rings(segmentation: Any) -> list[list[float]]:
+    """The polygons of a segmentation, one for each part of the item."""
+    rings: list[list[float]] = []
+    for part in segmentation if isinstance(segmentation, list) else [[]]:
         told = part if isinstance(part, list) else []
         values = [value for one in told if (value := number(one)) is not None]
         if len(values) < 6 or len(values) % 2 or len(values) != len(told):
             raise ValueError("the segmentation is no polygon of numbers")
-        points += values
-    return hull_box(points)
+        rings.append(values)
+    return rings
 
 
-def _box_of_runs(mask: dict[str, Any]) -> XYXY:
+def _runs(mask: dict[str, Any]) -> tuple[list[int], int, int]:
+    """The runs of a mask, and its height and width."""
     size, counts = mask.get("size"), mask.get("counts")
     sides = [side for value in size if (side := size_in_pixels(value)) is not None] if isinstance(size, list) else []
     if len(sides) != 2:
         raise ValueError("the mask has no size")
-    if isinstance(counts, list):
-        if not all(isinstance(run, int) and not isinstance(run, bool) for run in counts):
-            raise ValueError("the mask's runs are no numbers")
-    elif not isinstance(counts, str):
+    if isinstance(counts, str):
+        return decompressed(counts), sides[0], sides[1]
+    if not isinstance(counts, list):
         raise ValueError("the mask has no runs")
-    return mask_box(counts, sides[0], sides[1])
-
-
-def _polygon(outline: Any) -> tuple[float, ...]:
-    """The outline where it is one polygon; several parts or a mask have none."""
-    if not isinstance(outline, list) or len(outline) != 1 or not isinstance(outline[0], list):
-        return ()
-    values = [number(value) for value in outline[0]]
-    found = tuple(value for value in values if value is not None)
-    return found if len(found) == len(values) >= 6 and len(found) % 2 == 0 else ()
+    if not all(isinstance(run, int) and not isinstance(run, bool) for run in counts):
+        raise ValueError("the mask's runs are no numbers")
+    return counts, sides[0], sides[1]

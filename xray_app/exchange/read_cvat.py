@@ -11,7 +11,7 @@ from xray_app.exchange.bounded_text import first_bytes, number, size_in_pixels
 from xray_app.exchange.dataset import Dataset, Findings, Problem, Unusable, inside
 from xray_app.exchange.drawn import DrawnBox, labelled_image, outlined
 from xray_app.exchange.label_map import LabelMap
-from xray_app.exchange.outline import rotated_box, rotated_ellipse_box
+from xray_app.exchange.outline import NO_OUTLINE, Outline, mask_box, mask_outline, rotated_box, rotated_ellipse_box
 from xray_app.exchange.pictures import Pictures, found_for
 from xray_app.exchange.plain_xml import parse_xml
 
@@ -122,7 +122,8 @@ def _box(kind: str, said: dict[str, str], line: int) -> DrawnBox:
         return DrawnBox(label, rotated_ellipse_box(cx, cy, rx, ry, radians), line=line, turned=True)
     if kind == "mask" and (place := numbers("left", "top", "width", "height")):
         left, top, width, height = place
-        return DrawnBox(label, (left, top, left + width, top + height), line=line)
+        outline = _outline_of_rows(said["rle"], place) if said.get("rle") else NO_OUTLINE
+        return DrawnBox(label, (left, top, left + width, top + height), outline, line)
     if kind == "polygon":
         values = [number(text) for pair in said.get("points", "").split(";") for text in pair.split(",")]
         points = [value for value in values if value is not None]
@@ -130,3 +131,20 @@ def _box(kind: str, said: dict[str, str], line: int) -> DrawnBox:
             return outlined(label, points, line)
     wrong = "it encloses nothing" if kind in ("polyline", "points", "skeleton") else "its numbers cannot be read"
     return DrawnBox(label, None, line=line, wrong=f"a {kind}: {wrong}")
+
+
+def _outline_of_rows(rle: str, place: list[float]) -> Outline:
+    """The outline of a mask whose runs go along the rows of its own rectangle: left, top, width and height."""
+    left, top, width, height = place
+    try:
+        runs = [int(run) for run in rle.split(",")]
+        mask_box(runs, int(width), int(height))
+    except ValueError:
+        return Outline(lost=True)
+    # Runs along the rows are runs down the columns of the mask turned over, whose x is this one's y.
+    turned = mask_outline(runs, int(width), int(height))
+    rings = [
+        tuple(side for y, x in zip(ring[::2], ring[1::2], strict=True) for side in (left + x, top + y))
+        for ring in turned.rings
+    ]
+    return Outline(tuple(rings), turned.lost)

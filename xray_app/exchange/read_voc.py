@@ -18,7 +18,7 @@ from xray_app.exchange.dataset import (
 )
 from xray_app.exchange.drawn import DrawnBox, labelled_image, outlined
 from xray_app.exchange.label_map import LabelMap
-from xray_app.exchange.outline import rotated_box
+from xray_app.exchange.outline import Outline, rotated_box
 from xray_app.exchange.pictures import MASK_FOLDERS, NotFound, Pictures, found_for
 from xray_app.exchange.plain_xml import parse_xml
 
@@ -108,7 +108,8 @@ def _box(one: _Object) -> DrawnBox:
         if len(corners) < 4:
             return DrawnBox(one.name, None, line=one.line, wrong="its corners are no numbers")
         x0, y0, x1, y1 = corners
-        return DrawnBox(one.name, (x0 - 1, y0 - 1, x1, y1), polygon, one.line)
+        outline = Outline.of([polygon]) if polygon else Outline(lost=bool(one.polygon))
+        return DrawnBox(one.name, (x0 - 1, y0 - 1, x1, y1), outline, one.line)
     if one.rotated:
         turned = [value for name in ROTATED if (value := number(one.rotated.get(name))) is not None]
         if len(turned) < 5 or turned[2] <= 0 or turned[3] <= 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import stat
 import struct
@@ -29,6 +30,8 @@ SMALL = 64 * 2**20
 PIECE = 1 << 20
 FREE = 1 << 30
 """Bytes of the disk that are left alone."""
+_DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, UnicodeError)
+"""What Python's own reading of a damaged ZIP raises, besides the errors of the disk."""
 
 
 @contextmanager
@@ -52,7 +55,7 @@ def opened(path: Path, scratch: Path | None = None) -> Iterator[Path]:
             _refuse_long_directory(path)
             with zipfile.ZipFile(path) as archive:
                 _unpack(archive, path.name, folder)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except _DAMAGED as error:
             raise BadDataset(f"{path.name}: not a ZIP file that can be read: {error}.") from error
         except OSError as error:
             raise BadDataset(f"{path.name}: cannot be unpacked: {error.strerror or error}.") from error

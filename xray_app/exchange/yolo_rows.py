@@ -10,7 +10,7 @@ from xray_app.errors import BadDataset
 from xray_app.exchange.bounded_text import number, plain_id, read_text
 from xray_app.exchange.dataset import MAX_BOXES, PAST_THE_EDGE, InBox, LabelledImage, Problem, Unusable, inside
 from xray_app.exchange.label_map import LabelMap
-from xray_app.exchange.outline import hull_box
+from xray_app.exchange.outline import Outline, hull_box
 from xray_app.exchange.pictures import picture_size
 
 MAX_LABEL_FILE = 4 * 2**20
@@ -116,7 +116,7 @@ def read_labels(image: Path, label_path: Path, names: Names, within: Path | None
         if (label := names.labels.find(box.label)) is None:
             skipped.append(box.label)
         else:
-            boxes.append(InBox(label, box.xyxy, box.polygon))
+            boxes.append(InBox(label, box.xyxy, box.outline))
     if bad:
         raise Unusable(*bad, labels=lost)
     return LabelledImage(image, label_path, width, height, tuple(boxes), skipped=tuple(skipped))
@@ -158,10 +158,10 @@ def _read_line(line: str, names: Names, width: int, height: int) -> InBox:
     y0, y1 = max(y0, 0) * height, min(y1, 1) * height
     if not (x0 < x1 and y0 < y1):
         raise _BadLine("box without area", f"the box has no area: {shown!r}")
-    polygon: tuple[float, ...] = ()
-    if len(columns) > 5:
-        polygon = tuple(share * (height if place % 2 else width) for place, share in enumerate(shares))
-    return InBox(names.by_index[index], (x0, y0, x1, y1), polygon)
+    if len(columns) == 5:
+        return InBox(names.by_index[index], (x0, y0, x1, y1))
+    points = [share * (height if place % 2 else width) for place, share in enumerate(shares)]
+    return InBox(names.by_index[index], (x0, y0, x1, y1), Outline.of([points]))
 
 
 def _centred(shares: list[float], shown: str) -> tuple[float, float, float, float]:

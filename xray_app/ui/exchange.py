@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from contextlib import suppress
-from dataclasses import replace
 from datetime import date
 from html import escape
 from pathlib import Path
@@ -16,14 +15,13 @@ import gradio as gr
 
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, Conflict, DeskError, Stopped, UnknownLabel
-from xray_app.exchange.bag_names import MAX_NAME, MAX_PATTERN, BagNaming, read_column_file
+from xray_app.exchange.bag_names import MAX_NAME, MAX_PATTERN, BagNaming
 from xray_app.exchange.export import Filter, select_scans
 from xray_app.exchange.formats import FORMATS
-from xray_app.exchange.import_dataset import import_dataset
+from xray_app.exchange.import_dataset import store
 from xray_app.exchange.jobs import Job
 from xray_app.exchange.label_map import ALL, MAX_SHOWN, LabelMap, read_looked_for, read_mapping
-from xray_app.exchange.readers import read_dataset
-from xray_app.exchange.source import dataset_name, opened
+from xray_app.exchange.reader_process import read_in_own_process
 from xray_app.intake import keep_unanalysed
 from xray_app.scan.read import Scan
 from xray_app.store import label_meanings
@@ -229,13 +227,8 @@ class ExchangeTab:
             return services.intake.take_in([scan], job.who)[0]
 
         try:
-            with opened(file) as root:
-                found = read_dataset(root, labels)
-                bags = replace(naming, dataset=naming.dataset or dataset_name(file), said=read_column_file(root))
-                done = import_dataset(
-                    found, root, services.db, services.taxonomy, take_in, services.limits, job.who, naming=bags,
-                    progress=progress,
-                )  # fmt: skip
+            with read_in_own_process(file, labels, naming, services.limits, progress.stop) as coming:
+                done = store(coming, services.db, services.taxonomy, take_in, job.who, progress)
             job.result.append(f"{done.added} corrections added, {done.already} were here already.")
             job.result.extend(done.boxes.lines())
             job.result.extend(f"Passed over: {note}" for note in done.notes)
@@ -247,7 +240,7 @@ class ExchangeTab:
             job.unknown.update({label: offered.get(label, "") for label in (error.details or {}).get("labels", [])})
             job.kept.append(file)
         except Stopped:
-            progress.failed = f"stopped after {progress.done} of {progress.total}; what was added stays"
+            progress.failed = f"stopped after {progress.done} of {progress.total or '…'}; what was added stays"
         except DeskError as error:
             progress.failed = error.message
         except Exception:
@@ -301,7 +294,7 @@ class ExchangeTab:
         return self.show(who, exported, imported)
 
     def stop_import(self, who: Identity, exported: Any, imported: Any) -> dict[Any, Any]:
-        """Stops this page's import after the scan it is at; what was added stays."""
+        """Stops this page's import, whatever it is reading; what was added stays."""
         self._stop(who, imported)
         return self.show(who, exported, imported)
 

@@ -110,7 +110,7 @@ def work_of(
 
 def boxes_of(boxes: Sequence[Box]) -> tuple[WorkBox, ...]:
     """Boxes as the viewer takes them."""
-    return tuple(WorkBox.model_validate(box.model_dump(exclude={"polygon"})) for box in boxes)
+    return tuple(WorkBox.model_validate(box.model_dump(exclude={"polygon", "polygons"})) for box in boxes)
 
 
 def items_of(items: Sequence[Item]) -> tuple[WorkItem, ...]:
