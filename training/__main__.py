@@ -20,6 +20,8 @@ def main() -> None:
     """Runs a command; an error written for a person is one line, not a traceback."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    # It warns, when imported, of a kernel that only 4-bit models on CPUs would miss: a run's log began with that.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         app()
     except DeskError as error:

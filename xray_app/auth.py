@@ -113,6 +113,16 @@ def set_password(db: Database, username: str, password: str, by: str = ADMIN) ->
     return users.set_password(db, _normalised(username) or "", _hasher.hash(_good(password)), by)
 
 
+def check_new_password(password: str) -> None:
+    """Whether a password will do.
+
+    Raises:
+        BadInput: it has fewer than 8 characters, or more than 1024.
+    """
+    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+        raise BadInput(f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters.")
+
+
 def disable_user(db: Database, username: str, by: str = ADMIN) -> User:
     """Keep a user out; all of their sessions end at once.
 
@@ -218,8 +228,7 @@ def _normalised(username: str) -> str | None:
 
 
 def _good(password: str) -> bytes:
-    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
-        raise BadInput(f"A password has {MIN_PASSWORD} to {MAX_PASSWORD} characters.")
+    check_new_password(password)
     return _bytes(password)
 
 

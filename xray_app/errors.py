@@ -15,10 +15,12 @@ class DeskError(Exception):
         code: stable machine-readable word, used in the API's error envelope.
         http_status: the HTTP status the API answers with.
         details: optional JSON-able facts that help to put it right.
+        beside: id of the field of a page that it is about, where one says so.
     """
 
     code: ClassVar[str] = "error"
     http_status: ClassVar[int] = 422
+    beside: str | None = None
 
     def __init__(self, message: str, *, details: dict[str, Any] | None = None) -> None:
         super().__init__(message)

@@ -24,7 +24,7 @@ UNHURRIED = "xrayDesk.work !== null && xrayDesk.seconds() > 0.7"
 # Each is true once its word is on the screen; `before` is what stood there when the act began.
 SEEN = "const seen = at => [...document.querySelectorAll(at)].some(node => node.offsetParent !== null);"
 ALARM = "document.querySelector('#desk-alarm') !== null"
-WARNED = "document.querySelector('.toast-body') !== null"
+WARNED = "document.querySelector('.toast-body, .refusal') !== null"
 CONFLICT = "seen('#conflict .conflict:not([data-old]), #annotate-conflict .conflict:not(.merged, [data-old])')"
 
 
@@ -146,11 +146,11 @@ class Person:
     async def fresh(self, page: Page) -> str:
         """Puts old warnings away and marks an old conflict; gives the mark of what is said now."""
         await page.evaluate(
-            """() => { document.querySelectorAll('.toast-close').forEach(button => button.click());
+            """() => { document.querySelectorAll('.toast-close, .refusal-close').forEach(button => button.click());
             document.querySelectorAll('.conflict').forEach(node => node.setAttribute('data-old', ''));
             const alarm = document.querySelector('#desk-alarm'); if (alarm) alarm.remove(); }"""
         )
-        await page.wait_for_function("document.querySelector('.toast-body') === null")
+        await page.wait_for_function("document.querySelector('.toast-body, .refusal') === null")
         found = await page.evaluate(
             """() => { const told = [...document.querySelectorAll('[data-said]')].find(node => node.offsetParent);
             return told ? told.dataset.said : ''; }"""

@@ -25,6 +25,8 @@ ADMIN_PASSWORD = "an admin's password"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--process-per-site"]
 WIDTH, HEIGHT = 1366, 768
+COVERED = (Path(__file__).parent / "covered.js").read_text(encoding="utf-8")
+"""What lies over what, where the desk tells something; the hint not over the refusal it speaks of either."""
 SCREENSHOTS = os.environ.get("XRAY_TEST_SCREENSHOTS")
 """A folder to leave pictures of the whole ring in, for somebody to look at."""
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import Desk, Open
+from tests.browser.conftest import COVERED, Desk, Open
 from tests.browser.test_desk import GUN, KNIFE, add, draw
 from xray_app.settings import ASSETS
 from xray_app.store import analyses, decisions, outcomes
@@ -40,18 +40,6 @@ def wait_until(page: Any, happened: Callable[[], bool]) -> None:
 
 def at_hand(page: Any) -> str:
     return str(page.evaluate("xrayDesk.work.analysis_id"))
-
-
-COVERED = """() => {
-    const places = one => [...document.querySelectorAll(one)].map(node => node.getBoundingClientRect());
-    const meet = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
-    const over = (told, own) => places(told).some(a => places(own).some(b => meet(a, b)));
-    const told = ['.toast-body', '#confirm', '#flagged', '#answered', '#desk-hint', '#desk-alarm'];
-    const desk = ['#viewer', '#side', '#banner', '#decision', '#queue', '#tabs > .tab-wrapper'];
-    const pairs = told.flatMap(one => desk.map(own => [one, own]));
-    return [...pairs, ['#desk-hint', '.toast-text']].filter(([one, own]) => over(one, own));
-}"""
-"""What lies over what, where the desk tells something; the hint not over the refusal it speaks of either."""
 
 
 def test_from_shown_to_stored_takes_one_key(scripted: Desk, page: Any) -> None:
@@ -92,7 +80,8 @@ def test_a_bag_without_a_picture_is_not_cleared_and_its_picture_is_asked_for_aga
     page_ready(page)
     second = at_hand(page)
     page.keyboard.press("1")
-    page.wait_for_selector("#desk-hint")
+    page.wait_for_selector(".refusal:has-text('cannot be cleared')")
+    assert page.evaluate(COVERED) == []
     assert page.locator("#confirm").is_hidden()
     page.unroute("**/v1/scans/*/image")
     page.click("#strip [aria-current=true]")
@@ -149,12 +138,12 @@ def test_a_high_bag_is_cleared_by_a_second_key_with_a_reason_and_a_supervisor_se
     page.keyboard.press("1")
     page.wait_for_function("document.activeElement.closest('#decision-note') !== null")
     page.keyboard.press("Enter")  # without a reason
-    page.wait_for_selector(".toast-body")
+    page.wait_for_selector(".refusal")
     assert page.evaluate(COVERED) == []
-    page.click("#viewer")  # what is typed beside the note decides nothing, nor does it while the refusal stands
+    page.click("#viewer")  # what is typed beside the note decides nothing, whether the refusal stands or the question
     page.keyboard.type("3 jars, 2 sk")
     page.keyboard.press("Escape")
-    page.wait_for_selector("#confirm", state="hidden")
+    page.wait_for_selector(".refusal", state="detached")
     page.keyboard.type("3 z")
     assert "Escape" in page.locator("#desk-hint").inner_text()
     assert page.evaluate(COVERED) == []
@@ -162,7 +151,7 @@ def test_a_high_bag_is_cleared_by_a_second_key_with_a_reason_and_a_supervisor_se
     assert at_hand(page) == first
     assert decisions.history(scripted.services.db, first) == []
     page.keyboard.press("Escape")
-    page.wait_for_selector(".toast-body", state="detached")
+    page.wait_for_selector("#confirm", state="hidden")
     page.keyboard.press("1")
     page.wait_for_selector("#confirm")
     page.click("#decision-note textarea, #decision-note input")
@@ -201,6 +190,9 @@ def test_what_the_search_found_is_asked_for_where_it_was_ordered(scripted: Desk,
     page.wait_for_function(f"!({in_form})")
     (told,) = outcomes.history(scripted.services.db, first)
     assert [(item.label, item.count) for item in told.found] == [("knife", 2)]
+    assert page.locator("#strip .tile").last.get_attribute("aria-current") == "true"
+    page.keyboard.press("j")  # from the last tile on to what waits
+    page.wait_for_function("id => xrayDesk.work.analysis_id !== id", arg=first)
 
 
 def test_a_folder_goes_in_bag_by_bag_with_progress_and_its_broken_file_is_listed(

@@ -173,6 +173,12 @@ def test_better_and_worse_depend_on_the_figure(make_analysis: MakeAnalysis) -> N
     assert "not enough evidence yet" in shown
 
 
+@pytest.mark.parametrize(("pending", "where"), [(0, "Analyse"), (7, "Review")])
+def test_with_nothing_to_train_on_the_next_step_is_said(pending: int, where: str) -> None:
+    said = training.counts(training.CorrectionCounts(0, 0, 0, pending), None, "base")
+    assert f"<b>{where}</b> first" in said
+
+
 def test_the_badge_is_there_while_a_bundled_model_serves(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, vlm="bundled", detector="bundled")
     assert demonstration(settings)

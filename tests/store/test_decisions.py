@@ -56,8 +56,11 @@ def test_no_decision_about_a_bag_overrules_one_its_author_has_not_seen(db: Datab
         decisions.add_for_bag(db, analysis.id, "CLEAR", 3.0, None, "anna", seen=["another"])
     assert refused.value.details == {"decision": theirs.id}
     assert decisions.history(db, analysis.id) == [theirs]
-    decisions.add_for_bag(db, analysis.id, "REVIEW", 3.0, None, "anna", seen=[theirs.id])
-    decisions.add_for_bag(db, analysis.id, "SEARCH", 3.0, None, "anna", seen=[theirs.id])  # one's own is no surprise
+    (mine,) = decisions.add_for_bag(db, analysis.id, "REVIEW", 3.0, None, "anna", seen=[theirs.id])
+    with pytest.raises(Conflict, match="anna has decided REVIEW"):  # in another window of hers
+        decisions.add_for_bag(db, analysis.id, "SEARCH", 3.0, None, "anna", seen=[theirs.id])
+    decisions.withdraw(db, [mine.id], "anna")
+    decisions.add_for_bag(db, analysis.id, "SEARCH", 3.0, None, "anna", seen=[mine.id])  # and so knew of ben's too
 
 
 def test_marks_are_never_removed(db: Database, stored: MakeAnalysis) -> None:

@@ -15,7 +15,7 @@ from xray_app.errors import BadInput
 from xray_app.services import Services
 from xray_app.types import Role
 from xray_app.ui.desk import build_desk
-from xray_app.ui.guard import Guard
+from xray_app.ui.guard import Guard, beside
 
 LOWER = {Role.ANALYST: (), Role.ANNOTATOR: (Role.ANALYST,), Role.ADMIN: (Role.ANALYST, Role.ANNOTATOR)}
 
@@ -66,6 +66,38 @@ def test_a_disabled_user_is_out_at_the_next_event(services: Services, ask: Ask) 
     auth.disable_user(services.db, "analyst")
     with pytest.raises(gr.Error, match="signed out"):
         run(request)
+
+
+def test_every_control_says_where_its_refusal_stands(services: Services) -> None:
+    desk = build_desk(services)
+    known = {block.elem_id for block in desk.blocks.values() if getattr(block, "elem_id", None)}
+    of_no_control = {"load", "tick", "select"}  # what begins by itself, and the tabs
+    found = 0
+    for one in handlers(desk):
+        events = {event for _, event in one.targets}
+        if one.fn.refused_at in known:
+            found += 1
+        else:
+            assert events <= of_no_control, f"{one.fn.__name__}, at {events}, names no part of the page with an id"
+    assert found >= 45
+
+
+def test_a_refusal_names_what_it_is_about(services: Services, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(gr, "Warning", lambda words, title, **_: told.append(f"{title}: {words}"))
+    with gr.Blocks():
+        button, field, plain = gr.Button(elem_id="go"), gr.Textbox(elem_id="name"), gr.Textbox()
+
+    def handler(who: Identity, at: Any) -> None:
+        if at is None:
+            raise BadInput("no")
+        with beside(at):
+            raise BadInput("no")
+
+    guard = Guard(services)
+    for refused_at, at in ((button, None), (button, field), (None, field), (None, None), (None, plain)):
+        guard.wrap(Role.ANALYST, handler, refused_at=refused_at)(ask(Role.ANALYST), at)
+    assert told == ["#go: no", "#name: no", "#name: no", "Not done: no", f"#component-{plain._id}: no"]
 
 
 def test_a_desk_error_becomes_a_message_and_leaves_the_page_alone(

@@ -8,12 +8,11 @@ import gradio as gr
 import pytest
 
 from tests.conftest import MakeAnalysis
+from tests.ui.conftest import Ask
 from xray_app.auth import Identity
-from xray_app.errors import BadInput, Conflict
-from xray_app.html.review import _label_places
+from xray_app.errors import BadInput, Conflict, Forbidden
 from xray_app.services import Services
 from xray_app.store import corrections, queue
-from xray_app.taxonomy import Taxonomy
 from xray_app.types import Analysis, CorrectionBox, CorrectionIn, ItemCount, Role
 from xray_app.ui.annotate import AnnotateTab
 from xray_app.ui.guard import Guard
@@ -25,9 +24,6 @@ MOVED = CorrectionBox(id="b1", label="dagger", xyxy=(10, 20, 110, 95))
 GUN = CorrectionBox(label="gun", xyxy=(200, 100, 260, 160))
 
 pytestmark = pytest.mark.usefixtures("said")
-
-
-NAMES = ("razor blade", "power bank", "scissors")
 
 
 @pytest.fixture
@@ -111,18 +107,6 @@ def test_a_deleted_box_is_still_seen_and_a_scope_is_said(
     assert 'class="removed" data-box' not in page[tab.versions], "who looked for guns alone did not delete the knife"
     assert "not looked for" in page[tab.versions]
     assert "Looked for gun only" in page[tab.facts]
-
-
-def test_no_label_stands_on_another(taxonomy: Taxonomy) -> None:
-    same = [taxonomy.box(f"b{n}", "model", label, (20.0, 120.0, 90.0, 180.0), 0.9) for n, label in enumerate(NAMES)]
-    near = taxonomy.box("b9", "model", "pressurised can", (60.0, 116.0, 160.0, 190.0), 0.9)
-    boxes = [(box, box.label) for box in (*same, near)]
-    places = _label_places(boxes, 400, 300)
-    for n, (one, (_, words)) in enumerate(zip(places, boxes, strict=True)):
-        for other in places[n + 1 :]:
-            beside = other.left >= one.left + one.size * 0.55 * len(words) or other.left + 30 <= one.left
-            assert beside or abs(one.baseline - other.baseline) >= one.size
-        assert one.size <= one.baseline < 300
 
 
 def test_accepting_brings_up_the_next(tab: ReviewTab, services: Services, stored: MakeAnalysis) -> None:
@@ -223,6 +207,22 @@ def test_the_revision_below_a_rejected_one_is_judged_again(
     assert seen["correction_id"] == first
     tab.judging("accepted")(BEN, seen, None)
     assert [one.status for one in corrections.history(services.db, analysis.id)] == ["accepted", "rejected"]
+
+
+def test_ones_own_correction_is_refused_once_and_in_the_same_words_everywhere(
+    tab: ReviewTab, services: Services, stored: MakeAnalysis, ask: Ask, said: list[str]
+) -> None:
+    analysis = stored()
+    own = correct(services, analysis, "annotator", KNIFE, knife=1)
+    with pytest.raises(Forbidden) as refused:  # as the API tells it
+        corrections.review(services.db, own, "accepted", None, "annotator")
+    seen = {"analysis_id": analysis.id, "correction_id": own}
+    guard = Guard(services)
+    for status in ("accepted", "rejected"):
+        said.clear()
+        assert guard.wrap(Role.ANNOTATOR, tab.judging(status))(ask(Role.ANNOTATOR), seen, "why") == gr.skip()
+        assert said == [refused.value.message]
+    assert corrections.history(services.db, analysis.id)[0].status == "pending"
 
 
 def test_two_reviewers_at_once_are_told(tab: ReviewTab, services: Services, stored: MakeAnalysis) -> None:

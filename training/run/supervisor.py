@@ -124,6 +124,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "OPENBLAS_NUM_THREADS": threads,
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # a log is no terminal
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 from typing import Any
+from uuid import uuid4
 
 from xray_app.html import panels
 from xray_app.html.panels import changes
@@ -73,7 +74,8 @@ def conflict(newest: Correction, *, from_draft: bool = False) -> str:
     """Somebody saved in between: what happened, and the ways on."""
     begun = "since you began your draft" if from_draft else "while you were editing"
     return (
-        f'<div class="conflict" role="alert"><strong>{escape(newest.author)} saved revision {newest.revision} '
+        f'<div class="conflict" role="alert" data-shown="{uuid4().hex}"><strong>{escape(newest.author)} saved '
+        f"revision {newest.revision} "
         f"{begun}.</strong> Nothing was overwritten, and your edits are kept. Theirs: {escape(changes(newest))}."
         "<br>Merge puts both together for you to look at; nothing is saved before you press Save.</div>"
     )

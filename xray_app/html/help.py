@@ -26,8 +26,9 @@ opens one. *Insights* (annotators) shows traffic, corrections, detection and whe
 *Annotate* (annotators) offers the scans a correction teaches most, with the reason: `T` takes the next one, which is
 yours alone while you work. `Y`: the prediction is right. `S` saves and takes the next, `Q` skips with a reason. On
 *Review*, `A` accepts somebody else's correction, `R` and a comment and `Enter` reject it, `E` opens it to be amended.
-`Z` takes back what you said last, until a run has learned from it. While a reason is due or a refusal stands, letters
-and numbers do nothing, so that a reason typed beside its field decides nothing.
+`Z` takes back what you said last, until a run has learned from it. While a reason is due, a refusal stands or somebody
+else has saved meanwhile, letters and numbers do nothing, so that a reason typed beside its field decides nothing;
+`Escape` puts a refusal away.
 
 `?` lists all keys of every tab. `Shift P` opens the report of a scan on one sheet of A4, to print; `Shift X` cancels
 the scans that still wait to be analysed. *Light* and *Dark* in the header are remembered by this browser.

@@ -298,7 +298,8 @@ def conflict(newest: dict[str, object]) -> str:
     """Somebody saved in between: what happened, and the two ways on."""
     revision = Correction.model_validate(newest)
     return (
-        f'<div class="conflict" role="alert"><strong>{escape(revision.author)} saved revision {revision.revision} '
+        f'<div class="conflict" role="alert" data-shown="{uuid4().hex}"><strong>{escape(revision.author)} saved '
+        f"revision {revision.revision} "
         "while you were editing.</strong> Nothing was overwritten, and your edits are still in the picture. "
         f"Theirs: {escape(changes(revision))}."
         "<br>Keep yours on top of theirs as a new revision, or drop yours and look at theirs.</div>"

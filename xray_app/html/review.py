@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
-from typing import Any, NamedTuple
+from typing import Any
 
 from xray_app.correction.agreement import PairAgreement
 from xray_app.correction.draft import version_of
 from xray_app.correction.merging import Version
 from xray_app.correction.revision import same_box
 from xray_app.html.annotate import ago
+from xray_app.html.box_labels import LabelPlace, label_places
 from xray_app.html.panels import changes, when
 from xray_app.store.reviews import Review, Waiting
-from xray_app.types import XYXY, Analysis, Box, Correction
+from xray_app.types import Analysis, Box, Correction
 
 MARKS = {"added": "+ ", "changed": "~ ", "removed": "× ", "same": ""}
 LEGEND = (
@@ -87,15 +88,17 @@ def _figure(
         boxes += [
             (box, "removed") for box in against.boxes if box.id not in here and (looked is None or box.label in looked)
         ]
-    places = _label_places([(box, f"{MARKS[kind]}{box.label}") for box, kind in boxes], scan.width, scan.height)
-    drawn = "".join(_box(box, kind, place) for (box, kind), place in zip(boxes, places, strict=True))
+    words = [(box, f"{MARKS[kind]}{box.label}") for box, kind in boxes]
+    places = label_places(words, (0, 0, scan.width, scan.height), max(scan.width, scan.height) / 26)
+    frames = "".join(_frame(box, kind) for box, kind in boxes)
+    labels = "".join(_text(box, kind, place) for (box, kind), place in zip(boxes, places, strict=True))
     address = f"../v1/scans/{escape(scan.id, quote=True)}/image"
     return (
         f'<figure class="version{" proposed" if proposed else ""}"><figcaption><b>{escape(title)}</b>'
         f"<span>{escape(by)}</span></figcaption>"
         f'<svg viewBox="0 0 {scan.width} {scan.height}" role="img" aria-label="{escape(title)}: '
         f'{escape(_said(boxes))}"><image href="{address}" width="{scan.width}" height="{scan.height}" '
-        f'preserveAspectRatio="none"/>{drawn}</svg></figure>'
+        f'preserveAspectRatio="none"/>{frames}{labels}</svg></figure>'
     )
 
 
@@ -105,48 +108,15 @@ def _kind(box: Box, before: dict[str, Box]) -> str:
     return "same" if same_box(before[box.id], box) else "changed"
 
 
-class _Place(NamedTuple):
-    """Where a label's text begins, and its size; pixels of the picture."""
-
-    left: float
-    baseline: float
-    size: float
-
-
-def _label_places(labelled: Sequence[tuple[Box, str]], width: int, height: int) -> list[_Place]:
-    """Above each box, else below or inside it, wherever no earlier label stands; above it where all is taken."""
-    size = max(width, height) / 26
-    taken: list[XYXY] = []
-    found = []
-    for box, words in labelled:
-        x0, y0, _, y1 = box.xyxy
-        wide = size * 0.6 * len(words)
-        left = min(x0, max(0.0, width - wide))
-        within = [
-            line
-            for line in (y0 - size * 0.25, y1 + size, y0 + size, y1 - size * 0.25, y0 - size * 1.35, y1 + size * 2.1)
-            if size <= line < height
-        ] or [min(y0 + size, height - 1)]
-
-        def space(line: float, left: float = left, wide: float = wide) -> XYXY:
-            return (left, line - size * 0.9, left + wide, line + size * 0.2)
-
-        baseline = next((line for line in within if not any(_touch(space(line), one) for one in taken)), within[0])
-        taken.append(space(baseline))
-        found.append(_Place(left, baseline, size))
-    return found
-
-
-def _touch(one: XYXY, other: XYXY) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-def _box(box: Box, kind: str, place: _Place) -> str:
+def _frame(box: Box, kind: str) -> str:
     x0, y0, x1, y1 = box.xyxy
     frame = f'x="{x0:.1f}" y="{y0:.1f}" width="{x1 - x0:.1f}" height="{y1 - y0:.1f}"'
+    return f'<g class="{kind}" data-box="{escape(box.id, quote=True)}"><rect class="halo" {frame}/><rect {frame}/></g>'
+
+
+def _text(box: Box, kind: str, place: LabelPlace) -> str:
     return (
-        f'<g class="{kind}" data-box="{escape(box.id, quote=True)}"><rect class="halo" {frame}/><rect {frame}/>'
-        f'<text x="{place.left:.1f}" y="{place.baseline:.1f}" font-size="{place.size:.1f}">'
+        f'<g class="{kind}"><text x="{place.left:.1f}" y="{place.baseline:.1f}" font-size="{place.size:.1f}">'
         f"{MARKS[kind]}{escape(box.label)}</text></g>"
     )
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from xray_app.correction.revision import standing
 from xray_app.correction.statements import BagStanding
 from xray_app.html import panels
+from xray_app.html.box_labels import label_places
 from xray_app.types import Analysis, Box, BoxSource, Correction, Decision, Item, ItemCount, Outcome
 
 # Of everything at once, what still fits on one sheet.
@@ -29,6 +30,11 @@ MOST_LABELS = 80
 MOST_LABEL = 20
 MOST_REASON = 110
 MOST_AUTHOR = 24
+
+FIGURE = (100, 60)
+"""Width and greatest height of the picture on paper, in millimetres, as `scan_report.css` has them."""
+LABEL = 3
+"""Size of the labels on it, in millimetres: 8.5 points."""
 
 STYLE = (Path(__file__).parent / "scan_report.css").read_text(encoding="utf-8")
 STYLE_DIGEST = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
@@ -130,27 +136,33 @@ def _risk(analysis: Analysis, bag: BagStanding) -> str:
 
 def _figure(reported: Reported, boxes: Iterable[Box], source: str) -> str:
     width, height = reported.analysis.scan.width, reported.analysis.scan.height
-    size = max(width, height * 100 / 60) * 0.03  # about three millimetres on paper
-    drawn = []
-    for box in boxes:
+    # Of a tall picture there is paper at both sides, which labels may use.
+    across = max(width, height * FIGURE[0] / FIGURE[1])
+    beside = (across - width) / 2
+    said = [(box, _label(box)) for box in boxes]
+    places = label_places(said, (-beside, 0, width + beside, height), across * LABEL / FIGURE[0])
+    frames, labels = [], []  # no frame is drawn over a label
+    for (box, words), place in zip(said, places, strict=True):
         x0, y0, x1, y1 = box.xyxy
         frame = f'x="{x0:.1f}" y="{y0:.1f}" width="{x1 - x0:.1f}" height="{y1 - y0:.1f}"'
-        words = ("▲ " if box.threat else "") + box.label[:40]
-        words += f" {box.confidence:.0%}" if box.confidence is not None else ""
-        words += DRAWN_BY[box.source]
-        at = y0 - size * 0.3 if y0 > size * 1.3 else min(y1 + size, height - 2)
-        drawn.append(
-            f'<rect class="halo" {frame}/><rect class="{box.status.value}" {frame}/>'
-            f'<text x="{min(x0, width * 0.8):.1f}" y="{at:.1f}" font-size="{size:.1f}">{escape(words)}</text>'
+        frames.append(f'<rect class="halo" {frame}/><rect class="{box.status.value}" {frame}/>')
+        labels.append(
+            f'<text x="{place.left:.1f}" y="{place.baseline:.1f}" font-size="{place.size:.1f}">{escape(words)}</text>'
         )
     data = base64.b64encode(reported.picture).decode()
     return (
         f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="scan with boxes">'
         f'<image width="{width}" height="{height}" preserveAspectRatio="none" '
-        f'href="data:{escape(reported.media_type)};base64,{data}"/>{"".join(drawn)}</svg>'
+        f'href="data:{escape(reported.media_type)};base64,{data}"/>{"".join([*frames, *labels])}</svg>'
         f"<figcaption>{width} × {height} pixels. Boxes: {source}. Solid: prohibited, dashed: restricted, "
         "dotted: allowed; VLM: placed by the VLM; ✎ drawn or changed by a person.</figcaption></figure>"
     )
+
+
+def _label(box: Box) -> str:
+    words = ("▲ " if box.threat else "") + box.label[:40]
+    words += f" {box.confidence:.0%}" if box.confidence is not None else ""
+    return words + DRAWN_BY[box.source]
 
 
 def _items(items: Sequence[Item]) -> str:

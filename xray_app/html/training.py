@@ -41,7 +41,10 @@ def counts(found: CorrectionCounts, active: Adapter | None, base: str) -> str:
     if found.train == 0 and found.holdout:
         hint = '<p class="hint">All corrections so far are of bags kept for testing. Correct some more scans.</p>'
     elif found.train == 0:
-        hint = '<p class="hint">Nothing to train on yet. Correct and save some scans on <b>Analyse</b> first.</p>'
+        todo = (
+            "accept what waits on <b>Review</b>" if found.pending else "correct and save some scans on <b>Analyse</b>"
+        )
+        hint = f'<p class="hint">Nothing to train on yet: {todo} first.</p>'
     elif found.new == 0:
         hint = '<p class="hint">Nothing new since the last run.</p>'
     pending = f'<div class="card"><b>{found.pending}</b><span>wait for review</span></div>' if found.pending else ""

@@ -79,20 +79,20 @@ def add_for_bag(
     """Append a decision about a bag: every view by its newest analysis, and what else waits of it; all or none.
 
     Args: as `add`; the seconds are kept with the view that was at hand, which comes first in the answer.
-        seen: ids of other people's decisions about this view that the author knows of; None: whatever there are.
+        seen: ids of the decisions about this view that the author knows of; None: whatever there are.
 
-    Raises: as `add`; and Conflict where somebody else's newest decision is not among those seen, with its id as the
-        detail `decision`.
+    Raises: as `add`; and Conflict where a newer decision than those seen stands, with its id as the detail `decision`:
+        somebody else's, or the author's own from another window.
     """
     with db.write() as session:
         row = session.get(AnalysisRow, analysis_id)
         if row is None:
             raise NotFound("There is no analysis with this id.")
         knew = tip.answer(session, row.bag_id)
-        theirs = _newest_of_others(session, analysis_id, author)
-        if seen is not None and theirs is not None and theirs.id not in seen:
-            words = f"{theirs.author} has decided {theirs.decision} meanwhile."
-            raise Conflict(words, details={"decision": theirs.id})
+        newer = None if seen is None else _newer_than(session, analysis_id, seen)
+        if newer is not None:
+            words = f"{newer.author} has decided {newer.decision} meanwhile."
+            raise Conflict(words, details={"decision": newer.id})
         bag = read_bags(session, [row.bag_id])[row.bag_id]
         _refuse_without_note(session, row, bag, decision, note, blind="blind" in knew.values())
         newest = [view for view in _views(session, row.bag_id) if view.scan_id != row.scan_id]
@@ -219,13 +219,15 @@ def standing(db: Database, analysis_id: str) -> list[Decision]:
     return [one for one in history(db, analysis_id) if one.withdrawn_at is None]
 
 
-def _newest_of_others(session: Session, analysis_id: str, author: str) -> DecisionRow | None:
-    return session.scalars(
-        select(DecisionRow)
-        .where(DecisionRow.analysis_id == analysis_id, DecisionRow.author != author, not_withdrawn())
-        .order_by(DecisionRow.created_at.desc(), DecisionRow.id.desc())
-        .limit(1)
-    ).first()
+def _newer_than(session: Session, analysis_id: str, seen: Sequence[str]) -> DecisionRow | None:
+    """The newest decision that stands, unless one as new was seen: that one may have been taken back since."""
+    of_this = select(DecisionRow).where(DecisionRow.analysis_id == analysis_id)
+    in_order = of_this.order_by(DecisionRow.created_at.desc(), DecisionRow.id.desc()).limit(1)
+    newest = session.scalars(in_order.where(not_withdrawn())).first()
+    known = session.scalars(in_order.where(DecisionRow.id.in_(seen))).first()
+    if newest is None or (known is not None and (newest.created_at, newest.id) <= (known.created_at, known.id)):
+        return None
+    return newest
 
 
 def _refuse_without_note(

@@ -76,7 +76,7 @@ class AnalyseTab:
         ]  # fmt: skip
         added = guard.on(
             self.upload.upload, Role.ANALYST, self.add_scans,
-            [self.upload, self.intake], [self.upload, self.intake, self.strip], js=AS_DROPPED,
+            [self.upload, self.intake], [self.upload, self.intake, self.strip], js=AS_DROPPED, refused_at=self.intake,
         )  # fmt: skip
         added.then(None, js=NEXT_FILES)
         added.failure(None, js=NO_ANSWER)
@@ -157,8 +157,7 @@ class AnalyseTab:
             page |= {
                 self.banner: tip_html.result_banner(sight.test, decided),
             }
-        theirs = [one.id for one in decided if one.author != who.username]
-        page[self.viewer] = work.model_copy(update={"decided": theirs[-1] if theirs else None}).sent()
+        page[self.viewer] = work.model_copy(update={"decided": decided[-1].id if decided else None}).sent()
         return page
 
     def _views(self, analysis: Analysis) -> list[Analysis]:

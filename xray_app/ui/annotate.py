@@ -116,7 +116,7 @@ class AnnotateTab:
             elem_id="annotate-comment",
         )  # fmt: skip
         self.opinions = gr.HTML("", elem_id="annotate-opinions", apply_default_css=False)
-        with gr.Accordion("History", open=False):
+        with gr.Accordion("History", open=False, elem_id="annotate-history"):
             self.history = gr.HTML("", apply_default_css=False)
         self.keep = gr.Button("keep the draft", elem_id="annotate-keep")  # pressed by the page itself
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from html import escape
 from typing import Any
 
 import gradio as gr
@@ -20,7 +19,7 @@ from xray_app.store import analyses, corrections, decisions, recent, standing, t
 from xray_app.types import Action, Analysis, Correction, CorrectionIn, Decision, Role, StandingRisk
 from xray_app.ui import presses
 from xray_app.ui.clash import settled
-from xray_app.ui.guard import Guard
+from xray_app.ui.guard import Guard, page_id, refuse
 from xray_app.ui.viewer.component import analysis_id_of, correction_from
 from xray_app.ui.viewer.work import Work, read_work
 
@@ -59,13 +58,15 @@ class DecisionForm:
                 )
                 self.review = gr.Button("2 · Review", elem_id="decide-review", elem_classes=[presses.DECIDES])
                 self.search = gr.Button("3 · Search", elem_id="decide-search", elem_classes=[presses.DECIDES])
-            self.note = line("note to the decision (optional)", "decision-note")
+            with gr.Row(elem_id="decision-words"):
+                self.note = line("note to the decision (optional)", "decision-note")
+                self.undo = gr.Button("Undo · Z", elem_id="undo-decision", size="sm")
+        self.buttons: dict[Action, gr.Button] = {"CLEAR": self.clear, "REVIEW": self.review, "SEARCH": self.search}
 
     def build_confirm(self) -> None:
         """The question before a HIGH bag is cleared, hidden until then; and the line that says what was done."""
         self.said = gr.HTML("", elem_id="said", apply_default_css=False)
         self.made = gr.State([])  # ids of the decisions the next undo takes back
-        self.undo = gr.Button("Undo · Z", elem_id="undo-decision", size="sm")
         with gr.Group(visible=False, elem_id="flagged") as self.flagged:
             self.flag = gr.HTML("", apply_default_css=False)
             self.seen = gr.Button("I have seen it", size="sm", elem_id="flag-seen")
@@ -82,28 +83,22 @@ class DecisionForm:
 
     def build_correction(self) -> None:
         """Save, conflict, review and scope: the lower part of the side."""
-        self.conflict = gr.HTML("", elem_id="conflict", apply_default_css=False)
         self.agreed: gr.State = gr.State(None)  # the clash of list and boxes that is shown: saving again settles it
         self.seen_revision = gr.State(0)  # the one the conflict named: what the person has agreed to put theirs on
-        with gr.Row(visible=False, elem_id="conflict-buttons") as self.conflict_buttons:
-            self.keep_mine = gr.Button(
-                "Keep mine on top",
-                size="sm",
-                elem_id="keep-mine",
-                elem_classes=[presses.ONCE, presses.SAVES_BOXES, presses.HANDS_OVER],
-            )
-            self.take_theirs = gr.Button(
-                "Drop mine, show theirs", size="sm", elem_id="take-theirs", elem_classes=[presses.HANDS_OVER]
-            )
-        with gr.Row(elem_id="save-row"):
-            self.comment = line("comment (optional)", "comment", scale=2)
-            self.save = gr.Button(
-                "Save correction · S",
-                variant="primary",
-                elem_id="save-correction",
-                elem_classes=[presses.ONCE, presses.SAVES_BOXES, presses.HANDS_OVER],
-                min_width=158,
-            )
+        saving = [presses.ONCE, presses.SAVES_BOXES, presses.HANDS_OVER]
+        with gr.Column(elem_id="saving", scale=0):  # stays in sight, and what is said of a save with it
+            self.conflict = gr.HTML("", elem_id="conflict", apply_default_css=False)
+            with gr.Row(visible=False, elem_id="conflict-buttons") as self.conflict_buttons:
+                self.keep_mine = gr.Button("Keep mine on top", size="sm", elem_id="keep-mine", elem_classes=saving)
+                self.take_theirs = gr.Button(
+                    "Drop mine, show theirs", size="sm", elem_id="take-theirs", elem_classes=[presses.HANDS_OVER]
+                )
+            with gr.Row(elem_id="save-row"):
+                self.comment = line("comment (optional)", "comment", scale=2)
+                self.save = gr.Button(
+                    "Save correction · S", variant="primary", elem_id="save-correction", elem_classes=saving,
+                    min_width=158,
+                )  # fmt: skip
         with gr.Group(visible=False, elem_id="review") as self.review_group:
             self.pending = gr.HTML("", apply_default_css=False)
             with gr.Row():
@@ -133,6 +128,7 @@ class DecisionForm:
         return {
             self.flagged: gr.update(visible=may_see),
             self.flag: panels.flag(flags[-1]) if may_see else "",
+            self.said: "",  # what was said of another bag goes with it
             self.confirm: gr.update(visible=False),
             self.question: "",
             self.conflict: "",
@@ -149,14 +145,14 @@ class DecisionForm:
     def attach(self, guard: Guard, viewer: gr.HTML, strip: gr.HTML, banner: gr.HTML, everything: list[Any]) -> None:
         """Gives every button its handler."""
         self.viewer, self.strip, self.banner = viewer, strip, banner
-        decided, corrected = [viewer, self.note], [viewer, self.comment, self.labelled, self.agreed]
-        buttons: list[tuple[gr.Button, Action]] = [
-            (self.clear, "CLEAR"), (self.review, "REVIEW"), (self.search, "SEARCH"),
-        ]  # fmt: skip
-        for button, word in buttons:
+        decided, corrected = [viewer, self.note, self.made], [viewer, self.comment, self.labelled, self.agreed]
+        for word, button in self.buttons.items():
             asked = guard.on(button.click, Role.ANALYST, self.deciding(word), decided, everything, js=WITH_CLOCK)
             asked.then(None, js=AFTER_DECISION)
-        cleared = guard.on(self.clear_anyway.click, Role.ANALYST, self.clear_high, decided, everything, js=WITH_CLOCK)
+        cleared = guard.on(
+            self.clear_anyway.click, Role.ANALYST, self.clear_high, decided, everything, js=WITH_CLOCK,
+            refused_at=self.note,
+        )  # fmt: skip
         cleared.then(None, js=AFTER_DECISION)
         guard.on(self.undo.click, Role.ANALYST, self.undo_decision, self.made, everything)
         guard.on(self.seen.click, Role.ANNOTATOR, self.see_flagged, viewer, everything)
@@ -172,7 +168,7 @@ class DecisionForm:
     def deciding(self, word: Action) -> Callable[..., dict[Any, Any]]:
         """The handler of one decision button."""
 
-        def decide(who: Identity, work: Any, note: str | None) -> dict[Any, Any]:
+        def decide(who: Identity, work: Any, note: str | None, made: Any = None) -> dict[Any, Any]:
             db, seen = self.services.db, read_work(work)
             analysis = analyses.get_hidden(db, seen.analysis_id)
             sight, bag = tip.sight(db, analysis.id), standing.of_bag(db, analysis.scan.bag_id)
@@ -180,7 +176,7 @@ class DecisionForm:
             stands = bag.by_people if sight.hidden else bag.over(analysis)
             if stands is not None and sight.test is None and clears_high(word, (stands.level,)):
                 return self._ask(analysis, stands)
-            return self._decide(who, analysis, word, seen, note)
+            return self._decide(who, analysis, word, seen, note, made)
 
         decide.__name__ = decide.__qualname__ = f"decide_{word.lower()}"
         return decide
@@ -196,27 +192,30 @@ class DecisionForm:
         db = self.services.db
         return panels.banner(analysis, decisions.standing(db, analysis.id), standing.of_bag(db, analysis.scan.bag_id))
 
-    def clear_high(self, who: Identity, work: Any, note: str | None) -> dict[Any, Any]:
+    def clear_high(self, who: Identity, work: Any, note: str | None, made: Any = None) -> dict[Any, Any]:
         """Clears a HIGH bag, with the reason in the note."""
         seen = read_work(work)
         analysis = analyses.get_hidden(self.services.db, seen.analysis_id)
         if not (note or "").strip():
             raise BadInput("Clearing a HIGH bag needs a note that says why.")
-        return self._decide(who, analysis, "CLEAR", seen, note)
+        return self._decide(who, analysis, "CLEAR", seen, note, made)
 
     def do_not_clear(self, who: Identity) -> dict[Any, Any]:
         """Closes the question."""
         return {self.confirm: gr.update(visible=False)}
 
-    def _decide(self, who: Identity, analysis: Analysis, word: Action, work: Work, note: str | None) -> dict[Any, Any]:
+    def _decide(
+        self, who: Identity, analysis: Analysis, word: Action, work: Work, note: str | None, before: Any
+    ) -> dict[Any, Any]:
         db = self.services.db
         if self._just_made(who, analysis, word):
             return {self.said: panels.said(f"{word} is recorded already")}
-        seen = [work.decided] if work.decided else []
+        # What was decided just now may still be on the screen: with unsaved edits the scan stays.
+        seen = [*_ids(before), *([work.decided] if work.decided else [])]
         try:
             made = decisions.add_for_bag(db, analysis.id, word, work.seconds, text_of(note), who.username, seen=seen)
         except Conflict as error:
-            return self._decided_meanwhile(who, analysis, (error.details or {}).get("decision"), error)
+            return self._decided_meanwhile(who, analysis, word, (error.details or {}).get("decision"), error)
         except NeedsNote as error:  # somebody has marked it this moment
             return self._ask(analysis, StandingRisk.model_validate((error.details or {})["standing"]))
         sight = tip.sight(db, analysis.id)
@@ -238,14 +237,17 @@ class DecisionForm:
         shown = self._show(who, waiting[0] if waiting else analysis.id)
         return shown | undoable | {self.said: panels.decided(f"{word} recorded for {analysis.scan.filename}{views}")}
 
-    def _decided_meanwhile(self, who: Identity, analysis: Analysis, theirs: Any, error: Conflict) -> dict[Any, Any]:
-        """Nothing is recorded: what somebody else has decided is shown first; what was typed stays."""
-        found = next((one for one in decisions.history(self.services.db, analysis.id) if one.id == theirs), None)
+    def _decided_meanwhile(
+        self, who: Identity, analysis: Analysis, word: Action, newer: Any, error: Conflict
+    ) -> dict[Any, Any]:
+        """Nothing is recorded: what was decided elsewhere is shown first; what was typed stays."""
+        found = next((one for one in decisions.history(self.services.db, analysis.id) if one.id == newer), None)
         if found is None:
             raise error
         at = found.created_at.astimezone().strftime("%H:%M")
-        words = f"{found.author} decided {found.decision} at {at}. Decide again to overrule it."
-        gr.Warning(escape(words), duration=15, title="Not recorded")
+        by, where = ("You", " in another window") if found.author == who.username else (found.author, "")
+        words = f"{by} decided {found.decision}{where} at {at}. Decide again to overrule it."
+        refuse(words, page_id(self.buttons[word]))
         shown = self._show(who, analysis.id)
         return {part: shown[part] for part in (self.viewer, self.strip, self.banner, self.confirm)}
 
@@ -260,7 +262,7 @@ class DecisionForm:
 
     def undo_decision(self, who: Identity, made: Any) -> dict[Any, Any]:
         """Takes back the decision of a moment ago and shows its scan again."""
-        ids = [one for one in made if isinstance(one, str)] if isinstance(made, list) else []
+        ids = _ids(made)
         if not ids:
             raise BadInput("There is no decision to take back.")
         analysis_id = decisions.analysis_of(self.services.db, ids[0])
@@ -370,6 +372,11 @@ def line(placeholder: str, elem_id: str, **more: Any) -> gr.Textbox:
     return gr.Textbox(
         placeholder=placeholder, show_label=False, container=False, max_length=MAX_NOTE, elem_id=elem_id, **more
     )
+
+
+def _ids(made: Any) -> list[str]:
+    """The decisions this page made last, checked: it may send anything."""
+    return [one for one in made if isinstance(one, str)] if isinstance(made, list) else []
 
 
 def text_of(note: str | None) -> str | None:

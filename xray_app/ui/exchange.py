@@ -27,7 +27,7 @@ from xray_app.scan.read import Scan
 from xray_app.store import label_meanings
 from xray_app.types import Analysis, Level, Role
 from xray_app.ui import presses
-from xray_app.ui.guard import Guard
+from xray_app.ui.guard import Guard, beside
 from xray_app.ui.label_table import label_table, pairs
 from xray_app.ui.uploads import discard, uploaded
 
@@ -120,7 +120,7 @@ class ExchangeTab:
             f"{most} MB; for a ZIP too large for the browser there is <code>python -m xray_app import</code>.</p>",
             apply_default_css=False,
         )
-        self.upload = gr.File(file_types=[".zip"], label="ZIP", height=110, elem_id="import-file")
+        self.upload = gr.File(file_types=[".zip"], label="ZIP", height=130, elem_id="import-file")
         self.meanings = label_table()
         with gr.Row():
             self.looked_for = gr.Dropdown(
@@ -153,7 +153,7 @@ class ExchangeTab:
 
     def count(self, who: Identity, *chosen: Any) -> str:
         """How many scans the filter takes, before anything is downloaded."""
-        _, wanted = _filter(*chosen)
+        _, wanted = self._filter(*chosen)
         found = select_scans(self.services.db, wanted)
         corrected = sum(one.correction_id is not None for one in found)
         words = f"<b>{corrected}</b> corrected"
@@ -165,9 +165,32 @@ class ExchangeTab:
             words = "No scan fits this choice. Corrections that still wait for a review are not exported."
         return f'<p class="quiet" role="status">{words}</p>'
 
+    def _filter(
+        self, format_name: Any, since: Any, until: Any, label: Any, risk: Any, analyst: Any, predictions: Any
+    ) -> tuple[str, Filter]:
+        """What the page chose, checked: it may send anything."""
+        if format_name not in FORMATS:
+            raise BadInput("Choose a format.")
+        if risk not in (None, ANY, *LEVELS):
+            raise BadInput("Choose a risk from the list.")
+        if not all(isinstance(value, str | None) for value in (since, until, label, analyst)):
+            raise BadInput("This choice is not one the page offers.")
+        with beside(self.since):
+            first = _day(since)
+        with beside(self.until):
+            last = _day(until)
+        return format_name, Filter(
+            since=first,
+            until=last,
+            label=None if label in (None, "", ANY) else label[:200],
+            risk=None if risk in (None, ANY) else risk,
+            analyst=(analyst or "").strip()[:64] or None,
+            corrected=not predictions,
+        )
+
     def start_export(self, who: Identity, imported: Any, *chosen: Any) -> dict[Any, Any]:
         """Gives the browser the address to download; the ZIP is made while it is sent."""
-        format_name, wanted = _filter(*chosen)
+        format_name, wanted = self._filter(*chosen)
         if not select_scans(self.services.db, wanted):
             raise BadInput("No scan fits this choice, so there is nothing to export.")
         job = self.services.jobs.start("export", who.username)
@@ -192,20 +215,21 @@ class ExchangeTab:
         services = self.services
         before = services.jobs.find(imported, who.username)
         waiting = before.kept if before is not None else []
-        if path is not None and (not isinstance(path, str) or not path):
-            raise BadInput("Choose a ZIP first.")
-        if path is None and not waiting:
-            raise BadInput("Choose a ZIP first.")
+        if (path is None and not waiting) or not isinstance(path, str | None) or path == "":
+            with beside(self.upload):
+                raise BadInput("Choose a ZIP first.")
         if (other := services.jobs.at_work("import")) is not None:
             raise Conflict(f"{other.who} is importing a data set already. Wait for its end, or stop it.")
-        said = read_mapping(pairs(meanings) if waiting else [], services.taxonomy)
+        with beside(self.meanings):
+            said = read_mapping(pairs(meanings) if waiting else [], services.taxonomy)
         labels = LabelMap(
             services.taxonomy,
             label_meanings.said(services.db, services.taxonomy) | said,
             bool(skip_unknown),
             read_looked_for(_list(looked_for), services.taxonomy),
         )
-        naming = BagNaming(_text(dataset), _text(bag) or None)
+        with beside(self.bag):
+            naming = BagNaming(_text(dataset), _text(bag) or None)
         file = uploaded(path) if path is not None else waiting.pop()
         while waiting:
             discard(waiting.pop())
@@ -303,26 +327,6 @@ class ExchangeTab:
         if job is None:
             raise BadInput("There is nothing to stop.")
         job.progress.stop.set()
-
-
-def _filter(
-    format_name: Any, since: Any, until: Any, label: Any, risk: Any, analyst: Any, predictions: Any
-) -> tuple[str, Filter]:
-    """What the page chose, checked: it may send anything."""
-    if format_name not in FORMATS:
-        raise BadInput("Choose a format.")
-    if risk not in (None, ANY, *LEVELS):
-        raise BadInput("Choose a risk from the list.")
-    if not all(isinstance(value, str | None) for value in (since, until, label, analyst)):
-        raise BadInput("This choice is not one the page offers.")
-    return format_name, Filter(
-        since=_day(since),
-        until=_day(until),
-        label=None if label in (None, "", ANY) else label[:200],
-        risk=None if risk in (None, ANY) else risk,
-        analyst=(analyst or "").strip()[:64] or None,
-        corrected=not predictions,
-    )
 
 
 def _list(looked_for: Any) -> str | None:

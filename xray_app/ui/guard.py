@@ -11,6 +11,7 @@ import html
 import inspect
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import gradio as gr
@@ -44,14 +45,16 @@ class Guard:
         outputs: Components = None,
         *,
         js: str | None = None,
-        show_progress: str = "hidden",
+        show_progress_on: Components = None,
         session: bool = False,
         trigger_mode: Literal["once", "multiple"] | None = None,
+        refused_at: Any = None,
     ) -> Any:
         """Run `handler(identity, *inputs)` on an event, for users whose role includes `role`.
 
-        A `DeskError` becomes a warning with its message and leaves every output as it was, so that
-        nothing a person typed is lost. A refused caller gets an error and the handler is not run.
+        A `DeskError` becomes a warning with its message, which the page shows beside the component that it is
+        about, and leaves every output as it was, so that nothing a person typed is lost. A refused caller gets an
+        error and the handler is not run.
 
         Args:
             trigger: a Gradio event, such as `button.click` or `blocks.load`.
@@ -60,26 +63,29 @@ class Guard:
             inputs: components whose values are passed on.
             outputs: components it returns values for, in order, or a dict by component.
             js: JavaScript that may change the inputs in the browser first.
-            show_progress: Gradio's progress display; hidden unless it takes a second.
+            show_progress_on: where Gradio shows how long it takes; nowhere if None: it would stand over every output.
             session: whether the handler takes the page's Gradio session after the identity.
             trigger_mode: "multiple" lets it run again before its last run is answered; Gradio's own way if None.
+            refused_at: the component beside which a refusal is shown; what was pressed if None.
 
         Returns:
             Gradio's dependency, for `.then` chains (attached with `on` again).
         """
         return trigger(
-            self.wrap(role, handler, session=session),
+            self.wrap(role, handler, session=session, refused_at=refused_at or getattr(trigger, "__self__", None)),
             inputs,
             outputs,
             js=js,
-            show_progress=show_progress,
+            show_progress="hidden" if show_progress_on is None else "minimal",
+            show_progress_on=show_progress_on,
             trigger_mode=trigger_mode,
             api_visibility="private",
             concurrency_limit=None,
         )
 
-    def wrap(self, role: Role, handler: Handler, *, session: bool = False) -> Handler:
+    def wrap(self, role: Role, handler: Handler, *, session: bool = False, refused_at: Any = None) -> Handler:
         """`handler` behind the check, in the form Gradio calls."""
+        at = None if refused_at is None else page_id(refused_at)
 
         def run(request: gr.Request, *values: Any) -> Any:
             identity = self._admit(request, role)
@@ -88,7 +94,7 @@ class Guard:
                 first = (identity, request.session_hash) if session else (identity,)
                 return handler(*first, *values)
             except DeskError as error:
-                return _refused(error)
+                return refuse(error.message, error.beside or at)
             except gr.Error:
                 raise
             except Exception as error:
@@ -100,7 +106,7 @@ class Guard:
                 _refuse_half_characters(values)
                 yield from handler(identity, *values)
             except DeskError as error:
-                yield _refused(error)
+                yield refuse(error.message, error.beside or at)
             except gr.Error:
                 raise
             except Exception as error:
@@ -110,6 +116,7 @@ class Guard:
         wrapped.__name__ = handler.__name__
         wrapped.__qualname__ = handler.__qualname__
         wrapped.required_role = role
+        wrapped.refused_at = at
         return wrapped
 
     def _admit(self, request: gr.Request, role: Role) -> auth.Identity:
@@ -143,9 +150,31 @@ def _refuse_half_characters(value: Any) -> None:
             _refuse_half_characters(part)
 
 
-def _refused(error: DeskError) -> dict[str, Any]:
-    # Gradio renders the message as HTML, and it may quote a file name or a label.
-    gr.Warning(html.escape(error.message), duration=15, title="Not done")
+def page_id(component: Any) -> str:
+    """The id of a component in the page."""
+    return component.elem_id or f"component-{component._id}"
+
+
+@contextmanager
+def beside(component: Any) -> Iterator[None]:
+    """A refusal from in here is about this component, whatever was pressed."""
+    try:
+        yield
+    except DeskError as error:
+        error.beside = error.beside or page_id(component)
+        raise
+
+
+def refuse(words: str, beside: str | None) -> dict[str, Any]:
+    """Says that something was not done, and changes nothing.
+
+    Args:
+        words: why.
+        beside: id of what it is about. The page shows the words there (`refusals.js`), or where that is not on the
+            screen, at its foot.
+    """
+    # Gradio renders the message as HTML, and it may quote a file name or a label. It shows no title.
+    gr.Warning(html.escape(words), duration=15, title=f"#{beside}" if beside else "Not done")
     return gr.skip()
 
 

@@ -40,14 +40,16 @@ class InsightsTab:
                 [ALL_CLASSES, *self.services.taxonomy.names], value=ALL_CLASSES, label="Correction rate of",
                 elem_id="insights-class",
             )  # fmt: skip
-        self.shown = gr.HTML("", elem_id="insights", apply_default_css=False)
+        self.shown = gr.HTML(
+            '<p class="hint">The figures are being read …</p>', elem_id="insights", apply_default_css=False
+        )
         asked = [self.period, self.scanner, self.adapter, self.of_class]
         guard.on(
             tab.select, Role.ANALYST, self.open, asked, [self.scanner, self.adapter, self.shown],
-            show_progress="minimal",
+            show_progress_on=self.shown,
         )  # fmt: skip
         for field in asked:
-            guard.on(field.input, Role.ANALYST, self.show, asked, [self.shown], show_progress="minimal")
+            guard.on(field.input, Role.ANALYST, self.show, asked, [self.shown], show_progress_on=self.shown)
 
     def open(self, who: Identity, *values: Any) -> dict[Any, Any]:
         """The tab as it is now."""

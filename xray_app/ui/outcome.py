@@ -77,11 +77,12 @@ class OutcomeForm:
     def attach(self, guard: Guard, viewer: gr.HTML, everything: list[Any]) -> None:
         """Gives the answers their handlers."""
         written = [viewer, self.found, self.note]
-        guard.on(self.record.click, Role.ANALYST, self.record_found, written, everything)
+        at = self.found  # where what was found is written
+        guard.on(self.record.click, Role.ANALYST, self.record_found, written, everything, refused_at=at)
         answered = guard.on(self.found.submit, Role.ANALYST, self.record_found, written, everything)
         answered.then(None, self.found, None, js=LEAVE)
         guard.on(self.nothing.click, Role.ANALYST, self.record_nothing, [viewer, self.note], everything)
-        guard.on(self.listed.click, Role.ANALYST, self.record_listed, [viewer, self.note], everything)
+        guard.on(self.listed.click, Role.ANALYST, self.record_listed, [viewer, self.note], everything, refused_at=at)
 
     def record_found(self, who: Identity, work: Any, found: str | None, note: str | None) -> dict[Any, Any]:
         """Records what the hand search found, in the person's words."""

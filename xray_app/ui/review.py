@@ -17,7 +17,7 @@ from xray_app.store import analyses, corrections, double_readings, outcomes, rev
 from xray_app.types import Role
 from xray_app.ui import presses
 from xray_app.ui.annotate import AnnotateTab, picklist
-from xray_app.ui.guard import Guard
+from xray_app.ui.guard import Guard, beside
 
 MAX_COMMENT = 2000
 
@@ -104,10 +104,11 @@ class ReviewTab:
                 # What the page shows comes a moment after what the server knows it to show.
                 raise Conflict("Another correction has come up meanwhile. Look at it, then judge it.")
             words = (comment or "").strip()
-            if len(words) > MAX_COMMENT:
-                raise BadInput(f"A comment has at most {MAX_COMMENT} characters.")
-            if status == "rejected" and not words:
-                raise BadInput("Say in the comment why: its author reads it.")
+            with beside(self.comment):
+                if len(words) > MAX_COMMENT:
+                    raise BadInput(f"A comment has at most {MAX_COMMENT} characters.")
+                if status == "rejected" and not words:
+                    raise BadInput("Say in the comment why: its author reads it.")
             newest = standing(corrections.history(self.services.db, analysis_id))
             if newest is not None and newest.id != correction_id:
                 raise Conflict(

@@ -17,7 +17,7 @@ from xray_app.store.search import Filter, Found
 from xray_app.taxonomy import ItemClass, Taxonomy
 from xray_app.types import POLICY, Role, Status
 from xray_app.ui import browser_code
-from xray_app.ui.guard import Guard
+from xray_app.ui.guard import Guard, beside
 
 PAGE = 48
 MOST_PAGES = 10_000
@@ -79,8 +79,11 @@ class GalleryTab:
         guard.on(self.newer.click, Role.ANALYST, self.go_newer, [*fields, self.cursors], results)
         guard.on(self.clear.click, Role.ANALYST, self.clear_filter, None, [*fields, self.saved, *results])
         guard.on(self.saved.input, Role.ANALYST, self.use_saved, self.saved, [*fields, self.name, *results])
-        guard.on(self.save.click, Role.ANALYST, self.save_filter, [self.name, *fields], [self.saved, self.name])
-        guard.on(self.forget.click, Role.ANALYST, self.forget_filter, self.saved, [self.saved])
+        guard.on(
+            self.save.click, Role.ANALYST, self.save_filter, [self.name, *fields], [self.saved, self.name],
+            refused_at=self.name,
+        )  # fmt: skip
+        guard.on(self.forget.click, Role.ANALYST, self.forget_filter, self.saved, [self.saved], refused_at=self.saved)
         guard.on(self.grid.select, Role.ANALYST, self.open, self.grid, [tabs, *shown])
 
     # --- layout -------------------------------------------------------------------------------------------
@@ -136,28 +139,48 @@ class GalleryTab:
             self.fields[name]: gr.update(choices=_with_any(choices)) for name, choices in lists.items()
         }
         *fields, cursors = values
-        return shown | {self.saved: self._saved(who)} | self._page(_filter(fields), _cursors(cursors))
+        return shown | {self.saved: self._saved(who)} | self._page(self._filter(fields), _cursors(cursors))
 
     def find(self, who: Identity, *values: Any) -> dict[Any, Any]:
         """The newest that fit."""
-        return self._page(_filter(values), [])
+        return self._page(self._filter(values), [])
 
     def go_older(self, who: Identity, *values: Any) -> dict[Any, Any]:
         """The next page."""
         *fields, cursors = values
-        wanted, before = _filter(fields), _cursors(cursors)
+        wanted, before = self._filter(fields), _cursors(cursors)
         _, following = search.page(self.services.db, wanted, PAGE, before[-1] if before else None)
         return self._page(wanted, [*before, following] if following else before)
 
     def go_newer(self, who: Identity, *values: Any) -> dict[Any, Any]:
         """The page before."""
         *fields, cursors = values
-        return self._page(_filter(fields), _cursors(cursors)[:-1])
+        return self._page(self._filter(fields), _cursors(cursors)[:-1])
 
     def clear_filter(self, who: Identity) -> dict[Any, Any]:
         """Everything again."""
         empty: dict[Any, Any] = dict.fromkeys((*self.fields.values(), self.first, self.last), ANY)
         return empty | {self.saved: None} | self._page(Filter(), [])
+
+    def _filter(self, values: Any) -> Filter:
+        """The filter row's values, checked: a browser may send anything.
+
+        Raises:
+            BadInput: a value that no filter has.
+        """
+        given = dict(zip((*FIELDS, "first", "last"), values, strict=True))
+        given = {name: value.strip() if isinstance(value, str) else value for name, value in given.items()}
+        models = given.pop("models")
+        wanted: dict[str, object] = {name: value for name, value in given.items() if value not in (ANY, None)}
+        for name, field in (("first", self.first), ("last", self.last)):
+            if name in wanted:
+                with beside(field):
+                    wanted[name] = _day(wanted[name])
+        if models == "missed":
+            wanted["missed"] = True
+        elif models not in (ANY, None):
+            wanted["disagree"] = _DISAGREE.get(models, models) if isinstance(models, str) else models
+        return search.read_filter(wanted)
 
     def _page(self, wanted: Filter, cursors: list[str]) -> dict[Any, Any]:
         db = self.services.db
@@ -193,7 +216,7 @@ class GalleryTab:
 
     def save_filter(self, who: Identity, name: Any, *values: Any) -> dict[Any, Any]:
         """Keeps what the filter row says under a name, for this user alone."""
-        search.save(self.services.db, who.username, str(name or ""), _filter(values))
+        search.save(self.services.db, who.username, str(name or ""), self._filter(values))
         chosen = str(name).strip()
         gr.Info(f"Filter “{escape(chosen)}” saved.", duration=4)
         return {self.saved: self._saved(who, chosen), self.name: ""}
@@ -217,26 +240,6 @@ class GalleryTab:
 
 def _with_any(choices: list[Choice]) -> list[Choice]:
     return [("any", ANY), *choices]
-
-
-def _filter(values: Any) -> Filter:
-    """The filter row's values, checked: a browser may send anything.
-
-    Raises:
-        BadInput: a value that no filter has.
-    """
-    given = dict(zip((*FIELDS, "first", "last"), values, strict=True))
-    given = {name: value.strip() if isinstance(value, str) else value for name, value in given.items()}
-    models = given.pop("models")
-    wanted: dict[str, object] = {name: value for name, value in given.items() if value not in (ANY, None)}
-    for name in ("first", "last"):
-        if name in wanted:
-            wanted[name] = _day(wanted[name])
-    if models == "missed":
-        wanted["missed"] = True
-    elif models not in (ANY, None):
-        wanted["disagree"] = _DISAGREE.get(models, models) if isinstance(models, str) else models
-    return search.read_filter(wanted)
 
 
 def _values(wanted: Filter) -> dict[str, str]:

@@ -22,7 +22,7 @@ from xray_app.learning import RunIn, base_sha256, promote_adapter, start_run
 from xray_app.store import adapters, corrections, runs, standing
 from xray_app.types import Adapter, AdapterKind, Role, Run
 from xray_app.ui import presses
-from xray_app.ui.guard import Guard
+from xray_app.ui.guard import Guard, beside
 
 KIND: AdapterKind = "vlm-adapter"
 KINDS = [("Language model (adapter)", "vlm-adapter"), ("Box detector", "detector")]
@@ -60,11 +60,16 @@ class TrainTab:
                 self.counts = gr.HTML("", elem_id="counts", apply_default_css=False)
                 self.kind = gr.Radio(choices=KINDS, value=KIND, label="What to train", elem_id="train-kind")
                 with gr.Row(elem_id="start-row"):
-                    self.recipe = gr.Dropdown(choices=available(), label="Recipe", min_width=120)
-                    self.method = gr.Dropdown(choices=METHODS, value="lora", label="Method", min_width=110)
-                    self.epochs = gr.Number(
-                        value=0, label="Epochs (0: recipe’s)", minimum=0, maximum=1000, min_width=120
+                    self.recipe = gr.Dropdown(
+                        choices=available(), label="Recipe", min_width=120, elem_id="train-recipe"
                     )
+                    self.method = gr.Dropdown(
+                        choices=METHODS, value="lora", label="Method", min_width=110, elem_id="train-method"
+                    )
+                    self.epochs = gr.Number(
+                        value=0, label="Epochs (0: recipe’s)", minimum=0, maximum=1000, min_width=120,
+                        elem_id="train-epochs",
+                    )  # fmt: skip
                     self.start = gr.Button(
                         "Start run",
                         variant="primary",
@@ -127,10 +132,12 @@ class TrainTab:
         guard.on(
             self.adapter.input, Role.ADMIN, self.choose, self.adapter, [self.comparison, self.promote, self.unpromoted]
         )  # fmt: skip
-        guard.on(self.promote.click, Role.ADMIN, self.promote_adapter, seen, everything, show_progress="minimal")
+        guard.on(
+            self.promote.click, Role.ADMIN, self.promote_adapter, seen, everything, show_progress_on=self.comparison
+        )
         guard.on(
             self.force.click, Role.ADMIN, self.force_adapter, [self.reason, *seen], [*everything, self.reason],
-            show_progress="minimal",
+            show_progress_on=self.comparison,
         )  # fmt: skip
         guard.on(self.rollback.click, Role.ADMIN, self.roll_back, seen, everything)
 
@@ -263,10 +270,11 @@ class TrainTab:
         """Queues a run and launches it as a process of its own."""
         kind = _kind(kind)
         how = {"recipe": recipe or None, "method": method} if kind == KIND else {}
-        try:
-            asked = RunIn(kind=kind, epochs=epochs or None, **how)
-        except ValueError as error:
-            raise BadInput("Epochs are a number up to 1000; method and recipe come from the lists.") from error
+        with beside(self.epochs):
+            try:
+                asked = RunIn(kind=kind, epochs=epochs or None, **how)
+            except ValueError as error:
+                raise BadInput("Epochs are a number up to 1000; method and recipe come from the lists.") from error
         start_run(self.services, asked, who.username)
         gr.Info("The run has started. It goes on when you close this page.", duration=5)
         return self.refresh(who, chosen, None, kind)
@@ -290,7 +298,8 @@ class TrainTab:
         """The same against the gate, with a reason that is kept."""
         words = str(reason or "").strip()
         if not words:
-            raise BadInput("To promote against the gate, say why.")
+            with beside(self.reason):
+                raise BadInput("To promote against the gate, say why.")
         adapter = promote_adapter(self.services, self._adapter(chosen).id, who.username, force=True, reason=words)
         return self._promoted(who, adapter, seen, kind) | {self.reason: ""}
 
@@ -308,7 +317,8 @@ class TrainTab:
 
     def _adapter(self, chosen: Any) -> Adapter:
         if not isinstance(chosen, str) or not chosen:
-            raise BadInput("Choose an adapter first.")
+            with beside(self.adapter):
+                raise BadInput("Choose an adapter first.")
         return adapters.get(self.services.db, chosen)
 
 

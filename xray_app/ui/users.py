@@ -14,7 +14,7 @@ from xray_app.html import training as panels
 from xray_app.store import users
 from xray_app.types import Role
 from xray_app.ui import presses
-from xray_app.ui.guard import Guard
+from xray_app.ui.guard import Guard, beside
 
 
 class UsersTab:
@@ -41,7 +41,7 @@ class UsersTab:
                         max_length=auth.MAX_PASSWORD, elem_id="reset-password",
                     )  # fmt: skip
                     with gr.Row():
-                        self.reset = gr.Button("Set password", elem_id="set-password")
+                        self.reset = gr.Button("Set password", elem_id="set-password", elem_classes=[presses.ASKS])
                         self.disable = gr.Button(
                             "Disable user", variant="stop", elem_id="disable-user", elem_classes=[presses.ASKS]
                         )
@@ -49,9 +49,12 @@ class UsersTab:
         guard.on(tab.select, Role.ADMIN, self.refresh, None, lists)
         guard.on(
             self.add.click, Role.ADMIN, self.add_user, [self.name, self.role, self.password],
-            [*lists, self.name, self.password],
+            [*lists, self.name, self.password], refused_at=self.name,
         )  # fmt: skip
-        guard.on(self.reset.click, Role.ADMIN, self.set_password, [self.chosen, self.reset_to], [*lists, self.reset_to])
+        guard.on(
+            self.reset.click, Role.ADMIN, self.set_password, [self.chosen, self.reset_to], [*lists, self.reset_to],
+            refused_at=self.reset_to,
+        )  # fmt: skip
         guard.on(self.disable.click, Role.ADMIN, self.disable_user, self.chosen, lists)
 
     def refresh(self, who: Identity) -> dict[Any, Any]:
@@ -66,19 +69,24 @@ class UsersTab:
             chosen = Role(role)
         except ValueError as error:
             raise BadInput("Choose a role.") from error
+        with beside(self.password):
+            auth.check_new_password(str(password or ""))
         user = auth.add_user(self.services.db, str(name or ""), str(password or ""), chosen, by=who.username)
         gr.Info(f"{escape(user.username)} may sign in as {chosen.value}.", duration=5)
         return self.refresh(who) | {self.name: "", self.password: ""}
 
     def set_password(self, who: Identity, name: Any, password: Any) -> dict[Any, Any]:
         """Gives a user another password."""
-        user = auth.set_password(self.services.db, _chosen(name), str(password or ""), by=who.username)
+        with beside(self.chosen):
+            chosen = _chosen(name)
+        user = auth.set_password(self.services.db, chosen, str(password or ""), by=who.username)
         gr.Info(f"New password set for {escape(user.username)}.", duration=5)
         return self.refresh(who) | {self.reset_to: ""}
 
     def disable_user(self, who: Identity, name: Any) -> dict[Any, Any]:
         """Keeps a user out."""
-        chosen = _chosen(name)
+        with beside(self.chosen):
+            chosen = _chosen(name)
         if chosen == who.username:
             raise BadInput("You cannot disable yourself; let another admin do it.")
         user = auth.disable_user(self.services.db, chosen, by=who.username)

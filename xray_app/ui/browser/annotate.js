@@ -1,6 +1,6 @@
 // @ts-check
 // Annotate and Review: their keys, the draft that is kept while one works, and the claim that lasts as long.
-import { buttonOf, clickNext, closest, press, shown } from "./dom.js";
+import { add, buttonOf, clickNext, closest, press, shown } from "./dom.js";
 import { JUDGES } from "./guards.js";
 
 /** @typedef {import("./desk.js").Desk} Desk */
@@ -63,9 +63,7 @@ export function reviewKeys(rejection) {
 
 /** A rejection that waits for its reason. */
 export class Rejection {
-  /** @param {(words: string) => void} say */
-  constructor(say) {
-    this.say = say;
+  constructor() {
     this.begun = false;
   }
 
@@ -82,7 +80,6 @@ export class Rejection {
   begin() {
     this.mark(true);
     this.field()?.focus();
-    this.say("Write why, then press Enter. Escape: do not reject.");
   }
 
   /** Rejects with what is written; false: Enter is not meant so here. */
@@ -103,7 +100,12 @@ export class Rejection {
   /** @param {boolean} begun */
   mark(begun) {
     this.begun = begun;
-    document.querySelector("#review-decide")?.classList.toggle("reason-due", begun);
+    const form = document.querySelector("#review-decide");
+    form?.classList.toggle("reason-due", begun);
+    form?.querySelector(".reason-asked")?.remove();
+    if (!form || !begun) return;
+    const asked = add(form, "p", "Write why, then press Enter. Escape: do not reject.", "reason-asked");
+    asked.setAttribute("role", "alert");
   }
 }
 
@@ -139,7 +141,7 @@ export function annotate(desk) {
 
 /** @param {Desk} desk */
 export function review(desk) {
-  const rejection = new Rejection(desk.say);
+  const rejection = new Rejection();
   desk.places.unshift({
     name: "Review",
     here: () => shown("#review-list") !== null,

@@ -1,8 +1,10 @@
 // @ts-check
-// A save that waits for another press, since the list lacks what a box shows.
+// A save that was not done: it waits for another press, since the list lacks what a box shows, or for a choice, since
+// somebody else has saved meanwhile.
 import { press, shown } from "./dom.js";
 
 const SHOWN = ".clash";
+const CONFLICT = ".conflict:not(.clash, .merged)";
 
 /** Whether the list names what every box shows.
  * @param {Pick<import("./types.js").Work, "boxes" | "items">} work */
@@ -19,6 +21,16 @@ export function settleClashes(desk) {
     name: "A box that the list lacks",
     here: () => shown(SHOWN) !== null,
     keys: { Enter: { run: save, help: "save with the counts from the boxes, as S does again" } },
+  });
+  const conflict = () => shown(CONFLICT);
+  desk.places.unshift({
+    name: "A revision saved meanwhile",
+    here: () => conflict() !== null,
+    due: () => conflict() !== null,
+    keys: {
+      // Only put away: saved again, it comes anew.
+      Escape: { run: () => conflict()?.setAttribute("hidden", ""), from: "*", help: "go on with your edits" },
+    },
   });
   desk.subscribe(what => {
     if (what !== "edit" || !desk.work || !listsBoxes(desk.work)) return;

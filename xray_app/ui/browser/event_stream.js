@@ -12,6 +12,7 @@
 // stored, so it is asked too where a queue came that was never drawn: of several values that come at once, Gradio shows
 // the last, and that may be the one of an event that had read the store before, or the word that nothing has changed.
 import { desk } from "./page_desk.js";
+import { showRefusal } from "./refusals.js";
 import { laterRead } from "./strip.js";
 
 const FIRST_PAUSE = 500;
@@ -36,6 +37,7 @@ const READ_AT = /"read_at"(?:\]\s*,|\s*:)\s*(\d+(?:\.\d+)?)/g;
  * @property {() => number} now milliseconds
  * @property {() => void} ask sends the event that asks for `asked()`
  * @property {() => number} drawn `read_at` of the queue that is drawn
+ * @property {(said: Record<string, unknown>) => boolean} shown whether the desk shows a message itself
  */
 
 /** The path of an address; the page's own origin does not matter. @param {RequestInfo | URL} address */
@@ -61,11 +63,12 @@ function read(text) {
 /** The events that wait for an answer, and the stream that brings it. Times are in milliseconds. */
 export class EventStream {
   /** @param {Surroundings} surroundings */
-  constructor({ fetch, now, ask, drawn }) {
+  constructor({ fetch, now, ask, drawn, shown }) {
     this.plainFetch = fetch;
     this.now = now;
     this.ask = ask;
     this.drawn = drawn;
+    this.shown = shown;
     /** Without news for so long, an event is asked for. */
     this.silence = 10_000;
     /** A stream without a word for so long since an event was taken is given up, and what waits there is lost. */
@@ -176,6 +179,7 @@ export class EventStream {
         }
         this.hear(mine, said);
         this.noteQueue(message);
+        if (this.shown(said)) continue;
         this.gradio?.to.enqueue(bytes.encode(`${message}\n\n`));
       }
     }
@@ -258,6 +262,7 @@ export function watchEvents() {
     fetch: window.fetch.bind(window),
     now: () => performance.now(),
     drawn: () => desk.queueReadAt,
+    shown: showRefusal,
     ask: () => {
       const ask = document.querySelector("#ask-unanswered");
       const button = ask?.querySelector("button") ?? ask;

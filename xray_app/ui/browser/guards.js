@@ -1,5 +1,6 @@
 // @ts-check
 import { buttonOf, plural } from "./dom.js";
+import { refuse } from "./refusals.js";
 
 // What a button must not do by mistake. Each button says so where it is built, by classes of `presses.py`: Gradio
 // gives its buttons no data attributes.
@@ -79,16 +80,13 @@ export function guardPresses(desk) {
       if (!button) return;
       /** @param {string} name */
       const has = name => button.classList.contains(name);
-      const stop = (/** @type {string | null} */ words) => {
-        event.stopImmediatePropagation();
-        if (words) desk.say(words);
-      };
+      const stop = () => event.stopImmediatePropagation();
       if (has(ANSWERS)) decidedAt = -Infinity; // answered: the next press is meant
       if (has(DECIDES)) {
         const now = performance.now();
         const again = event.detail > 1 || now - decidedAt < TWICE_MS;
         decidedAt = now;
-        if (again) return stop(null);
+        if (again) return stop();
       }
       const state = {
         twice: event.detail > 1,
@@ -97,12 +95,18 @@ export function guardPresses(desk) {
         picture: desk.picture,
       };
       const refused = refusal(has, state);
-      if (refused) return stop(refused.words);
-      if (has(ASKS) && !answers(button, event.detail)) return stop(null);
+      if (refused) {
+        stop();
+        if (refused.words && !refuse(button, refused.words)) desk.say(refused.words);
+        return;
+      }
+      if (has(ASKS) && !answers(button, event.detail)) return stop();
       const below = has(SAVES_BOXES) && desk.owner ? desk.owner.revealBoxes() : 0;
       if (below) {
         const many = plural(below, "hidden box", "hidden boxes");
-        return stop(`${many} would be saved too: shown again. Delete what is wrong, then save.`);
+        stop();
+        // No refusal, which would hold the keys back: the same key saves, once they were seen.
+        return desk.say(`${many} would be saved too: shown again. Delete what is wrong, then save.`);
       }
       if (has(HANDS_OVER)) desk.handOver();
     },

@@ -7,7 +7,6 @@ import { openKeyHelp } from "./key_help.js";
 /** @typedef {import("./types.js").Place} Place */
 
 const FIELD = "input:not([type=checkbox]):not([type=radio])";
-const REFUSAL = ".toast-body.warning, .toast-body.error";
 const HELD = "Keys of one sign do nothing while a reason is due or a refusal stands. Escape leaves it.";
 const TYPED_INTO = `${FIELD}, textarea, select, [contenteditable=true]`;
 
@@ -48,18 +47,10 @@ function holds(action, target) {
   return action.from ? target.closest(action.from) !== null : target.closest(TYPED_INTO) === null;
 }
 
-/** @param {Element} toast */
-function closeButton(toast) {
-  const button = toast.querySelector(".toast-close");
-  return button instanceof HTMLElement ? button : null;
-}
-
 /** Reads the keyboard by the desk's tables. @param {import("./desk.js").Desk} desk */
 export function readKeys(desk) {
   const help = () => openKeyHelp(desk.places);
   const asked = () => visible(document.querySelector("#confirm"));
-  const refusals = () => [...document.querySelectorAll(REFUSAL)].filter(visible);
-  const refused = () => refusals().length > 0;
   const onScreen = () => [...document.querySelectorAll(".viewer-frame")].some(visible);
   /** @param {string} id @returns {(event: KeyboardEvent) => void} */
   const answer = id => event => {
@@ -86,17 +77,6 @@ export function readKeys(desk) {
       here: onScreen,
       get keys() {
         return { ...desk.shared, ...desk.owner?.actions };
-      },
-    },
-    {
-      name: "A refusal",
-      here: refused,
-      due: refused,
-      keys: {
-        Escape: {
-          run: () => refusals().forEach(one => closeButton(one)?.click()),
-          help: "put it away; until then keys of one sign do nothing",
-        },
       },
     },
     { name: "Everywhere", here: () => true, keys: { "?": { run: help, help: "this list", answers: true } } },

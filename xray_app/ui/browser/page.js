@@ -7,9 +7,11 @@ import { annotate, review } from "./annotate.js";
 import { settleClashes } from "./clash.js";
 import { closest } from "./dom.js";
 import { watchEvents } from "./event_stream.js";
+import { makeRoomForMessages, showWordsAnew } from "./foot.js";
 import { guardPresses } from "./guards.js";
 import { readKeys } from "./keys.js";
 import { desk } from "./page_desk.js";
+import { watchRefusals } from "./refusals.js";
 import { search } from "./search_keys.js";
 import { keepTheme } from "./theme.js";
 import { undoOffer } from "./undo_offer.js";
@@ -31,7 +33,10 @@ annotate(desk);
 review(desk);
 search(desk);
 settleClashes(desk);
+watchRefusals(desk); // the last: its Escape goes before all others
 keepTheme();
+makeRoomForMessages();
+showWordsAnew();
 
 // A label named in the opinions lights its boxes, as a row of the items table does.
 document.addEventListener("pointerover", event => {

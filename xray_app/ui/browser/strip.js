@@ -52,12 +52,13 @@ export function nextWaiting(order, current, waiting) {
 /** What waits, in the order of the tiles. @param {Tile[]} items */
 const waitingIn = items => items.filter(item => item.section === "waiting").map(item => item.id);
 
-/** Opens the next scan that waits. */
+/** Opens the next scan that waits; after the last of all tiles, the first that waits. */
 export function openNext() {
   const tiles = [...document.querySelectorAll("#strip .tile")].filter(node => node instanceof HTMLElement);
   const current = tiles.find(tile => tile.getAttribute("aria-current") === "true")?.dataset.analysis;
   const waiting = tiles.filter(tile => tile.classList.contains("waiting")).map(tile => tile.dataset.analysis ?? "");
-  const next = current ? nextWaiting(desk.order, current, waiting) : null;
+  const last = current !== undefined && tiles.at(-1)?.dataset.analysis === current;
+  const next = current ? (nextWaiting(desk.order, current, waiting) ?? (last ? (waiting[0] ?? null) : null)) : null;
   if (next === null) clickNext("#strip [data-analysis]", 1);
   else tiles.find(tile => tile.dataset.analysis === next)?.click();
 }

@@ -87,7 +87,7 @@
  * @property {WorkDraft | null} draft
  * @property {boolean} readonly
  * @property {boolean} answered whether a test image is explained
- * @property {string | null} decided the newest decision of somebody else that is on the screen
+ * @property {string | null} decided the newest decision that is on the screen
  * @property {string | null} open_view the view that was chosen beside the picture
  * @property {number | null} seconds how long the scan has been looked at
  * @property {boolean} dirty whether there are unsaved edits

@@ -117,7 +117,7 @@ class Work(Part):
         draft: unsaved edits of the base that the server kept.
         readonly: nothing can be edited.
         answered: a test image is explained.
-        decided: the newest decision of somebody else that is on the screen; nothing newer is overruled unseen.
+        decided: the newest decision that is on the screen; nothing newer is overruled unseen.
         open_view: of the browser: the view that was chosen beside the picture.
         seconds: of the browser: how long the scan has been looked at.
         dirty: of the browser: whether there are unsaved edits.

@@ -30,6 +30,7 @@ function made() {
     now: () => clock.now,
     ask: () => void (asked += 1),
     drawn: () => queue.drawn,
+    shown: one => one.title === "#shown",
     fetch: async address => {
       if (!String(address instanceof Request ? address.url : address).includes("queue/data"))
         return new Response(receipt);
@@ -89,6 +90,18 @@ function made() {
     },
   };
 }
+
+test("what the desk shows itself does not reach Gradio, and is news all the same", async () => {
+  const page = made();
+  await page.join("a");
+  await page.read();
+  page.streams[0].write(said({ msg: "log", title: "#shown", event_id: "a", log: "refused" }));
+  page.streams[0].write(said({ msg: "log", title: "Not done", event_id: "a", log: "at the foot" }, over("a")));
+  await after(2);
+  assert.ok(!page.text().includes("refused"));
+  assert.ok(page.text().includes("at the foot"));
+  assert.deepEqual(page.told(), ["a", "a"], "the answer comes");
+});
 
 test("an event that the server took after it had ended the stream is answered by another", async () => {
   const page = made();

@@ -21,7 +21,7 @@ const TABLES = {
   shared: sharedKeys(desk),
   annotate: annotateKeys(desk),
   skip: skipKeys,
-  review: reviewKeys(new Rejection(() => {})),
+  review: reviewKeys(new Rejection()),
   search: searchKeys,
   viewer: viewerKeys(nothing),
   naming: namingKeys(nothing),
