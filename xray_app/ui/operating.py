@@ -64,10 +64,10 @@ class ThresholdsTab:
             with gr.Column(scale=7):
                 self.said = gr.HTML("", elem_id="thresholds-said", apply_default_css=False)
         asked = [self.scanner, self.recall, self.review, self.bags]
-        guard.on(tab.select, Role.ADMIN, self.open, asked, [self.scanner, self.said], show_progress="minimal")
+        guard.on(tab.select, Role.ADMIN, self.open, asked, [self.scanner, self.said], show_progress_on=self.said)
         for field in asked:
             change = field.release if isinstance(field, gr.Slider) else field.input
-            guard.on(change, Role.ADMIN, self.show, asked, [self.said], show_progress="minimal")
+            guard.on(change, Role.ADMIN, self.show, asked, [self.said], show_progress_on=self.said)
         guard.on(self.measure.click, Role.ADMIN, self.measure_all, asked, [self.said])
         guard.on(self.put.click, Role.ADMIN, self.set_point, [*asked, self.reason], [self.said, self.reason])
         guard.on(self.withdraw.click, Role.ADMIN, self.withdraw_point, [*asked, self.reason], [self.said, self.reason])
