@@ -7,8 +7,8 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,28 +41,40 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+@contextmanager
+def running(command: list[str], folder: Path) -> Iterator[Callable[[], bool]]:
+    """A process with the desk under /xray; gives whether it lives, and ends it."""
+    environment = os.environ | {"XRAY_ROOT_PATH": "/xray", "HF_HUB_OFFLINE": "1"}
+    with (folder / "process.log").open("ab") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+        try:
+            yield lambda: process.poll() is None
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a desk that is served under /xray."""
+    folder, port = tmp_path_factory.mktemp("desk"), free_port()
+    command = [sys.executable, "-m", "tests.browser.scripted_desk", str(folder / "data"), str(port)]
+    with running(command, folder) as alive:
+        _wait_for(f"http://127.0.0.1:{port}", alive)
+        yield port
+
+
 @pytest.fixture(params=["/", ""], ids=["taken off", "left"])
 def behind_nginx(request: Any, tmp_path: Path) -> Iterator[str]:
     nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     if nginx is None:
         absent("no nginx here: apt-get install nginx-light")
-    desk, port = free_port(), free_port()
+    desk, port = request.getfixturevalue("desk"), free_port()
     configuration = tmp_path / "nginx.conf"
     configuration.write_text(CONFIGURATION.format(folder=tmp_path, port=port, desk=desk, takes_off=request.param))
-    environment = os.environ | {"XRAY_ROOT_PATH": "/xray", "HF_HUB_OFFLINE": "1"}
-    commands = (
-        [sys.executable, "-m", "tests.browser.scripted_desk", str(tmp_path / "data"), str(desk)],
-        [nginx, "-c", str(configuration), "-e", str(tmp_path / "error.log")],
-    )
-    with ExitStack() as started:
-        processes = []
-        for command in commands:
-            log = started.enter_context((tmp_path / "processes.log").open("ab"))
-            processes.append(subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log))
-            started.callback(processes[-1].wait)
-            started.callback(processes[-1].terminate)
+    with running([nginx, "-c", str(configuration), "-e", str(tmp_path / "error.log")], tmp_path) as alive:
         url = f"http://127.0.0.1:{port}/xray"
-        _wait_for(url, lambda: all(process.poll() is None for process in processes))
+        _wait_for(url, alive)
         yield url
 
 
