@@ -106,6 +106,7 @@ def curve(figures: OperatingPointFigures) -> str:
     parts.append(
         svg.text("threats found, at least", x=(AREA.left + AREA.right) / 2, y=HEIGHT - 6, text_anchor="middle")
     )
+    parts.append(svg.text("clear bags stopped", x=AREA.left + 6, y=AREA.top + 16))
     upper = [(_across(one["recall"]), AREA.y(one["false_alarms_ci"][1])) for one in points]
     lower = [(_across(one["recall"]), AREA.y(one["false_alarms_ci"][0])) for one in points]
     band = " ".join(f"{x:.1f},{y:.1f}" for x, y in [*upper, *reversed(lower)])
@@ -150,11 +151,11 @@ def in_force(points: Sequence[OperatingPoint]) -> str:
             '<p class="quiet">No threshold is in force: the score is shown and decides nothing. Choose what is to be '
             "found, and set one.</p>"
         )
-    rows = []
+    rows, others = [], "all scanners" if len(points) == 1 else "all others"
     for one in points:
         threshold = "–" if one.figures.threshold is None else f"{one.figures.threshold:.2f}"
         rows.append(
-            f"<tr><th scope=row>{escape(one.scanner_id or 'all others')}</th><td>{threshold}</td>"
+            f"<tr><th scope=row>{escape(one.scanner_id or others)}</th><td>{threshold}</td>"
             f"<td>{one.figures.recall:.0%}</td><td>{escape(one.by)}, {when(one.created_at)}</td>"
             f"<td>{escape(one.reason)}</td></tr>"
         )
