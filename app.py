@@ -82,7 +82,7 @@ def wire(settings: Settings) -> Services:
 
     def active(kind: AdapterKind, base_sha256: str) -> ActiveAdapter | None:
         adapter = adapters.active(db, kind, base_sha256)
-        return ActiveAdapter(adapter.id, adapters.folder(db, adapter.id)) if adapter else None
+        return ActiveAdapter(adapter.id, adapters.folder(db, adapter.id), adapter.trial) if adapter else None
 
     def thresholds(scanner_id: str | None, pair: str) -> Thresholds | None:
         point = operating_points.of_scanner(db, scanner_id, pair, rules.measured_sha256)

@@ -152,6 +152,19 @@ def test_the_next_analysis_uses_the_adapter_promoted_meanwhile(taxonomy: Taxonom
     assert desk.analyse(scan).risk.level == "LOW"
 
 
+def test_an_answer_given_on_trial_says_so_until_the_trial_ends(taxonomy: Taxonomy, scan: Scan, tmp_path: Path) -> None:
+    active = [ActiveAdapter("a1", tmp_path, trial=True)]
+    vlm = SaysThis(said(CLEAR), said(KNIFE))
+    desk = analyser(taxonomy, vlm, SeesThis(), active_adapter=lambda: active[0])
+    models = desk.analyse(scan).models
+    assert (models.vlm.trial, models.detector.trial) == (True, False)
+    assert models.model_dump(mode="json")["vlm"]["trial"] is True
+    active[0] = ActiveAdapter("a1", tmp_path)
+    models = desk.analyse(scan).models
+    assert not models.vlm.trial
+    assert "trial" not in models.model_dump(mode="json")["vlm"], "the contract's words"
+
+
 def test_an_adapter_that_does_not_load_is_an_error_not_another_models_answer(
     taxonomy: Taxonomy, scan: Scan, tmp_path: Path
 ) -> None:

@@ -1,6 +1,6 @@
 """The ring with the bundled models through the API, and a run as a process that may die or outlive its server.
 
-As it ships, with all of the hold-out and a run that goes to its end in a process, it turns in `browser/test_ring.py`.
+As it ships, with a run that goes to its end in a process, it turns in `browser/test_ring.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from threading import Thread
 
@@ -18,8 +17,6 @@ import pytest
 from app import wire
 from tests.benchmarks import ring
 from tests.conftest import png, save_analysis, scan_facts
-from training.promotion import examination
-from training.promotion.holdout import simulated_holdout
 from training.run import supervisor
 from training.run.pipeline import run_pipeline
 from training.run.supervisor import keep_watch
@@ -41,13 +38,13 @@ HELD_OUT = 24
 
 
 def in_this_process(db: Database, settings: Settings, run: Run) -> None:
-    """Launches a run without a process of its own, which would not know of the smaller hold-out."""
+    """Launches a run without a process of its own, which would import all of the libraries once more."""
     Thread(target=run_pipeline, args=(db, settings, run.id), daemon=True).start()
 
 
 def test_simulate_analyse_correct_train_promote_analyse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "launch", in_this_process)
-    monkeypatch.setattr(examination, "simulated_holdout", partial(simulated_holdout, count=HELD_OUT))
+    monkeypatch.setenv("XRAY_SIMULATED_BAGS", str(HELD_OUT))
     # It raises where an answer does not come from the adapter that was promoted.
     figures = ring.turn(tmp_path, None, tiny=True)
     assert figures["samples"]["train"] + figures["samples"]["holdout"] == 8

@@ -306,7 +306,7 @@ def _load_analyser(settings: Settings) -> Analyser:
 
     def active(kind: AdapterKind, base_sha256: str) -> ActiveAdapter | None:
         adapter = adapters.active(db, kind, base_sha256) if db else None
-        return ActiveAdapter(adapter.id, adapters.folder(db, adapter.id)) if db and adapter else None
+        return ActiveAdapter(adapter.id, adapters.folder(db, adapter.id), adapter.trial) if db and adapter else None
 
     # The same for the whole list, though another be promoted meanwhile: its lines can be compared.
     adapter, promoted = active("vlm-adapter", vlm.weights_sha256), active("detector", detector.sha256)

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -61,10 +61,11 @@ DETECTOR_FILE = "detector.onnx"
 
 @dataclass(frozen=True)
 class ActiveAdapter:
-    """The adapter (or detector) the next answer is to be given with."""
+    """The adapter (or detector) the next answer is to be given with, perhaps on trial."""
 
     id: str
     folder: Path
+    trial: bool = field(default=False, compare=False)  # a trial that ends needs no switching
 
 
 _UNKNOWN = ActiveAdapter("", Path())
@@ -166,26 +167,26 @@ class Analyser:
             self.vlm.weights_sha256, wanted.id if wanted else None, detector, self.rules.taxonomy.classes_sha256
         )
 
-    def _follow_promotion(self) -> str | None:
-        """Makes the VLM answer with the active adapter; returns its id."""
+    def _follow_promotion(self) -> ActiveAdapter | None:
+        """Makes the VLM answer with the active adapter, and returns it."""
         wanted = self._active_adapter()
         if wanted != self._adapter:
             self._adapter = _UNKNOWN
             self.vlm.use_adapter(wanted.folder if wanted else None)
             self._adapter = wanted
             logger.info("now answering with adapter %s", wanted.id if wanted else "none (base)")
-        return wanted.id if wanted else None
+        return wanted
 
-    def _detector_in_use(self) -> Detector:
-        """The promoted detector, opened when it was promoted, or the base one."""
+    def _detector_in_use(self) -> tuple[Detector, bool]:
+        """The promoted detector, opened when it was promoted, or the base one; and whether it is on trial."""
         wanted = self._active_detector()
         if wanted is None:
             self._promoted = None
-            return self.detector
+            return self.detector, False
         if self._promoted is None or self._promoted[0] != wanted:
             self._promoted = (wanted, OnnxDetector.load(wanted.folder / DETECTOR_FILE, self.rules.taxonomy))
             logger.info("now drawing boxes with detector %s", wanted.id)
-        return self._promoted[1]
+        return self._promoted[1], wanted.trial
 
     def analyse(self, scan: Scan) -> Analysis:
         """Reads a scan with both models. Blocks until it is this scan's turn.
@@ -216,12 +217,12 @@ class Analyser:
         with self._queued():
             started = time.perf_counter()
             adapter = self._follow_promotion()
-            detector = self._detector_in_use()
+            detector, detector_trial = self._detector_in_use()
             answers = self.vlm.answer([scan.image for scan in scans], [instruction()] * len(scans))
             answering = (time.perf_counter() - started) / len(scans)
             detected = [self._timed(detector, scan.image) for scan in scans]
         return [
-            self._analysis(scan, answer, found, _timings(answering, seconds), adapter, detector)
+            self._analysis(scan, answer, found, _timings(answering, seconds), adapter, detector, detector_trial)
             for scan, answer, (found, seconds) in zip(scans, answers, detected, strict=True)
         ]
 
@@ -235,11 +236,13 @@ class Analyser:
         answer: Answer,
         found: Sequence[Detection],
         timings: Timings,
-        adapter: str | None,
+        active: ActiveAdapter | None,
         detector: Detector,
+        detector_trial: bool,
     ) -> Analysis:
         taxonomy = self.rules.taxonomy
         report, boxes = read_answer(answer, taxonomy), boxes_of(found, self.rules)
+        adapter, trial = (active.id, active.trial) if active else (None, False)
         validated = self._validated(scan.scanner_id, adapter)
         pair = pair_key(self.vlm.weights_sha256, adapter, detector.sha256, taxonomy.classes_sha256)
         thresholds = self._operating_point(scan.scanner_id, pair)
@@ -259,8 +262,10 @@ class Analyser:
             agreement=agree(report, boxes, self.rules.policy),
             opaque_fraction=scan.opaque_fraction,
             models=ModelFacts(
-                vlm=VlmFacts(name=self.vlm.name, adapter=adapter, validated=validated),
-                detector=DetectorFacts(name=detector.name, sha256=detector.sha256, validated=validated),
+                vlm=VlmFacts(name=self.vlm.name, adapter=adapter, trial=trial, validated=validated),
+                detector=DetectorFacts(
+                    name=detector.name, sha256=detector.sha256, trial=detector_trial, validated=validated
+                ),
             ),
             taxonomy_sha256=taxonomy.sha256,
             timings_ms=timings,
@@ -285,7 +290,7 @@ class Analyser:
             OutOfMemory: it needed more than there is.
         """
         with self._queued():
-            return boxes_of(self._detections(self._detector_in_use(), scan.image), self.rules)
+            return boxes_of(self._detections(self._detector_in_use()[0], scan.image), self.rules)
 
     def _detections(self, detector: Detector, image: Image) -> list[Detection]:
         """More than is shown: the threat score asks for what the detector hardly believes."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import re
 from importlib.util import find_spec
+from typing import get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from training.data.samples import usable
 from training.promotion import registry
 from training.recipes.recipe import FULL_AT_THE_DESK, available, load_recipe, recipe_of_base
+from xray_app.adapter import Adapter
 from xray_app.errors import BadInput, BadModel, BadRecipe, Conflict
 from xray_app.services import Services
-from xray_app.store import runs
-from xray_app.types import Adapter, AdapterKind, Finite, Method, Run
+from xray_app.store import adapters, runs
+from xray_app.types import AdapterKind, Finite, Method, Run
 from xray_app.vlm.remote import RemoteVlm
 
 logger = logging.getLogger(__name__)
@@ -108,8 +110,14 @@ def base_sha256(desk: Services, kind: AdapterKind) -> str:
     return desk.analyser.vlm.weights_sha256 if kind == "vlm-adapter" else desk.analyser.detector.sha256
 
 
+def on_trial(desk: Services) -> bool:
+    """Whether a model in use was promoted as a trial."""
+    kinds: tuple[AdapterKind, ...] = get_args(AdapterKind)
+    return any(found.trial for kind in kinds if (found := adapters.active(desk.db, kind, base_sha256(desk, kind))))
+
+
 def promote_adapter(
-    desk: Services, adapter_id: str, username: str, force: bool = False, reason: str | None = None
+    desk: Services, adapter_id: str, username: str, force: bool = False, reason: str | None = None, trial: bool = False
 ) -> Adapter:
     """Makes an adapter the active one; where another server answers, that is told to load it first.
 
@@ -118,4 +126,4 @@ def promote_adapter(
     """
     vlm = desk.analyser.vlm
     hand_over = vlm.receive if isinstance(vlm, RemoteVlm) else None
-    return registry.promote(desk.db, adapter_id, username, force, reason, hand_over)
+    return registry.promote(desk.db, adapter_id, username, force, reason, hand_over, trial)

@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     max_queue: int = Field(default=64, gt=0)
     test_image_share: float = Field(default=0, ge=0, le=0.5, description="share of an analyst's scans that are tests")
     blind_share: float = Field(default=0, ge=0, le=1, description="share of bags decided before the models are shown")
+    simulated_bags: int = Field(default=800, ge=2, description="simulated hold-out bags, half of them with a threat")
 
     @cached_property
     def sqlalchemy_url(self) -> str:
@@ -80,6 +81,7 @@ class Settings(BaseSettings):
             "XRAY_DETECTOR": self.detector,
             "XRAY_TAXONOMY": str(self.taxonomy.resolve()),
             "XRAY_POLICY": self.policy,
+            "XRAY_SIMULATED_BAGS": str(self.simulated_bags),
         }
         if self.vlm_max_tokens is not None:
             own["XRAY_VLM_MAX_TOKENS"] = str(self.vlm_max_tokens)

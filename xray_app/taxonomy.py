@@ -73,6 +73,8 @@ class Policy:
         recall: threat-bag recall a model pair needs to be called validated.
         margin: non-inferiority margin of the promotion gate.
         false_alarm_budget: by how much a candidate may raise the false-alarm rate.
+        collapse_budget: by how much a candidate may be worse on simulated bags, where the site's own show a plain gain,
+            and still go on trial.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Policy:
     recall: float
     margin: float = 0.05
     false_alarm_budget: float = 0.05
+    collapse_budget: float = 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -278,7 +281,7 @@ class _Reader:
         entries = self.nodes.mapping(node, "policies")
         if not entries:
             raise self.nodes.wrong(node, "there must be at least one policy")
-        optional = ("margin", "false_alarm_budget")
+        optional = ("margin", "false_alarm_budget", "collapse_budget")
         required = tuple(field.name for field in fields(Policy) if field.name not in ("name", *optional))
         policies = {}
         for name, entry in entries.items():

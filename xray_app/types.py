@@ -170,14 +170,20 @@ class Agreement(Value):
 
 
 class VlmFacts(Value):
+    """`trial`: the adapter answered on trial, without the evidence that the gate asks for."""
+
     name: str
     adapter: str | None = None
+    trial: bool = Field(default=False, exclude_if=lambda value: not value)
     validated: bool = False
 
 
 class DetectorFacts(Value):
+    """`trial` as of the VLM's adapter."""
+
     name: str
     sha256: str
+    trial: bool = Field(default=False, exclude_if=lambda value: not value)
     validated: bool = False
 
 
@@ -434,28 +440,3 @@ class OperatingPoint(Value):
     by: str
     reason: str
     figures: OperatingPointFigures
-
-
-class GateCheck(Value):
-    name: str
-    passed: bool
-    detail: str
-
-
-class Gate(Value):
-    passed: bool
-    checks: tuple[GateCheck, ...]
-
-
-class Adapter(Value):
-    """A registered candidate. `base` is the base model's name, `base_sha256` its weights' hash."""
-
-    id: str
-    kind: AdapterKind
-    base: str
-    base_sha256: str
-    run_id: str | None
-    active: bool
-    created_at: datetime
-    metrics: RunMetrics
-    gate: Gate

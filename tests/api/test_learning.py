@@ -15,12 +15,13 @@ from fastapi.testclient import TestClient
 from tests.api.conftest import PASSWORD, make_services, png
 from training.promotion import registry
 from xray_app import auth
+from xray_app.adapter import Adapter, CheckAnswer, Gate, GateCheck
 from xray_app.api.app import create_app
 from xray_app.correction.revision import split_of
-from xray_app.learning import base_sha256, trainable
+from xray_app.learning import base_sha256, on_trial, trainable
 from xray_app.services import Services
 from xray_app.store import runs
-from xray_app.types import Adapter, AdapterKind, Gate, GateCheck, Role, Run, RunMetrics
+from xray_app.types import AdapterKind, Role, Run, RunMetrics
 
 KNIFE = {"label": "knife", "count": 1}
 
@@ -196,7 +197,7 @@ def test_a_model_no_recipe_has_as_its_base_needs_one_named(tmp_path: Path) -> No
 def registered(services: Services, tmp_path: Path) -> Callable[..., Adapter]:
     """Registers an adapter of the served base model that the gate lets through, or not."""
 
-    def register(passed: bool, kind: AdapterKind = "vlm-adapter") -> Adapter:
+    def register(passed: bool, kind: AdapterKind = "vlm-adapter", answer: CheckAnswer | None = None) -> Adapter:
         folder = tmp_path / uuid.uuid4().hex
         folder.mkdir()
         (folder / registry.WEIGHTS[kind]).write_bytes(uuid.uuid4().bytes)
@@ -208,7 +209,9 @@ def registered(services: Services, tmp_path: Path) -> Callable[..., Adapter]:
             base_sha256=base_sha256(services, kind),
             taxonomy_sha256=services.taxonomy.sha256,
             metrics=RunMetrics(),
-            gate=Gate(passed=passed, checks=(GateCheck(name="threat recall", passed=passed, detail="0.8"),)),
+            gate=Gate.of(
+                [GateCheck(name="threat recall", answer=answer or ("passed" if passed else "refused"), detail="0.8")]
+            ),
         )
         return registry.register(services.db, folder, manifest)
 
@@ -260,7 +263,9 @@ def test_what_the_gate_refuses_needs_force_and_a_reason(
     path = f"/v1/adapters/{refused.id}/promote"
     answer = client.post(path, json={}, headers=admin)
     assert answer.status_code == 409
-    assert answer.json()["error"]["details"]["checks"] == [{"name": "threat recall", "passed": False, "detail": "0.8"}]
+    assert answer.json()["error"]["details"]["checks"] == [
+        {"name": "threat recall", "answer": "refused", "passed": False, "detail": "0.8"}
+    ]
     for body in ({"force": True}, {"force": True, "reason": "  "}):
         assert client.post(path, json=body, headers=admin).status_code == 422
     assert active(client, admin) == []
@@ -270,6 +275,31 @@ def test_what_the_gate_refuses_needs_force_and_a_reason(
         audit = session.connection().exec_driver_sql("select who, details from audit_entries").all()
     assert any(who == "admin" and "a trial on lane 2" in details for who, details in audit)
     client.post("/v1/adapters/rollback", headers=admin)
+
+
+def test_what_is_not_shown_yet_goes_on_trial_with_a_reason(
+    client: TestClient, services: Services, admin: dict[str, str], registered: Callable[..., Adapter]
+) -> None:
+    undecided = registered(False, answer="not shown yet")
+    path = f"/v1/adapters/{undecided.id}/promote"
+    for body in ({}, {"force": True, "reason": "a week on lane 2"}):
+        answer = client.post(path, json=body, headers=admin)
+        assert answer.status_code == 409
+        (check,) = answer.json()["error"]["details"]["checks"]
+        assert check["answer"] == "not shown yet"
+    for body in ({"trial": True}, {"trial": True, "reason": "  "}, {"trial": "yes", "reason": "a week"}):
+        assert client.post(path, json=body, headers=admin).status_code == 422
+    assert not on_trial(services)
+    answer = client.post(path, json={"trial": True, "reason": "a week on lane 2"}, headers=admin)
+    assert answer.status_code == 200
+    assert (answer.json()["trial"], answer.json()["gate"]["answer"]) == (True, "not shown yet")
+    assert on_trial(services)
+    refused = client.post(
+        f"/v1/adapters/{registered(False).id}/promote", json={"trial": True, "reason": "x"}, headers=admin
+    )
+    assert refused.status_code == 409, "a trial is no way round a refusal"
+    client.post("/v1/adapters/rollback", headers=admin)
+    assert not on_trial(services)
 
 
 def test_runs_are_listed_newest_first(client: TestClient, services: Services, admin: dict[str, str]) -> None:

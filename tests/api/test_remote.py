@@ -18,12 +18,13 @@ from tests.vlm.gated import Gated
 from tests.vlm.scripted_server import Asked, Reply, Script, completion, serving
 from training.promotion import registry
 from xray_app import auth
+from xray_app.adapter import Adapter, Gate
 from xray_app.analysis import ActiveAdapter, Analyser
 from xray_app.api.app import create_app
 from xray_app.report import instruction
 from xray_app.services import Services
 from xray_app.store import adapters
-from xray_app.types import Adapter, Gate, Role, Run, RunMetrics
+from xray_app.types import Role, Run, RunMetrics
 from xray_app.vlm.kept_answers import keep_answers
 from xray_app.vlm.load import base_sha256, load_vlm
 from xray_app.vlm.pictures import QWEN2_5_VL
@@ -85,7 +86,7 @@ def registered(desk: Desk, folder: Path, sha256: str, text: str = ANSWER) -> Ada
     answers, pictures = keep_answers(Gated(text), [picture()], [instruction()])
     manifest = registry.new_manifest(
         id="a" * 32, kind="vlm-adapter", base="bundled", base_sha256=sha256, metrics=RunMetrics(),
-        taxonomy_sha256=desk.services.taxonomy.sha256, gate=Gate(passed=True, checks=()), probe=answers,
+        taxonomy_sha256=desk.services.taxonomy.sha256, gate=Gate.of([]), probe=answers,
     )  # fmt: skip
     return registry.register(desk.services.db, folder, manifest, pictures)
 

@@ -12,10 +12,11 @@ from onnx import numpy_helper
 from training.promotion import registry
 from training.recipes.recipe import load_recipe
 from training.vlm.finetune import add_lora, load_base
+from xray_app.adapter import Gate
 from xray_app.analysis import DETECTOR_FILE
 from xray_app.services import Services
 from xray_app.settings import BUNDLED_DETECTOR
-from xray_app.types import AdapterKind, Gate, RunMetrics
+from xray_app.types import AdapterKind, RunMetrics
 from xray_app.vlm.local import write_base
 
 SEED = 20_261_127
@@ -49,7 +50,7 @@ def register_noisy(services: Services, folder: Path, kind: AdapterKind, spread: 
         base_sha256=base,
         taxonomy_sha256=services.taxonomy.sha256,
         metrics=RunMetrics(),
-        gate=Gate(passed=True, checks=()),
+        gate=Gate.of([]),
     )
     return registry.register(services.db, trained, manifest).id
 

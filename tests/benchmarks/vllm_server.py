@@ -27,12 +27,13 @@ from PIL.Image import Image
 from tests.benchmarks.vllm_environment import make_environment, vllm_serving
 from training.recipes.recipe import load_recipe
 from training.vlm.finetune import add_lora
+from xray_app.adapter import Adapter, Gate
 from xray_app.errors import Conflict
 from xray_app.report import instruction
 from xray_app.settings import BUNDLED_VLM, ROOT, Settings
 from xray_app.simulate.scene import simulate_scan
 from xray_app.taxonomy import load_taxonomy
-from xray_app.types import Adapter, Gate, RunMetrics
+from xray_app.types import RunMetrics
 from xray_app.vlm.kept_answers import KEPT, MANIFEST, PICTURES, keep_answers
 from xray_app.vlm.load import load_local, load_vlm
 from xray_app.vlm.local import LocalVlm
@@ -164,7 +165,7 @@ def adapter_of(remote: RemoteVlm) -> Adapter:
     """A registered adapter of the base that is served."""
     return Adapter(
         id="a", kind="vlm-adapter", base="bundled", base_sha256=remote.weights_sha256, run_id=None, active=False,
-        created_at=datetime.now(UTC), metrics=RunMetrics(), gate=Gate(passed=True, checks=()),
+        created_at=datetime.now(UTC), metrics=RunMetrics(), gate=Gate.of([]),
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from tests.browser.conftest import HEIGHT, SCREENSHOTS, WIDTH, Desk, Open
 from tests.browser.test_desk import KNIFE, add
 from tests.conftest import save_analysis
 from training.promotion import registry
+from xray_app.adapter import Gate, GateCheck
 from xray_app.scan.appearance import appearance_of
 from xray_app.scan.read import read_scan
 from xray_app.simulate import simulate_scan
@@ -26,8 +27,6 @@ from xray_app.store.insights import daily_sums
 from xray_app.types import (
     Analysis,
     CorrectionIn,
-    Gate,
-    GateCheck,
     ItemCount,
     Metrics,
     MetricSet,
@@ -107,15 +106,15 @@ def _candidate(services: Any) -> None:
     folder.mkdir()
     (folder / "adapter_model.safetensors").write_bytes(b"weights")
     checks = (
-        GateCheck(name="loads", passed=True, detail="no missing and no unexpected keys"),
-        GateCheck(name="threat recall", passed=True, detail="lower bound -0.02, margin 0.05"),
-        GateCheck(name="false alarms", passed=False, detail="0.12, budget 0.10"),
+        GateCheck(name="loads", answer="passed", detail="no missing and no unexpected keys"),
+        GateCheck(name="threat recall", answer="passed", detail="lower bound -0.02, margin 0.05"),
+        GateCheck(name="false alarms", answer="refused", detail="0.12, budget 0.10"),
     )
     vlm = services.analyser.vlm
     manifest = registry.new_manifest(
         id=uuid4().hex, kind="vlm-adapter", base=vlm.name, base_sha256=vlm.weights_sha256,
         taxonomy_sha256=services.taxonomy.sha256,
-        metrics=RunMetrics(active=figures_of(0.83), candidate=figures_of(0.88)), gate=Gate(passed=False, checks=checks),
+        metrics=RunMetrics(active=figures_of(0.83), candidate=figures_of(0.88)), gate=Gate.of(checks),
     )  # fmt: skip
     registry.register(services.db, folder, manifest)
 

@@ -8,19 +8,17 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeAnalysis, png, scan_facts
+from xray_app.adapter import Adapter, CheckAnswer, Gate, GateCheck
 from xray_app.correction.statements import BagStanding
 from xray_app.html import panels, training
 from xray_app.risk import by_policy
 from xray_app.settings import Settings
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import (
-    Adapter,
     Agreement,
     Correction,
     Decision,
     Diff,
-    Gate,
-    GateCheck,
     Metrics,
     MetricSet,
     Report,
@@ -132,7 +130,7 @@ def test_nothing_written_by_others_becomes_markup(taxonomy: Taxonomy, make_analy
     )  # fmt: skip
     adapter = Adapter(
         id=HOSTILE, kind="vlm-adapter", base=HOSTILE, base_sha256="0", run_id=None, active=True, created_at=NOW,
-        metrics=RunMetrics(), gate=Gate(passed=False, checks=(GateCheck(name=HOSTILE, passed=False, detail=HOSTILE),)),
+        metrics=RunMetrics(), gate=Gate.of([GateCheck(name=HOSTILE, answer="refused", detail=HOSTILE)]),
     )  # fmt: skip
     for shown in (
         panels.banner(analysis, [decision]),
@@ -165,7 +163,7 @@ def test_better_and_worse_depend_on_the_figure(make_analysis: MakeAnalysis) -> N
             active=Metrics(simulated=figures(0.8, 0.1, 300), site=MetricSet(n=0)),
             candidate=Metrics(simulated=figures(0.9, 0.2, 300), site=MetricSet(n=0)),
         ),
-        gate=Gate(passed=True, checks=()),
+        gate=Gate.of([]),
     )  # fmt: skip
     shown = training.comparison(adapter)
     assert '<td class="better">+0.100 ↑ better</td>' in shown
@@ -177,6 +175,47 @@ def test_better_and_worse_depend_on_the_figure(make_analysis: MakeAnalysis) -> N
 def test_with_nothing_to_train_on_the_next_step_is_said(pending: int, where: str) -> None:
     said = training.counts(training.CorrectionCounts(0, 0, 0, pending), None, "base")
     assert f"<b>{where}</b> first" in said
+
+
+def test_each_answer_of_the_gate_has_its_own_sign_and_not_enough_evidence_no_tick() -> None:
+    answers: tuple[CheckAnswer, ...] = ("passed", "refused", "not shown yet", "reported")
+    signs = {"passed": "✓", "refused": "✗", "not shown yet": "?", "reported": "·"}
+    for answer in answers:
+        gate = Gate.of([GateCheck(name="site: threat recall", answer=answer, detail="figures")])
+        shown = training.comparison(candidate(gate))
+        kind = answer.replace(" ", "-")
+        assert f'<li class="{kind}"><b>{signs[answer]} {answer}</b> site: threat recall' in shown
+        assert ("✓" in shown) == (answer == "passed")
+        whole = gate.answer.replace(" ", "-")
+        assert f'<div class="gate {whole}">' in shown
+
+
+def candidate(gate: Gate, active: bool = False, trial: bool = False) -> Adapter:
+    return Adapter(
+        id="a" * 32, kind="vlm-adapter", base="b", base_sha256="0", run_id=None, active=active, trial=trial,
+        created_at=NOW, metrics=RunMetrics(), gate=gate,
+    )  # fmt: skip
+
+
+def test_a_model_on_trial_is_shown_as_one_wherever_it_is_named(make_analysis: MakeAnalysis, taxonomy: Taxonomy) -> None:
+    undecided = Gate.of([GateCheck(name="x", answer="not shown yet", detail="y")])
+    for trial in (True, False):
+        used = candidate(undecided, active=True, trial=trial)
+        analysis = make_analysis()
+        vlm = analysis.models.vlm.model_copy(update={"adapter": "a" * 32, "trial": trial})
+        models = analysis.models.model_copy(update={"vlm": vlm})
+        for shown in (
+            training.adapter_name(used),
+            training.counts(training.CorrectionCounts(1, 1, 0, 0), used, "base"),
+            training.unpromoted(used),
+            panels.header("ana", "analyst", False, trial=trial),
+            panels.opinions(analysis.model_copy(update={"models": models}), taxonomy.rules()),
+        ):
+            assert ("on trial" in shown) == trial
+    detector = make_analysis().models.detector.model_copy(update={"trial": True})
+    analysis = make_analysis()
+    models = analysis.models.model_copy(update={"detector": detector})
+    assert "on trial" in panels.opinions(analysis.model_copy(update={"models": models}), taxonomy.rules())
 
 
 def test_the_badge_is_there_while_a_bundled_model_serves(tmp_path: Path) -> None:

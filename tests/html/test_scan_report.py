@@ -108,6 +108,17 @@ def test_everything_somebody_asks_for_later_is_on_it(told: Any) -> None:
     assert document(report).count('class="halo"') == 1  # the corrected box, not the predicted one
 
 
+def test_a_report_says_that_a_model_was_on_trial(told: Any, make_analysis: MakeAnalysis) -> None:
+    analysis = make_analysis()
+    assert "on trial" not in Tags(document(told(analysis=analysis))).words
+    vlm = analysis.models.vlm.model_copy(update={"adapter": "a" * 32, "trial": True})
+    detector = analysis.models.detector.model_copy(update={"trial": True})
+    for changed in ({"vlm": vlm}, {"detector": detector}):
+        models = analysis.models.model_copy(update=changed)
+        page = Tags(document(told(analysis=analysis.model_copy(update={"models": models}))))
+        assert page.words.count("on trial: not shown to be as good as the model before it") == 1
+
+
 def test_a_report_gives_the_bags_risk_and_beside_it_the_models_own(told: Any, make_analysis: MakeAnalysis) -> None:
     low = make_analysis(risk=Risk(level="LOW", reason="no threats detected", action="CLEAR", policy="airport"))
     by = StandingRisk(level="HIGH", reason=f"knife, marked by {HOSTILE}", action="SEARCH", by=HOSTILE)

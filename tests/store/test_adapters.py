@@ -12,10 +12,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from xray_app.adapter import Adapter, Gate, GateCheck
 from xray_app.errors import Conflict, NotFound
 from xray_app.store import adapters, audit, holdout_figures
 from xray_app.store.database import Database
-from xray_app.types import Adapter, Gate, GateCheck, MetricSet, RunMetrics
+from xray_app.types import MetricSet, RunMetrics
 
 Register = Callable[..., Adapter]
 BASE, OTHER_BASE = "a" * 64, "b" * 64
@@ -33,7 +34,7 @@ def register(db: Database) -> Register:
             active=False,
             created_at=datetime.now(UTC),
             metrics=RunMetrics(),
-            gate=Gate(passed=True, checks=(GateCheck(name="loads", passed=True, detail="no key missing"),)),
+            gate=Gate(answer="passed", checks=(GateCheck(name="loads", answer="passed", detail="no key missing"),)),
         )
         return adapters.add(db, adapter, db.data_dir / "adapters" / adapter.id)
 
@@ -127,7 +128,7 @@ def test_the_data_folder_may_move(tmp_path: Path) -> None:
         active=True,
         created_at=datetime.now(UTC),
         metrics=RunMetrics(),
-        gate=Gate(passed=False, checks=()),
+        gate=Gate(answer="refused", checks=()),
     )
     assert not adapters.add(db, adapter, old / "adapters" / "one").active
     adapters.add(db, adapter.model_copy(update={"id": "two"}), tmp_path / "elsewhere")

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import MakeAnalysis, png
+from xray_app.adapter import Adapter, Gate
 from xray_app.errors import BadBackup, BadInput, Conflict, StorageFailed
 from xray_app.folder_lock import folder_lock
 from xray_app.store import adapters, analyses, audit, backup, backup_form, scans
 from xray_app.store import restore as restoring
 from xray_app.store.backup_form import sha256_of
 from xray_app.store.database import Database
-from xray_app.types import Adapter, Gate, RunMetrics
+from xray_app.types import RunMetrics
 
 pytestmark = pytest.mark.skipif("os.environ.get('XRAY_TEST_DATABASE_URL')", reason="PostgreSQL takes its own backups")
 
@@ -53,7 +54,7 @@ def add_adapter(db: Database, stored: MakeAnalysis) -> Path:
     facts = stored(shade=90)
     adapter = Adapter(
         id="a1", kind="vlm-adapter", base="bundled", base_sha256="b" * 64, run_id=None, active=False,
-        created_at=facts.created_at, metrics=RunMetrics(), gate=Gate(passed=True, checks=()),
+        created_at=facts.created_at, metrics=RunMetrics(), gate=Gate.of([]),
     )  # fmt: skip
     adapters.add(db, adapter, folder)
     return folder

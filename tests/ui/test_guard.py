@@ -53,7 +53,7 @@ def test_every_handler_refuses_strangers_and_lower_roles(services: Services, ask
 def test_what_trains_promotes_or_manages_users_needs_an_admin(services: Services) -> None:
     roles = {one.fn.__name__: one.fn.required_role for one in handlers(build_desk(services))}
     for name in (
-        "start_run", "cancel_run", "promote_adapter", "force_adapter", "roll_back", "refresh", "choose",
+        "start_run", "cancel_run", "promote_adapter", "force_adapter", "try_adapter", "roll_back", "refresh", "choose",
         "add_user", "set_password", "disable_user",
     ):  # fmt: skip
         assert roles[name] is Role.ADMIN, name

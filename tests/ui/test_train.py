@@ -13,11 +13,12 @@ import pytest
 from tests.conftest import MakeAnalysis
 from training.promotion import registry
 from xray_app import auth
+from xray_app.adapter import Adapter, CheckAnswer, Gate, GateCheck
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, BadRecipe, Conflict, NotFound
 from xray_app.services import Services
 from xray_app.store import adapters, corrections, runs, users
-from xray_app.types import Adapter, CorrectionIn, Gate, GateCheck, Metrics, MetricSet, Role, Run, RunMetrics
+from xray_app.types import CorrectionIn, Metrics, MetricSet, Role, Run, RunMetrics
 from xray_app.ui.guard import Guard
 from xray_app.ui.train import KIND, TrainTab
 from xray_app.ui.users import UsersTab
@@ -55,10 +56,11 @@ def correct(services: Services, stored: MakeAnalysis) -> Any:
 
 @pytest.fixture
 def registered(services: Services, tmp_path: Path) -> Any:
-    """Registers an adapter of the served base, passed by the gate or refused."""
+    """Registers an adapter of the served base, passed by the gate or refused, or of that answer."""
 
-    def make(passed: bool) -> Adapter:
-        folder = tmp_path / f"trained-{passed}"
+    def make(passed: bool, answer: CheckAnswer | None = None) -> Adapter:
+        answer = answer or ("passed" if passed else "refused")
+        folder = tmp_path / f"trained-{answer}"
         folder.mkdir(exist_ok=True)
         (folder / "adapter_model.safetensors").write_bytes(b"weights")
         vlm = services.analyser.vlm
@@ -66,7 +68,7 @@ def registered(services: Services, tmp_path: Path) -> Any:
             id=uuid4().hex,
             kind=KIND, base=vlm.name, base_sha256=vlm.weights_sha256, taxonomy_sha256=services.taxonomy.sha256,
             metrics=RunMetrics(active=MEASURED, candidate=MEASURED),
-            gate=Gate(passed=passed, checks=(GateCheck(name="threat recall", passed=passed, detail="bound -0.07"),)),
+            gate=Gate.of([GateCheck(name="threat recall", answer=answer, detail="bound -0.07")]),
         )  # fmt: skip
         return registry.register(services.db, folder, manifest)
 
@@ -85,7 +87,7 @@ def registered_detector(services: Services, tmp_path: Path) -> Adapter:
         id=uuid4().hex,
         kind="detector", base=detector.name, base_sha256=detector.sha256, taxonomy_sha256=services.taxonomy.sha256,
         metrics=RunMetrics(active=figures, candidate=figures),
-        gate=Gate(passed=True, checks=(GateCheck(name="simulated: mAP50", passed=True, detail="bound -0.01"),)),
+        gate=Gate(answer="passed", checks=(GateCheck(name="simulated: mAP50", answer="passed", detail="bound -0.01"),)),
     )  # fmt: skip
     return registry.register(services.db, folder, manifest)
 
@@ -236,6 +238,32 @@ def test_the_gate_decides_unless_an_admin_says_why(
     active = adapters.active(services.db, KIND, sha256)
     assert active is not None
     assert active.id == good.id
+
+
+def test_what_is_not_shown_yet_is_promoted_as_a_trial_and_shown_as_one(
+    tab: TrainTab, admin: Identity, services: Services, registered: Any
+) -> None:
+    undecided = registered(False, "not shown yet")
+    page = tab.refresh(admin, undecided.id, None)
+    assert (page[tab.promote]["interactive"], page[tab.trial_form]["visible"]) == (False, True)
+    assert page[tab.force_form]["visible"] is False
+    assert "? not shown yet" in page[tab.comparison]
+    assert "✓" not in page[tab.comparison], "not enough evidence is no green tick"
+    assert "Not shown yet: threat recall" in page[tab.unpromoted]
+    with pytest.raises(BadInput, match="say why"):
+        tab.try_adapter(admin, "  ", undecided.id, None)
+    with pytest.raises(Conflict, match="as a trial"):
+        tab.promote_adapter(admin, undecided.id, None)
+    page = tab.try_adapter(admin, "a week on lane 2", undecided.id, None)
+    assert page[tab.trial_reason] == ""
+    assert page[tab.trial_form]["visible"] is False
+    assert "on trial" in page[tab.counts]
+    assert "on trial" in page[tab.unpromoted]
+    assert [name for name, _ in page[tab.adapter]["choices"] if "in use on trial" in name] != []
+    shown = tab.choose(admin, registered(False).id)
+    assert (shown[tab.trial_form]["visible"], shown[tab.force_form]["visible"]) == (False, True)
+    shown = tab.choose(admin, registered(True).id)
+    assert (shown[tab.trial_form]["visible"], shown[tab.force_form]["visible"]) == (False, False)
 
 
 def test_each_kind_has_its_own_candidates_pointer_and_figures(

@@ -19,10 +19,11 @@ from safetensors.torch import save_file
 from tests.tiny import picture, taxonomy
 from tests.vlm.gated import NONE, Gated
 from tests.vlm.scripted_server import Asked, Reply, Script, completion, serving
+from xray_app.adapter import Adapter, Gate
 from xray_app.errors import BadModel, Conflict, ModelUnavailable
 from xray_app.report import instruction
 from xray_app.settings import BUNDLED_VLM, Settings
-from xray_app.types import Adapter, Gate, RunMetrics
+from xray_app.types import RunMetrics
 from xray_app.vlm import lora_server
 from xray_app.vlm.base import Answer
 from xray_app.vlm.kept_answers import KeptAnswer, keep_answers, open_kept_scan, read_kept_answers
@@ -119,7 +120,7 @@ def ask(vlm: RemoteVlm) -> Answer:
 def registered(**changes: Any) -> Adapter:
     adapter = Adapter(
         id="a", kind="vlm-adapter", base="bundled", base_sha256=base_sha256("bundled"), run_id=None, active=False,
-        created_at=datetime.now(UTC), metrics=RunMetrics(), gate=Gate(passed=True, checks=()),
+        created_at=datetime.now(UTC), metrics=RunMetrics(), gate=Gate.of([]),
     )  # fmt: skip
     return adapter.model_copy(update=changes)
 

@@ -1,10 +1,10 @@
-"""Commands that decide what the desk serves: register, promote, rollback."""
+"""Commands that decide what the desk serves: register, examine, promote, rollback."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
@@ -13,6 +13,10 @@ from xray_app.errors import BadInput
 from xray_app.settings import Settings
 from xray_app.taxonomy import load_taxonomy
 from xray_app.types import AdapterKind
+
+if TYPE_CHECKING:
+    from training.promotion.examination import Examined
+    from xray_app.store.database import Database
 
 # Heavy modules (torch, transformers) are imported inside the commands: --help answers at once.
 
@@ -32,28 +36,56 @@ def register(
     """Send an adapter or a detector trained elsewhere through the gate and record it."""
     import uuid
 
-    from training.data.samples import from_corrections
     from training.promotion import registry
-    from training.promotion.examination import Examined, examine_adapter, examine_detector
-    from xray_app.vlm.load import load_local
 
     settings, chosen = Settings(), _kind(kind)
     base = _base(settings, chosen, vlm)
-    taxonomy = load_taxonomy(settings.taxonomy)
-    rules, adapter_id = taxonomy.rules(settings.policy), uuid.uuid4().hex
     registry.check_files(adapter, chosen)
     db = open_database(settings)
+    examined = _examine(db, settings, base, chosen, adapter, uuid.uuid4().hex)
+    print(registry.register(db, adapter, *examined).model_dump_json())
+
+
+@app.command()
+def examine(
+    adapter_id: str,
+    vlm: Base = None,
+    by: Annotated[str, typer.Option(help="Who asks; goes into the audit log.")] = "command line",
+) -> None:
+    """Send a registered adapter through the gate again, by all the bags held out since: so a trial ends.
+
+    One in use is measured against what was in use before it.
+    """
+    from training.promotion import registry
+    from xray_app.store import adapters
+
+    settings = Settings()
+    db = open_database(settings)
+    adapter = adapters.get(db, adapter_id)
+    base = _base(settings, adapter.kind, vlm)
+    folder = adapters.folder(db, adapter_id)
+    manifest, _ = _examine(db, settings, base, adapter.kind, folder, adapter_id)
+    if manifest.base_sha256 != adapter.base_sha256:
+        raise BadInput(f"The adapter belongs to another base model ({adapter.base}); name it as --vlm.")
+    print(registry.reexamined(db, adapter_id, manifest, by).model_dump_json())
+
+
+def _examine(db: Database, settings: Settings, base: str, kind: AdapterKind, folder: Path, adapter_id: str) -> Examined:
+    from training.data.samples import from_corrections
+    from training.promotion.examination import Examined, examine_adapter, examine_detector
+    from xray_app.vlm.load import load_local
+
+    taxonomy = load_taxonomy(settings.taxonomy)
+    rules = taxonomy.rules(settings.policy)
     site = from_corrections(db, taxonomy)["holdout"]
 
     def ignore(done: float) -> None:
         pass
 
-    if chosen == "detector":
-        examined = Examined(examine_detector(db, settings, adapter, adapter_id, site, rules, ignore), {})
-    else:
-        model = load_local(base, settings.vlm_dtype, taxonomy=taxonomy, max_tokens=settings.vlm_max_tokens)
-        examined = examine_adapter(db, settings, model, adapter, adapter_id, site, rules, ignore)
-    print(registry.register(db, adapter, *examined).model_dump_json())
+    if kind == "detector":
+        return Examined(examine_detector(db, settings, folder, adapter_id, site, rules, ignore), {})
+    model = load_local(base, settings.vlm_dtype, taxonomy=taxonomy, max_tokens=settings.vlm_max_tokens)
+    return examine_adapter(db, settings, model, folder, adapter_id, site, rules, ignore)
 
 
 def _kind(name: str) -> AdapterKind:
@@ -74,6 +106,7 @@ def promote(
     adapter_id: str,
     by: Annotated[str, typer.Option(help="Who decides; goes into the audit log.")] = "command line",
     force: Annotated[bool, typer.Option("--force", help="Against the gate; needs --reason.")] = False,
+    trial: Annotated[bool, typer.Option("--trial", help="What is not shown yet, on trial; needs --reason.")] = False,
     reason: Annotated[str | None, typer.Option()] = None,
 ) -> None:
     """Let a registered adapter answer from the next scan on."""
@@ -83,7 +116,8 @@ def promote(
     settings = Settings()
     remote = load_if_remote(settings, load_taxonomy(settings.taxonomy))
     hand_over = remote.receive if remote else None
-    print(registry.promote(open_database(settings), adapter_id, by, force, reason, hand_over).model_dump_json())
+    adapter = registry.promote(open_database(settings), adapter_id, by, force, reason, hand_over, trial)
+    print(adapter.model_dump_json())
 
 
 @app.command()

@@ -69,6 +69,7 @@ class BagTable:
         sought: (B,) somebody looked for a prohibited class in some view: only then can the bag be called clear.
         threat: (B,) the bag holds a prohibited item.
         flagged: (B,) some view was answered with a prohibited item at or above the policy's threshold.
+        threat_score: (B,) confidence of the surest prohibited item over the views, which that threshold cuts; 0: none.
         true: (B, L) items there.
         said: (B, L) items said.
         hit: (B, L) items said that are there: the smaller of both counts, per view.
@@ -84,6 +85,7 @@ class BagTable:
     sought: Bools
     threat: Bools
     flagged: Bools
+    threat_score: Floats
     true: Ints
     said: Ints
     hit: Ints
@@ -115,7 +117,7 @@ class BagTable:
 
         table = cls(
             bags, labels, zeros(), zeros(), zeros(), zeros(),
-            unset(), unset(), unset(),
+            unset(), unset(), unset(), np.zeros(count),
             zeros(len(labels)), zeros(len(labels)), zeros(len(labels)), np.zeros((count, BINS, 3)),
         )  # fmt: skip
         for row, bag in enumerate(bags):
@@ -139,7 +141,8 @@ class BagTable:
                     table.calibration[row, place] += (1, confidence, number == there)
                 scope = None if by_any_class else view.labelled_classes
                 for label in prohibited.intersection(view.confidence if scope is None else scope):
-                    table.flagged[row] |= view.confidence.get(label, 0.0) >= rules.policy.prohibited_threshold
+                    table.threat_score[row] = max(table.threat_score[row], view.confidence.get(label, 0.0))
+        table.flagged[:] = table.threat_score >= rules.policy.prohibited_threshold
         return table
 
     @property
@@ -232,6 +235,7 @@ class BagTable:
             sought=bools("sought"),
             threat=bools("threat"),
             flagged=bools("flagged"),
+            threat_score=np.asarray(values["threat_score"], dtype=np.float64).reshape(count),
             true=ints("true", classes),
             said=ints("said", classes),
             hit=ints("hit", classes),

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from training.data.groups import bag_groups
 from training.data.samples import Sample, with_full_instruction
 from training.evaluation.evaluate import Progress
 from training.promotion.gate import HoldoutResult, run_gate
@@ -31,6 +32,8 @@ from xray_app.vlm.kept_answers import KEPT, KeptAnswer, keep_answers
 from xray_app.vlm.local import LocalVlm
 from xray_app.vlm.pictures import picture_limits
 
+DRAWN = 0.05
+"""Share of an examination after which the simulated bags are drawn, where they have to be."""
 OnShare = Callable[[float], None]
 """Called with the share done, 0 to 1; raises Stopped when the work is to stop."""
 
@@ -59,6 +62,8 @@ def examine_adapter(
 ) -> Examined:
     """Measures an adapter against the active one on both hold-outs and asks the gate.
 
+    One that is active itself, on trial, is measured against what was in use before it.
+
     Args:
         db: keeps figures, so that the active model's are not measured again.
         settings: say where the simulated hold-out lies.
@@ -73,8 +78,8 @@ def examine_adapter(
     Returns:
         Its manifest: figures, every check, its answers to a few scans, and the base it belongs to; and those scans.
     """
-    active = adapters.active(db, "vlm-adapter", vlm.weights_sha256)
-    holdout = _holdout(settings, site, rules)
+    active = adapters.active(db, "vlm-adapter", vlm.weights_sha256, besides=adapter_id)
+    holdout = _holdout(settings, site, rules, on_share)
 
     def key(adapter: str) -> str:
         told = "" if vlm.knows_form or adapter != "base" else ":told"  # asked in other words, it answers otherwise
@@ -117,7 +122,7 @@ def examine_detector(
     rules: SiteRules,
     on_share: OnShare,
 ) -> Manifest:
-    """Measures a detector against the one in use on both hold-outs and asks the gate.
+    """Measures a detector against the one in use on both hold-outs and asks the gate; see `examine_adapter`.
 
     Args:
         db: keeps figures, so that those of the detector in use are not measured again.
@@ -132,9 +137,9 @@ def examine_detector(
         Its manifest: figures, every check, and the base it belongs to.
     """
     base = load_detector(settings, rules.taxonomy)
-    active = adapters.active(db, "detector", base.sha256)
+    active = adapters.active(db, "detector", base.sha256, besides=adapter_id)
     in_use = base if active is None else _load(adapters.folder(db, active.id), rules)
-    holdout = _holdout(settings, site, rules)
+    holdout = _holdout(settings, site, rules, on_share)
 
     def measure_active(progress: Progress) -> HoldoutResult:
         return measure_detector(in_use, holdout, db, rules, progress)
@@ -171,7 +176,7 @@ def _examine(
     def stage(start: float, end: float) -> Progress:
         return lambda done, total: on_share(start + (end - start) * done / max(total, 1))
 
-    active = measure_active(stage(0.0, 0.45))
+    active = measure_active(stage(DRAWN, 0.5))
     problem, differ, candidate = None, False, None
     try:
         differ, candidate = measure_candidate(stage(0.5, 1.0))
@@ -181,12 +186,16 @@ def _examine(
         taxonomy_sha256=rules.taxonomy.sha256,
         holdouts={"simulated": holdout.simulated_sha256, "site": holdout.site_sha256},
         metrics=RunMetrics(active=active.metrics(), candidate=candidate.metrics() if candidate else None),
-        gate=run_gate(active, candidate, rules.policy, differ, problem),
+        gate=run_gate(active, candidate, rules.policy, differ, problem, bag_groups(holdout.site)),
     )
 
 
-def _holdout(settings: Settings, site: Sequence[Sample], rules: SiteRules) -> Holdout:
-    simulated = simulated_holdout(settings.data_dir.resolve(), rules.taxonomy)
+def _holdout(settings: Settings, site: Sequence[Sample], rules: SiteRules, on_share: OnShare) -> Holdout:
+    def drawing(done: int, total: int) -> None:
+        on_share(DRAWN * done / total)
+
+    folder = settings.data_dir.resolve()
+    simulated = simulated_holdout(folder, rules.taxonomy, settings.simulated_bags, progress=drawing)
     return Holdout.of(simulated, with_full_instruction(site), rules)
 
 

@@ -31,10 +31,8 @@ from xray_app.vlm.base import Answer, Vlm
 from xray_app.vlm.local import LocalVlm
 
 SIMULATED_SEED = 770_001
-SIMULATED_BAGS = 300
 SIMULATED_ITEMS = (0, 6)
-THREAT_RATE = 0.5
-MEASURED_AS = 2
+MEASURED_AS = 3
 """Raised when the way of measuring changes, so that kept figures of the old way are not compared."""
 PROBE = 32
 """Scans whose answers are compared with the base model's."""
@@ -77,19 +75,20 @@ class Holdout:
 def simulated_holdout(
     data_dir: Path,
     taxonomy: Taxonomy,
-    count: int = SIMULATED_BAGS,
+    count: int,
     seed: int = SIMULATED_SEED,
     workers: int | None = 1,
+    progress: Progress = lambda done, total: None,
 ) -> list[Sample]:
-    """The simulated half, written once under `data_dir/holdout/` and read back after that.
+    """The simulated half, every other bag with a threat, written once under `data_dir/holdout/` and read back after.
 
     The folder is named by everything its bytes follow from, the simulator's own code included; a new
     simulator makes a new hold-out instead of silently mixing two. One named by today's whole taxonomy file, as was
-    done before, is taken as it is.
+    done before, is taken as it is. `progress` is called as bags are drawn; it raises to stop.
     """
 
     def named(taxonomy_sha256: str) -> Path:
-        facts = [count, seed, SIMULATED_ITEMS, THREAT_RATE, taxonomy_sha256, _simulator_sha256()]
+        facts = [count, seed, SIMULATED_ITEMS, "half", taxonomy_sha256, _simulator_sha256()]
         return data_dir / "holdout" / hashlib.sha256("\n".join(map(str, facts)).encode()).hexdigest()[:32]
 
     folder, before = named(taxonomy.classes_sha256), named(taxonomy.sha256)
@@ -98,7 +97,9 @@ def simulated_holdout(
     if not (folder / "data.yaml").is_file():
         part = folder.with_name(f"{folder.name}.{uuid.uuid4().hex[:8]}.part")
         try:
-            write_dataset(part, count, seed, taxonomy, THREAT_RATE, SIMULATED_ITEMS, workers)
+            write_dataset(
+                part, count, seed, taxonomy, None, SIMULATED_ITEMS, workers, lambda done: progress(done, count)
+            )
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise

@@ -13,10 +13,12 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from training.data.samples import file_sha256
+from xray_app.adapter import Adapter, Gate
+from xray_app.atomic_write import atomic_write
 from xray_app.errors import BadInput, BadModel, Conflict
 from xray_app.store import adapters
 from xray_app.store.database import Database
-from xray_app.types import Adapter, AdapterKind, Gate, Method, RunMetrics, Value
+from xray_app.types import AdapterKind, Method, RunMetrics, Value
 from xray_app.vlm.kept_answers import MANIFEST, PICTURES, KeptAnswer
 
 PICKLES = frozenset({".bin", ".pt", ".pth", ".pkl", ".ckpt"})
@@ -168,6 +170,7 @@ def promote(
     force: bool = False,
     reason: str | None = None,
     hand_over: HandOver | None = None,
+    trial: bool = False,
 ) -> Adapter:
     """Lets an adapter answer from the next scan on.
 
@@ -179,23 +182,30 @@ def promote(
         reason: why.
         hand_over: called before the pointer moves, so that what no server takes is not promoted; None where
             this desk's own process answers.
+        trial: promote although the gate cannot tell yet; needs a reason. It is shown as a trial until an examination
+            passes.
 
     Raises:
         NotFound: there is no such adapter.
-        Conflict: the gate refused (`details.checks` says why) and `force` is not set.
-        BadInput: `force` without a reason.
+        Conflict: the gate refused and `force` is not set, or cannot tell yet and `trial` is not; `details.checks` says
+            why.
+        BadInput: `force` or `trial` without a reason.
         BadModel: its files are not those the gate saw.
     """
     adapter = adapters.get(db, adapter_id)
-    forced = force and not adapter.gate.passed
-    if forced and not (reason and reason.strip()):
-        raise BadInput("Promoting against the gate needs a reason, which is kept.")
-    if not adapter.gate.passed and not force:
-        failed = [check.name for check in adapter.gate.checks if not check.passed]
+    answer = adapter.gate.answer
+    forced, on_trial = force and answer == "refused", trial and answer == "not shown yet"
+    if answer != "passed" and not (forced or on_trial):
+        names = ", ".join(check.name for check in adapter.gate.open_checks) or "it has no checks"
         raise Conflict(
-            f"The gate refuses this adapter: {', '.join(failed) or 'it has no checks'}.",
+            f"The gate refuses this adapter: {names}."
+            if answer == "refused"
+            else f"Not enough is shown of this adapter yet: {names}. It can be promoted as a trial, with a reason.",
             details={"checks": [check.model_dump(mode="json") for check in adapter.gate.checks]},
         )
+    if answer != "passed" and not (reason and reason.strip()):
+        what = "against the gate" if forced else "as a trial"
+        raise BadInput(f"Promoting {what} needs a reason, which is kept.")
     if adapter.active:
         return adapter  # a second promotion would make "back to the one before" lead to itself
     folder = adapters.folder(db, adapter_id)
@@ -204,8 +214,28 @@ def promote(
             raise BadModel(f"{name} of adapter {adapter_id} is not the file that passed the gate.")
     if hand_over is not None:
         hand_over(adapter, folder)
-    adapters.activate(db, adapter_id, adapter.kind, adapter.base_sha256, by=by, reason=reason, forced=forced)
+    adapters.activate(
+        db, adapter_id, adapter.kind, adapter.base_sha256, by=by, reason=reason, forced=forced, trial=on_trial
+    )
     return adapters.get(db, adapter_id)
+
+
+def reexamined(db: Database, adapter_id: str, manifest: Manifest, by: str) -> Adapter:
+    """Keeps what a later examination measured of a registered adapter, in its manifest and in the database.
+
+    Its files, its kept answers and where it comes from stay as they are.
+
+    Raises:
+        NotFound: there is no such adapter.
+        BadModel: its manifest cannot be read.
+    """
+    folder = adapters.folder(db, adapter_id)
+    found = manifest.model_dump(include={"taxonomy_sha256", "holdouts"})
+    update = {**found, "metrics": manifest.metrics, "gate": manifest.gate}
+    kept = read_manifest(folder).model_copy(update=update)
+    with atomic_write(folder / MANIFEST) as part:
+        part.write_text(kept.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return adapters.examined(db, adapter_id, manifest.metrics, manifest.gate, by)
 
 
 def rollback(db: Database, kind: AdapterKind, base_sha256: str, by: str) -> Adapter | None:

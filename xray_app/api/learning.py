@@ -8,21 +8,23 @@ from fastapi import APIRouter, Body
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from training.promotion import registry
+from xray_app.adapter import Adapter
 from xray_app.api.deps import Admin, After, Desk, Limit, Page, page
 from xray_app.errors import BadInput
 from xray_app.learning import RunIn, base_sha256, promote_adapter, start_run
 from xray_app.store import adapters, runs
-from xray_app.types import Adapter, AdapterKind, Run
+from xray_app.types import AdapterKind, Run
 
 router = APIRouter(prefix="/v1")
 
 
 class PromoteIn(BaseModel):
-    """`force` overrules the gate, which needs a reason."""
+    """`force` overrules a gate that refuses, `trial` promotes what is not shown yet; either needs a reason."""
 
     model_config = ConfigDict(extra="forbid")
 
     force: StrictBool = False
+    trial: StrictBool = False
     reason: str | None = Field(default=None, max_length=2000)
 
 
@@ -77,4 +79,6 @@ def promote(adapter_id: str, who: Admin, desk: Desk, asked: Annotated[PromoteIn 
     reason = (asked.reason or "").strip() or None
     if asked.force and reason is None:
         raise BadInput("To overrule the gate, say why: 'reason' is missing.")
-    return promote_adapter(desk, adapter_id, who.username, asked.force, reason)
+    if asked.trial and reason is None:
+        raise BadInput("To promote on trial, say why: 'reason' is missing.")
+    return promote_adapter(desk, adapter_id, who.username, asked.force, reason, asked.trial)

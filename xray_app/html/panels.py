@@ -156,11 +156,15 @@ def _facts(analysis: Analysis, policy: Policy) -> str:
     said = {"hard": "past the hard limit", "soft": "past the soft limit", "": "within limits"}[over]
     models, timings, scan = analysis.models, analysis.timings_ms, analysis.scan
     adapter = f"adapter {models.vlm.adapter[:8]}" if models.vlm.adapter else "no adapter"
+    adapter, detector = (
+        f"{name} on trial" if facts.trial else name
+        for name, facts in ((adapter, models.vlm), (models.detector.name, models.detector))
+    )
     rows = [
         *_score(analysis),
         ("Opaque", f'<b class="{"warn" if over else ""}">{opaque:.1%}</b> of the picture, {said}'),
         ("VLM", f"{escape(models.vlm.name)}, {escape(adapter)}, {timings.vlm / 1000:.1f} s"),
-        ("Detector", f"{escape(models.detector.name)}, {timings.detector / 1000:.1f} s"),
+        ("Detector", f"{escape(detector)}, {timings.detector / 1000:.1f} s"),
         ("Bag", escape(scan.bag_id if len(scan.bag_id) <= 24 else scan.bag_id[:12] + "…")),
     ]
     rows += [(name, escape(said)) for name, said in (("View", scan.view), ("Scanner", scan.scanner_id)) if said]
@@ -316,14 +320,16 @@ def clash(boxes: Mapping[str, int]) -> str:
     )
 
 
-def header(username: str, role: str, demonstration: bool) -> str:
-    """Name, badge, who is signed in, and the way out."""
-    badge = (
-        '<span class="demo" title="Small bundled models, trained on simulated scans. Never rely on them alone.">'
-        "demonstration model</span>"
-        if demonstration
-        else ""
-    )
+def header(username: str, role: str, demonstration: bool, trial: bool = False) -> str:
+    """Name, badge, who is signed in, and the way out.
+
+    `trial`: a model in use was promoted as a trial.
+    """
+    said = ("demonstration model" if demonstration else "model") + (" on trial" if trial else "")
+    why = ["Small bundled models, trained on simulated scans. Never rely on them alone."] if demonstration else []
+    if trial:
+        why.append("Promoted before enough bags were held out to show that it is as good as the one before.")
+    badge = f'<span class="demo" title="{" ".join(why)}">{said}</span>' if why else ""
     return (
         f'<header class="desk-head"><span class="desk-name">X-ray desk</span>{badge}<span class="desk-user">'
         f"<b>{escape(username)}</b> <span>{escape(role)}</span></span>"

@@ -226,12 +226,20 @@ def _models(analysis: Analysis) -> str:
     vlm, detector = analysis.models.vlm, analysis.models.detector
     rows = [
         ("VLM", f"{_name(vlm.name)}, {_validated(vlm.validated)}"),
-        ("adapter", escape(vlm.adapter) if vlm.adapter else "none: the base model"),
-        ("detector", f"{_name(detector.name)}, {_validated(detector.validated)}, {escape(detector.sha256)}"),
+        ("adapter", f"{escape(vlm.adapter)}{_trial(vlm.trial)}" if vlm.adapter else "none: the base model"),
+        (
+            "detector",
+            f"{_name(detector.name)}{_trial(detector.trial)}, {_validated(detector.validated)}, "
+            f"{escape(detector.sha256)}",
+        ),
         ("taxonomy", escape(analysis.taxonomy_sha256)),
         ("scan", escape(analysis.scan.sha256)),
     ]
     return "<dl>" + "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows) + "</dl>"
+
+
+def _trial(yes: bool) -> str:
+    return ", on trial: not shown to be as good as the model before it" if yes else ""
 
 
 def _validated(yes: bool) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from xray_app.adapter import Adapter
 from xray_app.html.panels import when
 from xray_app.store.users import User
-from xray_app.types import Adapter, MetricSet, Run, RunMetrics
+from xray_app.types import MetricSet, Run, RunMetrics
 
 SITE_BAGS_NEEDED = 50
 _FIGURES = (
@@ -18,6 +19,14 @@ _FIGURES = (
     ("false_alarm_rate", "False-alarm rate", False),
     ("map50", "Box mAP50", True),
 )
+_ANSWERS = {"passed": "✓", "refused": "✗", "not shown yet": "?", "reported": "·"}
+_VERDICTS = {
+    "passed": "The gate lets it through.",
+    "refused": "The gate refuses it.",
+    "not shown yet": "Not shown yet: the bags held out do not tell whether it is as good.",
+}
+TRIAL = '<b class="trial">on trial</b>'
+"""Beside the name of a model that is in use without the gate's evidence."""
 _STATUS = {"queued": "…", "running": "▶", "succeeded": "✓", "failed": "✗", "cancelled": "■"}
 
 
@@ -36,7 +45,7 @@ def counts(found: CorrectionCounts, active: Adapter | None, base: str) -> str:
     serving = "no adapter: the base model"
     if active:
         noun = "detector" if active.kind == "detector" else "adapter"
-        serving = f"{noun} {escape(active.id[:8])} of {when(active.created_at)}"
+        serving = f"{noun} {escape(active.id[:8])} of {when(active.created_at)}{f', {TRIAL}' if active.trial else ''}"
     hint = ""
     if found.train == 0 and found.holdout:
         hint = '<p class="hint">All corrections so far are of bags kept for testing. Correct some more scans.</p>'
@@ -111,8 +120,9 @@ def run_table(found: Sequence[Run]) -> str:
 
 def adapter_name(adapter: Adapter) -> str:
     """An adapter in one line, for a list to choose from."""
-    gate = "gate passed" if adapter.gate.passed else "gate refused"
-    return f"{when(adapter.created_at)} · {adapter.id[:8]} · {gate}{' · in use' if adapter.active else ''}"
+    gate = adapter.gate.answer if adapter.gate.answer == "not shown yet" else f"gate {adapter.gate.answer}"
+    use = " · in use on trial" if adapter.trial else " · in use" if adapter.active else ""
+    return f"{when(adapter.created_at)} · {adapter.id[:8]} · {gate}{use}"
 
 
 def comparison(adapter: Adapter | None) -> str:
@@ -120,15 +130,19 @@ def comparison(adapter: Adapter | None) -> str:
     if adapter is None:
         return '<p class="hint">No adapter yet. A run that succeeds puts its candidate here.</p>'
     checks = "".join(
-        f'<li class="{"passed" if check.passed else "refused"}"><b>{"✓ passed" if check.passed else "✗ refused"}</b> '
+        f'<li class="{_css(check.answer)}"><b>{_ANSWERS[check.answer]} {check.answer}</b> '
         f"{escape(check.name)}<span>{escape(check.detail)}</span></li>"
         for check in adapter.gate.checks
     )
-    verdict = "The gate lets it through." if adapter.gate.passed else "The gate refuses it."
+    answer = adapter.gate.answer
     return (
         f"{_metrics(adapter.metrics)}"
-        f'<div class="gate {"passed" if adapter.gate.passed else "refused"}"><h3>{verdict}</h3><ul>{checks}</ul></div>'
+        f'<div class="gate {_css(answer)}"><h3>{_VERDICTS[answer]}</h3><ul>{checks}</ul></div>'
     )
+
+
+def _css(answer: str) -> str:
+    return answer.replace(" ", "-")
 
 
 def unpromoted(adapter: Adapter | None) -> str:
@@ -136,11 +150,15 @@ def unpromoted(adapter: Adapter | None) -> str:
     if adapter is None:
         return ""
     if adapter.active:
-        return '<p class="quiet">It is in use.</p>'
+        again = f"<code>python -m training examine {escape(adapter.id)}</code>"
+        trial = f" {TRIAL}. {again} asks the gate again, by all the bags held out since." if adapter.trial else "."
+        return f'<p class="quiet">It is in use{trial}</p>'
     if adapter.gate.passed:
         return ""
-    refused = ", ".join(escape(check.name) for check in adapter.gate.checks if not check.passed)
-    return f'<p class="quiet">The gate refuses it: {refused}. To promote it all the same, say why below.</p>'
+    names = ", ".join(escape(check.name) for check in adapter.gate.open_checks)
+    if adapter.gate.answer == "not shown yet":
+        return f'<p class="quiet">Not shown yet: {names}. It can be promoted as a trial; say why below.</p>'
+    return f'<p class="quiet">The gate refuses it: {names}. To promote it all the same, say why below.</p>'
 
 
 def _metrics(metrics: RunMetrics) -> str:

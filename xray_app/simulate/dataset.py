@@ -26,7 +26,7 @@ def write_dataset(
     count: int,
     seed: int,
     taxonomy: Taxonomy,
-    threat_rate: float = 0.5,
+    threat_rate: float | None = 0.5,
     items: tuple[int, int] = (0, 8),
     workers: int | None = None,
     on_progress: Callable[[int], None] | None = None,
@@ -34,7 +34,8 @@ def write_dataset(
     """Write `count` scans as images/train, labels/train and data.yaml under `out`.
 
     The same arguments give the same bytes whatever the number of `workers` (default: one a core). Files are named
-    by seed and number: a scan's bag is its file's stem, and two sets are to share none.
+    by seed and number: a scan's bag is its file's stem, and two sets are to share none. A `threat_rate` of None is
+    exactly half: every other bag holds a threat.
 
     Raises:
         ValueError: a negative count, or `items` is not an ascending pair of counts.
@@ -66,9 +67,10 @@ def write_dataset(
 
 
 def _write_scan(
-    out: Path, seed: int, taxonomy: Taxonomy, threat_rate: float, items: tuple[int, int], index: int
+    out: Path, seed: int, taxonomy: Taxonomy, threat_rate: float | None, items: tuple[int, int], index: int
 ) -> None:
-    scan = simulate_scan(scan_seed(seed, index), taxonomy, items=items, threat_rate=threat_rate)
+    rate = float(index % 2) if threat_rate is None else threat_rate
+    scan = simulate_scan(scan_seed(seed, index), taxonomy, items=items, threat_rate=rate)
     width, height = scan.image.size
     numbers = {c.name: i for i, c in enumerate(taxonomy.drawn)}
     lines = []

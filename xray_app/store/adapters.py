@@ -8,12 +8,13 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from xray_app.adapter import Adapter, Gate
 from xray_app.errors import Conflict, NotFound
 from xray_app.store import audit, idempotency
 from xray_app.store.database import Database
 from xray_app.store.paging import newest_first
 from xray_app.store.tables import AdapterRow, PromotionRow
-from xray_app.types import Adapter, AdapterKind, Gate, RunMetrics
+from xray_app.types import AdapterKind, RunMetrics
 
 
 def add(db: Database, adapter: Adapter, folder: Path) -> Adapter:
@@ -80,10 +81,34 @@ def page(db: Database, limit: int = 50, after: str | None = None) -> tuple[list[
         return [_value(session, row) for row in rows], following
 
 
-def active(db: Database, kind: AdapterKind, base_sha256: str) -> Adapter | None:
-    """The adapter in use over this base model, None for the base model itself."""
+def active(db: Database, kind: AdapterKind, base_sha256: str, besides: str | None = None) -> Adapter | None:
+    """The adapter in use over this base model, None for the base model itself.
+
+    Args:
+        db: the store.
+        kind, base_sha256: of the base model.
+        besides: the id of an adapter; is it the one in use, what was before it is meant.
+    """
     with db.read() as session:
-        return _active(session, kind, base_sha256)
+        found = _active(session, kind, base_sha256)
+        if found is None or found.id != besides:
+            return found
+        before = _states(session, kind, base_sha256)[-2]
+        return None if before is None else _value(session, _row(session, before))
+
+
+def examined(db: Database, adapter_id: str, metrics: RunMetrics, gate: Gate, by: str) -> Adapter:
+    """Keeps what a later examination said of an adapter, in place of what the one before did.
+
+    Raises:
+        NotFound: no adapter has this id.
+    """
+    with db.write() as session:
+        row = _row(session, adapter_id)
+        row.metrics, row.gate = metrics.model_dump_json(), gate.model_dump_json()
+        audit.write(session, by, "examined", {"adapter_id": adapter_id, "answer": gate.answer})
+        session.flush()
+        return _value(session, row)
 
 
 def activate(
@@ -94,8 +119,11 @@ def activate(
     by: str,
     reason: str | None = None,
     forced: bool = False,
+    trial: bool = False,
 ) -> Adapter | None:
     """Move the pointer of a base model; None moves it to the base model itself.
+
+    `forced` (against the gate) and `trial` (without its evidence) are for the audit log.
 
     Raises:
         NotFound: no adapter has this id.
@@ -106,7 +134,7 @@ def activate(
             row = _row(session, adapter_id)
             if (row.kind, row.base_sha256) != (kind, base_sha256):
                 raise Conflict(f"This adapter belongs to another base model ({row.base}).")
-        _point(session, kind, base_sha256, adapter_id, by, reason, forced, rollback=False)
+        _point(session, kind, base_sha256, adapter_id, by, reason, forced, trial, rollback=False)
         return _answered(session, kind, base_sha256)
 
 
@@ -119,7 +147,7 @@ def rollback(db: Database, kind: AdapterKind, base_sha256: str, by: str, reason:
     with db.write() as session:
         states = _states(session, kind, base_sha256)
         if len(states) > 1:
-            _point(session, kind, base_sha256, states[-2], by, reason, forced=False, rollback=True)
+            _point(session, kind, base_sha256, states[-2], by, reason, forced=False, trial=False, rollback=True)
         return _answered(session, kind, base_sha256)
 
 
@@ -131,16 +159,19 @@ def _row(session: Session, adapter_id: str) -> AdapterRow:
 
 
 def _value(session: Session, row: AdapterRow) -> Adapter:
+    gate = Gate.model_validate_json(row.gate)
+    is_active = _active_id(session, row.kind, row.base_sha256) == row.id
     return Adapter(
         id=row.id,
         kind=row.kind,  # type: ignore[arg-type]  # only add() writes it
         base=row.base,
         base_sha256=row.base_sha256,
         run_id=row.run_id,
-        active=_active_id(session, row.kind, row.base_sha256) == row.id,
+        active=is_active,
+        trial=is_active and gate.answer == "not shown yet",
         created_at=row.created_at,
         metrics=RunMetrics.model_validate_json(row.metrics),
-        gate=Gate.model_validate_json(row.gate),
+        gate=gate,
     )
 
 
@@ -190,6 +221,7 @@ def _point(
     by: str,
     reason: str | None,
     forced: bool,
+    trial: bool,
     rollback: bool,
 ) -> None:
     session.add(
@@ -213,6 +245,7 @@ def _point(
             "base_sha256": base_sha256,
             "adapter_id": adapter_id,
             "forced": forced,
+            "trial": trial,
             "reason": reason,
         },
     )

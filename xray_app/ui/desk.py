@@ -10,6 +10,7 @@ import gradio as gr
 from xray_app.auth import Identity
 from xray_app.html import panels
 from xray_app.html.help import HELP
+from xray_app.learning import on_trial
 from xray_app.services import Services
 from xray_app.settings import Settings
 from xray_app.types import Role
@@ -70,7 +71,9 @@ def build_desk(services: Services) -> gr.Blocks:
             admin = who.role.includes(Role.ADMIN)
             annotator = who.role.includes(Role.ANNOTATOR)
             return {
-                head: panels.header(who.username, who.role.value, demonstration(services.settings)),
+                head: panels.header(
+                    who.username, who.role.value, demonstration(services.settings), trial=on_trial(services)
+                ),
                 annotate_tab: gr.update(visible=annotator),
                 review_tab: gr.update(visible=annotator),
                 insights_tab: gr.update(visible=annotator or vigilant(services.settings)),

@@ -15,12 +15,13 @@ import pandas as pd
 from training.promotion import registry
 from training.recipes.recipe import available, recipe_of_base
 from training.run.supervisor import progress
+from xray_app.adapter import Adapter
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, NotFound
 from xray_app.html import training as panels
 from xray_app.learning import RunIn, base_sha256, promote_adapter, start_run
 from xray_app.store import adapters, corrections, runs, standing
-from xray_app.types import Adapter, AdapterKind, Role, Run
+from xray_app.types import AdapterKind, Role, Run
 from xray_app.ui import presses
 from xray_app.ui.guard import Guard, beside
 
@@ -38,7 +39,7 @@ class Seen(NamedTuple):
 
     curve: tuple[str | None, int, bool]  # the run, the rows of its log, whether it has a candidate
     at_work: bool
-    candidates: tuple[tuple[str, bool], ...]
+    candidates: tuple[tuple[str, bool, str], ...]
 
 
 class TrainTab:
@@ -104,7 +105,14 @@ class TrainTab:
                         "Roll back", elem_id="rollback", elem_classes=[presses.ASKS], min_width=110, interactive=False
                     )
                 self.unpromoted = gr.HTML("", elem_id="unpromoted", apply_default_css=False)
-                with gr.Accordion("Promote against the gate", open=False, elem_id="force"):
+                with gr.Group(visible=False, elem_id="trial") as self.trial_form:
+                    self.trial_reason = gr.Textbox(
+                        label="Why a trial (kept in the audit log)", max_length=2000, lines=2, elem_id="trial-reason"
+                    )
+                    self.trial = gr.Button(
+                        "Promote as a trial", variant="primary", elem_id="trial-promote", elem_classes=[presses.ONCE]
+                    )
+                with gr.Accordion("Promote against the gate", open=False, elem_id="force") as self.force_form:
                     self.reason = gr.Textbox(
                         label="Why (kept in the audit log)", max_length=2000, lines=2, elem_id="force-reason"
                     )
@@ -121,6 +129,7 @@ class TrainTab:
         everything = [
             self.timer, self.counts, self.recipe, self.method, self.status, self.curve, self.seen, self.cancel,
             self.adapter, self.comparison, self.table, self.promote, self.unpromoted, self.rollback,
+            self.trial_form, self.force_form,
         ]  # fmt: skip
         seen = [self.adapter, self.seen, self.kind]
         guard.on(tab.select, Role.ADMIN, self.open, seen, everything)
@@ -129,15 +138,18 @@ class TrainTab:
         asked = [self.recipe, self.method, self.epochs, *seen]
         guard.on(self.start.click, Role.ADMIN, self.start_run, asked, everything)
         guard.on(self.cancel.click, Role.ADMIN, self.cancel_run, seen, everything)
-        guard.on(
-            self.adapter.input, Role.ADMIN, self.choose, self.adapter, [self.comparison, self.promote, self.unpromoted]
-        )  # fmt: skip
+        candidate = [self.comparison, self.promote, self.unpromoted, self.trial_form, self.force_form]
+        guard.on(self.adapter.input, Role.ADMIN, self.choose, self.adapter, candidate)
         guard.on(
             self.promote.click, Role.ADMIN, self.promote_adapter, seen, everything, show_progress_on=self.comparison
         )
         guard.on(
             self.force.click, Role.ADMIN, self.force_adapter, [self.reason, *seen], [*everything, self.reason],
             show_progress_on=self.comparison,
+        )  # fmt: skip
+        guard.on(
+            self.trial.click, Role.ADMIN, self.try_adapter, [self.trial_reason, *seen],
+            [*everything, self.trial_reason], show_progress_on=self.comparison,
         )  # fmt: skip
         guard.on(self.rollback.click, Role.ADMIN, self.roll_back, seen, everything)
 
@@ -186,7 +198,7 @@ class TrainTab:
         mark = Seen(
             (run.id if run else None, len(rows), bool(run and run.adapter_id)),
             at_work,
-            tuple((adapter.id, adapter.active) for adapter in candidates),
+            tuple((adapter.id, adapter.active, adapter.gate.answer) for adapter in candidates),
         )
         ended = seen is not None and seen.at_work and (not at_work or mark.curve[0] != seen.curve[0])
         shown: dict[Any, Any] = {
@@ -220,9 +232,12 @@ class TrainTab:
         }
 
     def _candidate(self, adapter: Adapter | None) -> dict[Any, Any]:
+        answer = adapter.gate.answer if adapter and not adapter.active else None
         return {
             self.comparison: panels.comparison(adapter),
-            self.promote: gr.update(interactive=adapter is not None and adapter.gate.passed and not adapter.active),
+            self.promote: gr.update(interactive=answer == "passed"),
+            self.trial_form: gr.update(visible=answer == "not shown yet"),
+            self.force_form: gr.update(visible=answer == "refused"),
             self.unpromoted: panels.unpromoted(adapter),
         }
 
@@ -302,6 +317,15 @@ class TrainTab:
                 raise BadInput("To promote against the gate, say why.")
         adapter = promote_adapter(self.services, self._adapter(chosen).id, who.username, force=True, reason=words)
         return self._promoted(who, adapter, seen, kind) | {self.reason: ""}
+
+    def try_adapter(self, who: Identity, reason: Any, chosen: Any, seen: Any, kind: Any = KIND) -> dict[Any, Any]:
+        """The same as a trial, where the gate cannot tell yet, with a reason that is kept."""
+        words = str(reason or "").strip()
+        if not words:
+            with beside(self.trial_reason):
+                raise BadInput("To promote as a trial, say why.")
+        adapter = promote_adapter(self.services, self._adapter(chosen).id, who.username, trial=True, reason=words)
+        return self._promoted(who, adapter, seen, kind) | {self.trial_reason: ""}
 
     def _promoted(self, who: Identity, adapter: Adapter, seen: Any, kind: Any) -> dict[Any, Any]:
         gr.Info(f"{_noun(adapter.kind)} {escape(adapter.id[:8])} answers from the next scan on.", duration=5)

@@ -18,9 +18,9 @@ from PIL.Image import Image
 from pydantic import SecretStr
 from transformers import AutoProcessor
 
+from xray_app.adapter import Adapter
 from xray_app.errors import BadModel, Conflict
 from xray_app.settings import Settings
-from xray_app.types import Adapter
 from xray_app.vlm.answer_form import AnswerForm
 from xray_app.vlm.base import Answer
 from xray_app.vlm.completion import read_completion

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 from typer.testing import CliRunner
 
 from tests.tiny import picture
 from tests.vlm.gated import Gated
 from training.__main__ import app
 from training.promotion import registry
+from training.promotion.examination import Examined
 from training.promotion.registry import Manifest, new_manifest
+from xray_app.adapter import Adapter, CheckAnswer, Gate, GateCheck
 from xray_app.errors import BadInput, BadModel, Conflict, NotFound
 from xray_app.store import adapters, audit
 from xray_app.store.database import Database
-from xray_app.types import Adapter, Gate, GateCheck, RunMetrics
+from xray_app.store.tables import AdapterRow
+from xray_app.types import RunMetrics
 from xray_app.vlm.kept_answers import keep_answers, open_kept_scan, read_kept_answers
 
 BASE = "b" * 64
@@ -33,7 +38,7 @@ def trained(tmp_path: Path) -> Path:
     return folder
 
 
-def manifest(adapter_id: str, passed: bool = True, base: str = BASE) -> Manifest:
+def manifest(adapter_id: str, passed: bool = True, base: str = BASE, answer: CheckAnswer | None = None) -> Manifest:
     return new_manifest(
         id=adapter_id,
         kind="vlm-adapter",
@@ -41,9 +46,14 @@ def manifest(adapter_id: str, passed: bool = True, base: str = BASE) -> Manifest
         base_sha256=base,
         taxonomy_sha256="t" * 64,
         metrics=RunMetrics(),
-        gate=Gate(
-            passed=passed,
-            checks=(GateCheck(name="simulated: threat recall", passed=passed, detail="130 of 150"),),
+        gate=Gate.of(
+            [
+                GateCheck(
+                    name="simulated: threat recall",
+                    answer=answer or ("passed" if passed else "refused"),
+                    detail="130 of 150",
+                )
+            ]
         ),
     )
 
@@ -156,7 +166,7 @@ def test_the_gate_refuses_and_force_needs_a_reason_and_is_audited(db: Database, 
     with pytest.raises(Conflict, match="simulated: threat recall") as caught:
         registry.promote(db, "bad", "root")
     assert caught.value.details == {
-        "checks": [{"name": "simulated: threat recall", "passed": False, "detail": "130 of 150"}]
+        "checks": [{"name": "simulated: threat recall", "answer": "refused", "passed": False, "detail": "130 of 150"}]
     }
     for reason in (None, "  "):
         with pytest.raises(BadInput, match="needs a reason"):
@@ -167,6 +177,123 @@ def test_the_gate_refuses_and_force_needs_a_reason_and_is_audited(db: Database, 
     assert entry.who == "root"
     assert entry.details["forced"] is True
     assert entry.details["reason"] == "exercise"
+
+
+def undecided(db: Database, trained: Path, adapter_id: str = "open") -> Adapter:
+    return registry.register(db, trained, manifest(adapter_id, answer="not shown yet"))
+
+
+def test_what_is_not_shown_yet_is_promoted_as_a_trial_with_a_reason_alone(db: Database, trained: Path) -> None:
+    assert not undecided(db, trained).trial
+    for ways in ({}, {"reason": "let us see"}, {"force": True, "reason": "let us see"}):
+        with pytest.raises(Conflict, match="Not enough is shown of this adapter yet: simulated: threat recall") as said:
+            registry.promote(db, "open", "root", **ways)
+        assert said.value.details["checks"][0]["answer"] == "not shown yet"
+    for reason in (None, "  "):
+        with pytest.raises(BadInput, match="as a trial needs a reason"):
+            registry.promote(db, "open", "root", reason=reason, trial=True)
+    assert not adapters.get(db, "open").active
+    promoted = registry.promote(db, "open", "root", reason="lane 2, a week", trial=True)
+    assert (promoted.active, promoted.trial) == (True, True)
+    active = adapters.active(db, "vlm-adapter", BASE)
+    assert active is not None
+    assert active.trial
+    (entry,) = audit.newest(db)
+    assert (entry.details["trial"], entry.details["forced"]) == (True, False)
+    assert entry.details["reason"] == "lane 2, a week"
+    registry.rollback(db, "vlm-adapter", BASE, "root")
+    assert not adapters.get(db, "open").trial, "it is not in use any more"
+
+
+def test_a_trial_is_no_way_round_a_refusal_and_nothing_for_what_passed(db: Database, trained: Path) -> None:
+    add(db, trained, "bad", passed=False)
+    with pytest.raises(Conflict, match="The gate refuses"):
+        registry.promote(db, "bad", "root", reason="please", trial=True)
+    add(db, trained, "one")
+    promoted = registry.promote(db, "one", "root", trial=True)
+    assert (promoted.active, promoted.trial) == (True, False)
+    assert audit.newest(db)[0].details["trial"] is False
+    forced = registry.promote(db, "bad", "root", force=True, reason="exercise")
+    assert not forced.trial, "against the gate is not without its evidence"
+
+
+def test_a_later_examination_ends_a_trial(db: Database, trained: Path) -> None:
+    answers, pictures = keep_answers(Gated(), [picture(3)], ["x"])
+    first = manifest("open", answer="not shown yet").model_copy(update={"probe": answers, "seed": 5})
+    registry.register(db, trained, first, pictures)
+    registry.promote(db, "open", "root", reason="let us see", trial=True)
+    before = registry.read_manifest(adapters.folder(db, "open"))
+    again = manifest("open").model_copy(update={"holdouts": {"site": "s" * 64}})
+    ended = registry.reexamined(db, "open", again, "boss")
+    assert (ended.active, ended.trial, ended.gate.answer) == (True, False, "passed")
+    kept = registry.read_manifest(adapters.folder(db, "open"))
+    assert (kept.gate, kept.holdouts) == (again.gate, again.holdouts)
+    assert (kept.files, kept.probe, kept.seed) == (before.files, before.probe, 5), "the rest stays as it is"
+    entry = audit.newest(db)[0]
+    assert (entry.who, entry.what, entry.details["answer"]) == ("boss", "examined", "passed")
+    with pytest.raises(NotFound):
+        registry.reexamined(db, "nobody", again, "boss")
+
+
+def test_one_in_use_is_measured_against_what_was_in_use_before_it(db: Database, trained: Path) -> None:
+    def other(adapter_id: str) -> str | None:
+        found = adapters.active(db, "vlm-adapter", BASE, besides=adapter_id)
+        return found.id if found else None
+
+    for name in ("one", "two", "three"):
+        add(db, trained, name)
+    assert other("one") is None
+    registry.promote(db, "one", "root")
+    assert (other("one"), other("two")) == (None, "one")
+    registry.promote(db, "two", "root")
+    assert (other("two"), other("one"), other("three")) == ("one", "two", "two")
+
+
+def test_the_command_line_promotes_a_trial(db: Database, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    undecided(db, trained)
+    monkeypatch.setattr("training.commands.promote.open_database", lambda _: db)
+    refused = CliRunner().invoke(app, ["promote", "open", "--trial"])
+    assert isinstance(refused.exception, BadInput)
+    done = CliRunner().invoke(app, ["promote", "open", "--trial", "--reason", "lane 2"])
+    assert done.exception is None
+    assert Adapter.model_validate_json(done.stdout).trial
+
+
+def test_the_command_line_examines_again(db: Database, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    undecided(db, trained)
+    registry.promote(db, "open", "root", reason="let us see", trial=True)
+    asked: list[tuple[Path, str]] = []
+
+    def examine_adapter(_: object, __: object, vlm: str, folder: Path, adapter_id: str, *rest: object) -> Examined:
+        asked.append((folder, adapter_id))
+        return Examined(manifest(adapter_id, base=vlm), {})
+
+    monkeypatch.setattr("training.commands.promote.open_database", lambda _: db)
+    monkeypatch.setattr("xray_app.vlm.load.load_local", lambda name, *_, **__: {"bundled": BASE}.get(name, "c" * 64))
+    monkeypatch.setattr("training.promotion.examination.examine_adapter", examine_adapter)
+    other = CliRunner().invoke(app, ["examine", "open", "--vlm", "other"])
+    assert isinstance(other.exception, BadInput)
+    assert adapters.get(db, "open").trial, "measured with another base, it says nothing"
+    done = CliRunner().invoke(app, ["examine", "open", "--vlm", "bundled"])
+    assert done.exception is None
+    assert not Adapter.model_validate_json(done.stdout).trial
+    assert asked[-1] == (adapters.folder(db, "open"), "open")
+
+
+def test_what_was_stored_with_passed_alone_still_reads(db: Database, trained: Path) -> None:
+    add(db, trained, "old")
+    path = adapters.folder(db, "old") / "manifest.json"
+    document = json.loads(path.read_text())
+    for passed, answer in ((True, "passed"), (False, "refused")):
+        checks = [{"name": "loads", "passed": True, "detail": "whole"}, {"name": "x", "passed": passed, "detail": "y"}]
+        document["gate"] = {"passed": passed, "checks": checks}
+        path.write_text(json.dumps(document))
+        gate = registry.read_manifest(adapters.folder(db, "old")).gate
+        assert (gate.answer, gate.passed) == (answer, passed)
+        assert [check.answer for check in gate.checks] == ["passed", answer]
+        with db.write() as session:
+            session.execute(update(AdapterRow).values(gate=json.dumps(document["gate"])))
+        assert adapters.get(db, "old").gate == gate
 
 
 def test_force_on_a_passed_adapter_is_an_ordinary_promotion(db: Database, trained: Path) -> None:

@@ -42,7 +42,7 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(db: Database, bags: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A desk with a hold-out of six bags, four replayed scans and training at 96 pixels."""
     simulated = held.simulated_holdout
-    monkeypatch.setattr(examination, "simulated_holdout", lambda _, taxonomy: simulated(bags, taxonomy, 6))
+    monkeypatch.setattr(examination, "simulated_holdout", lambda _, taxonomy, *__, **___: simulated(bags, taxonomy, 6))
     monkeypatch.setattr(detector_pipeline, "REPLAYED_AT_LEAST", 4)
     quickly = detector_pipeline.run_detector
     monkeypatch.setattr(pipeline, "run_detector", lambda *given: quickly(*given, recipe=QUICK))
@@ -136,7 +136,7 @@ def test_the_ring_turns_for_the_detector(
     simulate_scan(7, taxonomy).image.save(content, "PNG")
     scan = read_scan(content.getvalue(), "bag.png", Limits(10**7, 10**7))
     assert desk.analyse(scan).models.detector.sha256 == base.sha256
-    promote(db, adapter.id, "root", force=True, reason="one epoch at 96 pixels cannot pass")
+    promote(db, adapter.id, "root", force=True, trial=True, reason="one epoch at 96 pixels cannot pass")
     assert desk.analyse(scan).models.detector.sha256 == manifest.files["detector.onnx"]
     assert desk.analyse(scan).models.detector.name == f"detector {adapter.id[:8]}"
     assert rollback(db, "detector", base.sha256, "root") is None
@@ -198,7 +198,7 @@ def test_a_file_that_is_no_detector_is_refused_by_the_gate(
     (tmp_path / "detector.onnx").write_bytes(b"no model")
     manifest = examine_detector(db, settings, tmp_path, "one", [], taxonomy.rules(settings.policy), told.append)
     (check,) = manifest.gate.checks
-    assert (check.name, check.passed) == ("loads", False)
+    assert (check.name, check.answer) == ("loads", "refused")
     assert "not an ONNX model" in check.detail
     assert manifest.metrics.candidate is None
 
@@ -216,5 +216,5 @@ def test_the_base_itself_as_candidate_changes_nothing_and_is_measured_once(
     monkeypatch.setattr(held, "evaluate_detector", counting)
     (tmp_path / "detector.onnx").write_bytes(BUNDLED_DETECTOR.read_bytes())
     manifest = examine_detector(db, settings, tmp_path, "one", [], taxonomy.rules(settings.policy), lambda done: None)
-    assert [check.name for check in manifest.gate.checks if not check.passed] == ["answers differ"]
+    assert [check.name for check in manifest.gate.checks if check.answer == "refused"] == ["answers differ"]
     assert [count for count in measured if count] == [6], "what is kept for this very file is not measured again"

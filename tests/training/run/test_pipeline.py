@@ -62,7 +62,7 @@ def untrained(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def settings(db: Database, tiny: Path, bags: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A desk whose bundled model is the tiny one, with four simulated bags and short answers."""
     simulated = held.simulated_holdout
-    monkeypatch.setattr(examination, "simulated_holdout", lambda _, taxonomy: simulated(bags, taxonomy, 4))
+    monkeypatch.setattr(examination, "simulated_holdout", lambda _, taxonomy, *__, **___: simulated(bags, taxonomy, 4))
     monkeypatch.setattr(settings_module, "BUNDLED_VLM", tiny)
     monkeypatch.setattr(vlm_load, "BUNDLED_VLM", tiny)
     load = LocalVlm.load.__func__  # type: ignore[attr-defined]
@@ -131,7 +131,7 @@ def test_a_run_ends_with_a_registered_gated_adapter(
     vlm = LocalVlm.load(str(tiny))
     vlm.use_adapter(folder)
     # Promoted, it is the active model of the next run, and its figures are kept from this one.
-    promote(db, adapter.id, "root", force=True, reason="a random model cannot pass")
+    promote(db, adapter.id, "root", force=True, trial=True, reason="a random model cannot pass")
     key = f"{vlm.weights_sha256}:auto:{adapter.id}"
     assert holdout_figures.get(db, manifest.holdouts["simulated"], key) is not None
 
@@ -164,7 +164,7 @@ def test_an_adapter_without_effect_is_registered_and_refused(
     run = queue(db)
     assert pipeline.run_pipeline(db, settings, run.id) == 0
     gate = adapters.get(db, str(runs.get(db, run.id).adapter_id)).gate
-    assert [check.name for check in gate.checks if not check.passed] == ["answers differ"]
+    assert [check.name for check in gate.checks if check.answer == "refused"] == ["answers differ"]
 
 
 @pytest.mark.usefixtures("corrected")
