@@ -32,17 +32,7 @@ from xray_app.threat_score import (
     threat_score,
     vlm_evidence,
 )
-from xray_app.types import (
-    Analysis,
-    Box,
-    DetectorFacts,
-    ModelFacts,
-    Report,
-    ScanFacts,
-    Status,
-    Timings,
-    VlmFacts,
-)
+from xray_app.types import Analysis, Box, DetectorFacts, ModelFacts, Report, ScanFacts, Status, Timings, VlmFacts
 from xray_app.vlm.base import Answer, Vlm
 from xray_app.vlm.reading import read_answer, read_boxes
 

@@ -10,7 +10,7 @@ from xray_app.errors import Conflict
 from xray_app.scan.read import read_scan
 from xray_app.services import Services
 from xray_app.store import operating_points, scans
-from xray_app.types import OperatingPoint, OperatingPointFigures
+from xray_app.threat_score import OperatingPoint, OperatingPointFigures
 
 
 class OperatingPointIn(BaseModel):

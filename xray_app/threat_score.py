@@ -12,10 +12,14 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ConfigDict
 
 from xray_app.detector.base import Detection
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import OperatingPoint, Report, ScoreEvidence, Status, ThreatScore
+from xray_app.types import Fraction, Report, ScoreEvidence, Status, Value
 from xray_app.vlm.base import Answer
 
 DETECTOR_FLOOR = 0.01
@@ -24,6 +28,50 @@ NO_SIGN = DETECTOR_FLOOR / 2
 """Evidence of a model that sees nothing prohibited."""
 EDGE = 1e-4
 """Evidence is kept this far from 0 and 1, so that its log-odds stay finite."""
+
+
+class ThreatScore(Value):
+    """How much both models say for a prohibited item; a probability where it is calibrated, else an order alone."""
+
+    value: Fraction
+    calibrated: bool
+    evidence: ScoreEvidence
+
+
+class OperatingPointFigures(Value):
+    """What an operating point promises and costs, by `training.evaluation.operating_point`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    calibration: dict[str, Any]
+    bags: int
+    threats: int
+    recall: Fraction
+    review_recall: Fraction
+    threshold: Fraction | None
+    review_threshold: Fraction | None
+    missing: int
+    review_missing: int
+    false_alarms: Fraction | None
+    false_alarms_ci: tuple[Fraction, Fraction] | None
+    reviewed: Fraction | None
+    reviewed_ci: tuple[Fraction, Fraction] | None
+    by_class: dict[str, dict[str, int]]
+    limiting: str | None
+    curve: tuple[dict[str, Any], ...]
+
+
+class OperatingPoint(Value):
+    """Thresholds of the threat score on one scanner (None: all), for one pair of models, taxonomy and policy."""
+
+    id: str
+    scanner_id: str | None
+    pair: str
+    policy_sha256: str
+    created_at: datetime
+    by: str
+    reason: str
+    figures: OperatingPointFigures
 
 
 @dataclass(frozen=True)

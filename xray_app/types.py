@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -213,14 +213,6 @@ class ScoreEvidence(Value):
     operating_point: str | None = None
 
 
-class ThreatScore(Value):
-    """How much both models say for a prohibited item; a probability where it is calibrated, else an order alone."""
-
-    value: Fraction
-    calibrated: bool
-    evidence: ScoreEvidence
-
-
 class Analysis(Value):
     """What both models said of a scan; `threat_score` is None of one made before there was any."""
 
@@ -404,39 +396,3 @@ class Run(Value):
     created_at: datetime
     started_at: datetime | None = None
     ended_at: datetime | None = None
-
-
-class OperatingPointFigures(Value):
-    """What an operating point promises and costs, by `training.evaluation.operating_point`."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    calibration: dict[str, Any]
-    bags: int
-    threats: int
-    recall: Fraction
-    review_recall: Fraction
-    threshold: Fraction | None
-    review_threshold: Fraction | None
-    missing: int
-    review_missing: int
-    false_alarms: Fraction | None
-    false_alarms_ci: tuple[Fraction, Fraction] | None
-    reviewed: Fraction | None
-    reviewed_ci: tuple[Fraction, Fraction] | None
-    by_class: dict[str, dict[str, int]]
-    limiting: str | None
-    curve: tuple[dict[str, Any], ...]
-
-
-class OperatingPoint(Value):
-    """Thresholds of the threat score on one scanner (None: all), for one pair of models, taxonomy and policy."""
-
-    id: str
-    scanner_id: str | None
-    pair: str
-    policy_sha256: str
-    created_at: datetime
-    by: str
-    reason: str
-    figures: OperatingPointFigures

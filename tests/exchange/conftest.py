@@ -109,3 +109,11 @@ def read(root: Path, taxonomy: Taxonomy) -> Read:
         return read_dataset(root, LabelMap(taxonomy, **said), format_name)
 
     return reading
+
+
+def zipped(folder: Path) -> Path:
+    target = folder.with_suffix(".zip")
+    with zipfile.ZipFile(target, "w") as archive:
+        for path in sorted(folder.rglob("*")):
+            archive.write(path, Path("wrapping") / path.relative_to(folder))
+    return target

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import random
-import stat
-import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import MakeAnalysis, png
-from tests.exchange.conftest import LIMITS, Export, said
+from tests.exchange.conftest import LIMITS, Export, said, zipped
 from xray_app.analysis import facts_of
 from xray_app.errors import BadDataset, Stopped, UnknownLabel
 from xray_app.exchange import source
@@ -66,14 +62,6 @@ def bring_in(make_analysis: MakeAnalysis, taxonomy: Taxonomy, analysed: list[Sca
             )  # fmt: skip
 
     return make
-
-
-def zipped(folder: Path) -> Path:
-    target = folder.with_suffix(".zip")
-    with zipfile.ZipFile(target, "w") as archive:
-        for path in sorted(folder.rglob("*")):
-            archive.write(path, Path("wrapping") / path.relative_to(folder))
-    return target
 
 
 @pytest.mark.parametrize("as_zip", [False, True])
@@ -262,86 +250,6 @@ def test_what_is_wrong_in_voc_is_named(
     done = bring_in(other, voc(tmp_path / "set", inner, head), looked_for=("knife",))
     assert done.added == 1
     assert told in done.problems[0]
-
-
-def make_zip(path: Path, entries: list[tuple[zipfile.ZipInfo | str, bytes]]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in entries:
-            archive.writestr(name, content)
-    return path
-
-
-def link(name: str) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name)
-    entry.external_attr = (stat.S_IFLNK | 0o777) << 16
-    return entry
-
-
-@pytest.mark.parametrize(
-    "name", ["../out.txt", "/etc/out.txt", "a/../../out.txt", "a\\..\\out.txt", "C:/out.txt", "x\n.txt"]
-)
-def test_a_zip_whose_paths_leave_it_is_refused(tmp_path: Path, name: str) -> None:
-    path = make_zip(tmp_path / "bad.zip", [("data.yaml", b"x"), (name, b"evil")])
-    with pytest.raises(BadDataset, match="path leaves the data set"), source.opened(path, tmp_path):
-        pass
-    assert not list(tmp_path.rglob("out.txt"))
-
-
-def test_links_lies_and_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bad = {
-        "a link or device": make_zip(tmp_path / "link.zip", [(link("labels"), b"/etc")]),
-        "far more than it should": make_zip(tmp_path / "bomb.zip", [("zeros.txt", bytes(80 * 2**20))]),
-        "at most 3": make_zip(tmp_path / "many.zip", [(f"{n}.txt", b"") for n in range(4)]),
-        "not a ZIP file": tmp_path / "none.zip",
-        "no such folder": tmp_path / "absent.zip",
-    }
-    (tmp_path / "none.zip").write_bytes(b"PK\x03\x04 and then nothing")
-    monkeypatch.setattr(source, "MAX_FILES", 3)
-    for told, path in bad.items():
-        with (
-            pytest.raises(BadDataset, match=told.replace("at most 3 files", "at most 3")),
-            source.opened(path, tmp_path),
-        ):
-            pass
-    assert not list(tmp_path.glob("*xray-scratch-*"))
-
-
-def test_a_damaged_zip_is_one_clear_error(tmp_path: Path, export: Export, filled: list[Correction]) -> None:
-    whole = zipped(export("yolo")).read_bytes()
-    for cut in (len(whole) // 2, len(whole) - 30):
-        (tmp_path / "cut.zip").write_bytes(whole[:cut])
-        with pytest.raises(BadDataset, match=r"cut\.zip"), source.opened(tmp_path / "cut.zip"):
-            pass
-    flipped = bytearray(whole)
-    for place in range(200, len(whole) // 2, 97):
-        flipped[place] ^= 0xFF
-    (tmp_path / "flipped.zip").write_bytes(bytes(flipped))
-    with pytest.raises(BadDataset, match=r"flipped\.zip"), source.opened(tmp_path / "flipped.zip"):
-        pass
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_a_zip_with_bytes_of_it_changed_is_read_or_refused_and_never_a_fault(tmp_path: Path, seed: int) -> None:
-    path, dice = tmp_path / "changed.zip", random.Random(seed)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("ä/é.txt", b"x" * 500)
-        archive.writestr("b.txt", b"y" * 300, zipfile.ZIP_LZMA)
-        archive.writestr("c.txt", b"z" * 300, zipfile.ZIP_BZIP2)
-    whole = path.read_bytes()
-    for _ in range(150):
-        changed = bytearray(whole)
-        for _ in range(dice.choice([1, 1, 3])):
-            changed[dice.randrange(len(whole))] = dice.randrange(256)
-        path.write_bytes(changed)
-        with suppress(BadDataset), source.opened(path, tmp_path):
-            pass
-    place = whole.index("é".encode()) + 1
-    path.write_bytes(whole[:place] + b"\xc7" + whole[place + 1 :])
-    with (
-        pytest.raises(BadDataset, match=r"changed\.zip: not a ZIP file that can be read"),
-        source.opened(path, tmp_path),
-    ):
-        pass
 
 
 def test_a_data_set_reads_nothing_outside_itself(other: Database, bring_in: BringIn, tmp_path: Path) -> None:

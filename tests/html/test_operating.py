@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from xray_app.html import operating
-from xray_app.types import OperatingPoint, OperatingPointFigures
+from xray_app.threat_score import OperatingPoint, OperatingPointFigures
 
 
 def figures(**changed: Any) -> OperatingPointFigures:

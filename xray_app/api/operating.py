@@ -13,7 +13,7 @@ from xray_app.api.openapi import NOTHING
 from xray_app.errors import BadInput
 from xray_app.operating import OperatingPointIn
 from xray_app.store import operating_points
-from xray_app.types import OperatingPoint, OperatingPointFigures
+from xray_app.threat_score import OperatingPoint, OperatingPointFigures
 
 router = APIRouter(prefix="/v1")
 

@@ -9,7 +9,7 @@ from typing import Any
 from xray_app.html import svg
 from xray_app.html.panels import when
 from xray_app.html.svg import PlotArea
-from xray_app.types import OperatingPoint, OperatingPointFigures
+from xray_app.threat_score import OperatingPoint, OperatingPointFigures
 
 WIDTH, HEIGHT = 640, 250
 AREA = PlotArea(left=56, top=10, width=566, height=196)

@@ -13,7 +13,8 @@ from xray_app.errors import NotFound
 from xray_app.store import audit, idempotency
 from xray_app.store.database import Database
 from xray_app.store.operating_tables import OperatingPointRow, ScoreEvidenceRow
-from xray_app.types import OperatingPoint, OperatingPointFigures, ScoreEvidence
+from xray_app.threat_score import OperatingPoint, OperatingPointFigures
+from xray_app.types import ScoreEvidence
 
 EVERYWHERE = ""
 """The scanner of a point for all scanners."""
