@@ -189,3 +189,11 @@ def _wait_for(url: str, alive: Callable[[], bool], seconds: float = 120) -> None
         except OSError:
             time.sleep(0.3)
     pytest.fail(f"no desk on {url} after {seconds} s")
+
+
+def press(page: Any, button: str) -> None:
+    """Presses a button that asks once, and answers."""
+    page.click(button)
+    page.wait_for_selector(f"{button}[data-asked]")
+    page.wait_for_timeout(500)  # sooner, it would be taken for a double click
+    page.click(button)

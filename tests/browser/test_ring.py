@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import ADMIN_PASSWORD, SCREENSHOTS, Desk, Open
+from tests.browser.conftest import ADMIN_PASSWORD, SCREENSHOTS, Desk, Open, press
 from tests.browser.test_desk import add, draw
 from xray_app.simulate import simulate_scan
 from xray_app.taxonomy import load_taxonomy
@@ -39,14 +39,6 @@ def picture(page: Any, name: str) -> None:
     if SCREENSHOTS:
         Path(SCREENSHOTS).mkdir(parents=True, exist_ok=True)
         page.screenshot(path=str(Path(SCREENSHOTS) / f"{name}.png"))
-
-
-def press(page: Any, button: str) -> None:
-    """Presses a button that asks once, and answers."""
-    page.click(button)
-    page.wait_for_selector(f"{button}[data-asked]")
-    page.wait_for_timeout(500)  # sooner, it would be taken for a double click
-    page.click(button)
 
 
 def get(desk: Desk, path: str) -> Any:

@@ -47,7 +47,7 @@ class Guard:
         js: str | None = None,
         show_progress_on: Components = None,
         session: bool = False,
-        trigger_mode: Literal["once", "multiple"] | None = None,
+        trigger_mode: Literal["once", "multiple", "always_last"] | None = None,
         refused_at: Any = None,
     ) -> Any:
         """Run `handler(identity, *inputs)` on an event, for users whose role includes `role`.

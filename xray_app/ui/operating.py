@@ -15,7 +15,7 @@ from xray_app.operating import OperatingPointIn
 from xray_app.store import operating_points, search
 from xray_app.types import Role
 from xray_app.ui import presses
-from xray_app.ui.guard import Guard
+from xray_app.ui.guard import Guard, beside
 
 ALL = ""
 AT_ONCE = 8
@@ -65,9 +65,11 @@ class ThresholdsTab:
                 self.said = gr.HTML("", elem_id="thresholds-said", apply_default_css=False)
         asked = [self.scanner, self.recall, self.review, self.bags]
         guard.on(tab.select, Role.ADMIN, self.open, asked, [self.scanner, self.said], show_progress_on=self.said)
-        for field in asked:
-            change = field.release if isinstance(field, gr.Slider) else field.input
-            guard.on(change, Role.ADMIN, self.show, asked, [self.said], show_progress_on=self.said)
+        for field in asked:  # while a slider is dragged, where it is last counts
+            guard.on(
+                field.input, Role.ADMIN, self.show, asked, [self.said], show_progress_on=self.said,
+                trigger_mode="always_last",
+            )  # fmt: skip
         guard.on(self.measure.click, Role.ADMIN, self.measure_all, asked, [self.said])
         guard.on(self.put.click, Role.ADMIN, self.set_point, [*asked, self.reason], [self.said, self.reason])
         guard.on(self.withdraw.click, Role.ADMIN, self.withdraw_point, [*asked, self.reason], [self.said, self.reason])
@@ -109,7 +111,9 @@ class ThresholdsTab:
     ) -> dict[Any, Any]:
         """Puts the shown threshold in force."""
         asked = _asked(scanner, recall, review)
-        point = operating.set_operating_point(self.services, asked, who.username, _reason(reason))
+        with beside(self.reason):
+            why = _reason(reason)
+        point = operating.set_operating_point(self.services, asked, who.username, why)
         gr.Info(f"In force from the next scan on: alarms at {point.figures.threshold:.2f}.", duration=5)
         return self.show(who, scanner, recall, review, bags) | {self.reason: ""}
 
@@ -117,7 +121,9 @@ class ThresholdsTab:
         self, who: Identity, scanner: Any, recall: Any, review: Any, bags: Any, reason: Any
     ) -> dict[Any, Any]:
         """Takes this scanner's own threshold out of force."""
-        asked, why = _asked(scanner, recall, review), _reason(reason)
+        asked = _asked(scanner, recall, review)
+        with beside(self.reason):
+            why = _reason(reason)
         own = next((one for one in operating.in_force(self.services) if one.scanner_id == asked.scanner_id), None)
         if own is None:
             raise BadInput("No threshold of its own is in force for this choice of scanner.")
