@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +113,12 @@ def analyst(as_user: Callable[[str], dict[str, str]]) -> dict[str, str]:
 @pytest.fixture
 def admin(as_user: Callable[[str], dict[str, str]]) -> dict[str, str]:
     return as_user("admin")
+
+
+def in_a_loop_of_its_own(work: Coroutine[Any, Any, None]) -> None:
+    """Runs it in another thread: Playwright leaves a running loop in this one, once a test has opened a browser."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
 
 
 def png(size: tuple[int, int] = (64, 48), mode: str = "RGB") -> bytes:

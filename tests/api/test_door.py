@@ -12,6 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
+from tests.api.conftest import in_a_loop_of_its_own
 from tests.conftest import png
 from xray_app import errors
 from xray_app.api.app import create_app
@@ -71,7 +72,7 @@ def ask(
         "client": ("127.0.0.1", 1),
         "server": ("testserver", 80),
     }
-    asyncio.run(app(scope, receive, send))
+    in_a_loop_of_its_own(app(scope, receive, send))
     start = sent[0]
     answered = {name.decode(): value.decode() for name, value in start["headers"]}
     return start["status"], answered, b"".join(message.get("body", b"") for message in sent[1:]), taken
@@ -267,6 +268,6 @@ def test_a_body_that_does_not_come_is_not_waited_for(
         "query_string": b"",
         "http_version": "1.1",
     }
-    asyncio.run(create_app(services)(scope, slow, send))
+    in_a_loop_of_its_own(create_app(services)(scope, slow, send))
     assert sent[0]["status"] == 408
     assert json.loads(sent[1]["body"])["error"]["code"] == "request_timeout"

@@ -73,9 +73,6 @@ def train_refuses(page: Any) -> None:
     tab(page, "Train")
     page.click("#start-run")
     refused(page, "#start-run", "correction")
-    page.click("#force button")
-    page.click("#force-promote")
-    refused(page, "#force-reason", "say why")
 
 
 def export_refuses(page: Any) -> None:

@@ -52,7 +52,7 @@ def get(desk: Desk, path: str) -> Any:
         return json.load(answer)
 
 
-def test_the_ring_turns_in_a_browser(real: Desk, open_desk: Open, scans: list[Path]) -> None:
+def test_the_ring_turns_in_a_browser(real: Desk, open_desk: Open, scans: list[Path], tmp_path: Path) -> None:
     page = open_desk(real.url)
     picture(page, "1-signed-in")
     add(page, *scans)
@@ -101,6 +101,9 @@ def test_the_ring_turns_in_a_browser(real: Desk, open_desk: Open, scans: list[Pa
     metrics = get(real, "/v1/training/runs")["items"][0]["metrics"]
     assert [metrics[model]["simulated"]["n"] for model in ("active", "candidate")] == [300, 300]
     picture(page, "6-finished")
+    (log,) = (tmp_path / "data" / "runs").glob("*/log.txt")
+    first, *_ = log.read_text().splitlines()
+    assert "WARNING" not in first, f"a run's log opens with what is not about the run: {first}"
 
     if page.locator(".gate.passed").count():
         press(page, "#promote")

@@ -78,6 +78,11 @@ def test_each_answer_of_the_gate_has_its_own_way_to_promote(
         assert not page.locator(part).is_visible()
     if shown:
         page.wait_for_selector(shown)
+    if answer == "refused":
+        page.click("#force button")
+        page.click("#force-promote")
+        page.wait_for_selector("#force-reason ~ .refusal, #force-reason .refusal, .refusal")
+        assert "say why" in page.locator(".refusal").inner_text()
     if answer == "not shown yet":
         assert "✓" not in page.locator(".gate").inner_text()
         assert "can be promoted as a trial" in page.locator("#unpromoted").inner_text()
