@@ -3,7 +3,8 @@
     python -m tests.benchmarks.analysis [--tiny]
 
 `overhead_ratio` is an analysis from bytes to `Analysis` (decoding, both models, parsing, risk) over the two
-bare model calls on the decoded picture, in the same process, taken in turns. `p50_ms_while_training` is the
+bare model calls on the decoded picture, in the same process, taken in turns. `score_ratio` is an analysis with its
+threat score over the same where the VLM is not asked for its part of it. `p50_ms_while_training` is the
 same analysis while a run of its own process trains. `rss_mb` and `start_seconds` are those of a fresh
 `python app.py`. The last line is one JSON object.
 """
@@ -35,6 +36,7 @@ from xray_app.simulate.scene import simulate_scan
 from xray_app.store import corrections, runs
 from xray_app.taxonomy import load_taxonomy
 from xray_app.types import CorrectionBox, CorrectionIn, ItemCount
+from xray_app.vlm.local import LocalVlm
 
 SEED = 20_260_101
 CORRECTED = 30
@@ -49,9 +51,11 @@ def main() -> None:
         services = wire(Settings(data_dir=Path(folder) / "data", admin_password="benchmark"))
         pictures = [picture(SEED + number) for number in range(scans)]
         alone, bare = against_bare_calls(services, pictures)
+        scored, unscored = with_and_without_score(services, pictures)
         training = while_training(services, pictures)
     result = {
         "overhead_ratio": round(statistics.median(a / b for a, b in zip(alone, bare, strict=True)), 3),
+        "score_ratio": round(statistics.median(a / b for a, b in zip(scored, unscored, strict=True)), 3),
         "p50_ms": round(statistics.median(alone) * 1000, 1),
         "p50_ms_while_training": round(statistics.median(training) * 1000, 1) if training else None,
         "rss_mb": round(rss_mb),
@@ -98,6 +102,21 @@ def against_bare_calls(services: Services, pictures: list[bytes]) -> tuple[list[
             alone.append(taken[whole])
             bare.append(taken[models])
     return alone, bare
+
+
+def with_and_without_score(services: Services, pictures: list[bytes]) -> tuple[list[float], list[float]]:
+    """Seconds of each analysis with the VLM's probabilities of threats, and without them; by turns."""
+    vlm = services.analyser.vlm
+    assert isinstance(vlm, LocalVlm)
+    entries = vlm.threats
+    took: tuple[list[float], list[float]] = ([], [])
+    for number, content in enumerate(pictures):
+        for place in (0, 1) if number % 2 else (1, 0):
+            vlm.threats = None if place else entries
+            scan = read_scan(content, "scan.png", limits_of(services))
+            took[place].append(seconds(lambda scan=scan: services.analyser.analyse(scan)))  # type: ignore[misc]
+    vlm.threats = entries
+    return took
 
 
 def while_training(services: Services, pictures: list[bytes]) -> list[float]:
