@@ -21,9 +21,9 @@ from xray_app import report
 from xray_app.atomic_write import atomic_write
 from xray_app.errors import BadDataset, NotFound
 from xray_app.scan import read
-from xray_app.store import scans, standing
+from xray_app.store import outcomes, scans, standing
 from xray_app.store.database import Database
-from xray_app.taxonomy import Taxonomy
+from xray_app.taxonomy import Taxonomy, prohibited_labels
 from xray_app.types import MAX_COUNT, XYXY, Analysis, Correction, Split, Value
 
 logger = logging.getLogger(__name__)
@@ -259,9 +259,25 @@ def from_corrections(db: Database, taxonomy: Taxonomy) -> dict[Split, list[Sampl
     return by_split
 
 
+def from_searches(db: Database, taxonomy: Taxonomy) -> list[Sample]:
+    """Bags of the train split in which a hand search found nothing: "none" of every prohibited class, no other word.
+
+    They are clear bags of the scanners that also have threats. A picture that is held out in another bag is left out.
+    """
+    held_out, prohibited = standing.held_out_scans(db), prohibited_labels(taxonomy)
+    samples = []
+    for analysis, side in outcomes.searched_in_vain(db):
+        if side == "train" and analysis.scan.id not in held_out:
+            size = analysis.scan.width, analysis.scan.height
+            picture, group = _picture(db, analysis), analysis.scan.scanner_id
+            sample = make_sample(picture, size, {}, (), prohibited, analysis.scan.bag_id, taxonomy, group)
+            samples += [sample, with_pseudo_labels(sample, analysis, taxonomy)]
+    return samples
+
+
 def training_samples(db: Database, taxonomy: Taxonomy) -> list[Sample]:
-    """Samples of the train split's corrections: each as it was made, and a scoped one under the full instruction
-    too."""
+    """Samples of the train split: its corrections, each as it was made, and a scoped one under the full instruction
+    too; and its bags in which a search found nothing."""
     samples = []
     for analysis, correction in usable(db):
         if correction.split == "train":
@@ -269,7 +285,7 @@ def training_samples(db: Database, taxonomy: Taxonomy) -> list[Sample]:
             samples.append(sample)
             if sample.labelled_classes is not None:
                 samples.append(with_pseudo_labels(sample, analysis, taxonomy))
-    return samples
+    return [*samples, *from_searches(db, taxonomy)]
 
 
 def _picture(db: Database, analysis: Analysis) -> Path:

@@ -50,7 +50,7 @@ def settle(session: Session, scan: ScanFacts) -> Split:
         session.add(row)
     keep_bands(session, scan.id)
     session.flush()
-    return _split(row.split)
+    return as_split(row.split)
 
 
 def _settled(session: Session, scan: ScanFacts) -> BagRow:
@@ -125,7 +125,7 @@ def corrected(db: Database) -> list[CorrectedScan]:
     found = []
     for document, side in rows:
         scan = Analysis.model_validate_json(document).scan
-        found.append(CorrectedScan(scan.id, scan.bag_id, scan.filename, _split(side)))
+        found.append(CorrectedScan(scan.id, scan.bag_id, scan.filename, as_split(side)))
     return found
 
 
@@ -148,5 +148,5 @@ def move_to_training(db: Database, moved: dict[str, str]) -> None:
             session.merge(BagRow(bag_id=bag_id, split="train", because="leak", like_bag=like))
 
 
-def _split(text: str) -> Split:
+def as_split(text: str) -> Split:
     return "holdout" if text == "holdout" else "train"

@@ -14,6 +14,7 @@ from training.data.json_file import read_json, write_json
 from training.data.samples import (
     Sample,
     from_corrections,
+    from_searches,
     make_sample,
     read_jsonl,
     split_by_bag,
@@ -24,12 +25,13 @@ from training.data.samples import (
 from training.data.snapshot import random_scope, replay, samples_sha256, snapshot, with_replay
 from training.data.yolo import prepare, read_yolo
 from training.recipes.recipe import Recipe
+from xray_app.correction.revision import split_of
 from xray_app.errors import BadDataset
 from xray_app.report import INSTRUCTION
-from xray_app.store import corrections, scans
+from xray_app.store import corrections, outcomes, scans
 from xray_app.store.database import Database
-from xray_app.taxonomy import Taxonomy
-from xray_app.types import CorrectionBox, CorrectionIn, ItemCount
+from xray_app.taxonomy import Taxonomy, prohibited_labels
+from xray_app.types import Analysis, CorrectionBox, CorrectionIn, ItemCount
 
 BOX = "0.5 0.5 0.5 0.5"
 
@@ -142,6 +144,39 @@ def test_a_scoped_correction_also_trains_the_full_question_without_teaching_abse
         # Scissors are the person's word, the knife is denied by it, and of bottles nobody spoke but the model.
         assert sample.response.startswith("Items detected: 1 scissors (threat), 2 plastic bottles.")
         assert sample.counts(taxonomy) == {"scissors": 1}
+
+
+def test_a_search_that_found_nothing_teaches_a_clear_bag_and_no_more_than_that(
+    db: Database, stored: MakeAnalysis, taxonomy: Taxonomy
+) -> None:
+    def searched(name: str, *found: str, shade: int = 1) -> Analysis:  # the model said: 1 knife, 2 plastic bottles
+        analysis = stored(shade=shade, bag_id=name)
+        items = [ItemCount(label=label, count=1) for label in found]
+        outcomes.add(db, analysis.id, items, None, "anna", taxonomy)
+        return analysis
+
+    train = [f"b{n}" for n in range(60) if split_of(f"b{n}") == "train"]
+    kept_back = next(f"b{n}" for n in range(60) if split_of(f"b{n}") == "holdout")
+    empty = searched(train[0], shade=20)
+    searched(train[1], "gun", shade=60)
+    corrected = searched(train[2], shade=100)
+    correct(db, taxonomy, corrected.id, {"knife": 1})
+    searched(kept_back, shade=140)
+    again = searched(train[3], shade=180)
+    outcomes.add(db, again.id, [ItemCount(label="knife", count=1)], None, "anna", taxonomy)
+
+    assert [(one.scan.bag_id, side) for one, side in outcomes.searched_in_vain(db)] == sorted(
+        [(train[0], "train"), (kept_back, "holdout")]
+    )
+    scoped, full = from_searches(db, taxonomy)
+    assert scoped.bag_id == full.bag_id == empty.scan.bag_id
+    assert scoped.labelled_classes == prohibited_labels(taxonomy)
+    assert scoped.response == "Items detected: none. Security risk: LOW - no threats detected."
+    # Of bottles nobody spoke but the model, whose word on them stays as it was.
+    assert full.response.startswith("Items detected: 2 plastic bottles.")
+    made = training_samples(db, taxonomy)
+    assert {sample.bag_id for sample in made} == {train[0], train[2]}
+    assert made[-2:] == [scoped, full]
 
 
 def test_a_scan_analysed_and_corrected_twice_trains_once_with_the_latest_word(

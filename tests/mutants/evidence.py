@@ -1,0 +1,115 @@
+"""Faults of the evidence: rules beside models, figures within groups, scores, thresholds, what searches teach."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant, of_file
+
+FIGURES = [
+    *of_file(
+        "training/evaluation/baselines.py",
+        ("tests/training/evaluation/test_baselines.py",),
+        [
+            ("rules: a bag chooses the rule it is judged by", "if its != fold]", "if True]"),
+            ("rules: a class nobody looked for counts as absent",
+             "(there * sought).sum(0) / np.maximum(sought.sum(0), 1)", "there.sum(0) / max(len(there), 1)"),
+            ("rules: an unknown scanner gets no constant", "said[unknown] = constant[unknown]", "pass"),
+            ("rules: the surest is the first in rank", "key=lambda label: -chances[label]", "key=taxonomy.rank"),
+        ],
+    ),
+    *of_file(
+        "training/evaluation/beside_rules.py",
+        ("tests/training/evaluation/test_baselines.py",),
+        [("rules: a tie is a win of the model", "best_rule[0] >= best_model[0]", "best_rule[0] > best_model[0]")],
+    ),
+    *of_file(
+        "training/evaluation/stratified.py",
+        ("tests/training/evaluation/test_stratified.py",),
+        [
+            ("within groups: pairs of all scanners are compared",
+             "return [(self.groups == group) & self.threat_sought for group in sorted(set(self.groups))]",
+             "return [self.threat_sought]"),
+            ("within groups: ties count as won", "above.cumsum(1) + above / 2", "above.cumsum(1) + above"),
+        ],
+    ),
+    *of_file(
+        "training/evaluation/bootstrap.py",
+        ("tests/training/evaluation/test_stratified.py", "tests/training/experiment/test_run.py"),
+        [("intervals: seeds are not drawn anew", "random.multinomial(count, np.full(count, 1 / count), RESAMPLES)",
+          "np.ones((RESAMPLES, count))")],
+    ),
+]  # fmt: skip
+
+THRESHOLDS = [
+    *of_file(
+        "training/evaluation/operating_point.py",
+        ("tests/training/evaluation/test_operating_point.py",),
+        [
+            ("thresholds: one miss more than the bound allows", "return misses if misses >= 0 else None",
+             "return misses + 1 if misses >= 0 else None"),
+            ("thresholds: too few threats promise all the same",
+             "return None if misses is None else float(found[misses])", "return float(found[misses or 0])"),
+            ("thresholds: false alarms flatter themselves", "(folds != fold) & threat", "threat"),
+            ("thresholds: the best found class limits", "worst = min(enough", "worst = max(enough"),
+        ],
+    ),
+    *of_file(
+        "training/evaluation/threat_score.py",
+        ("tests/training/evaluation/test_threat_score.py",),
+        [("thresholds: evidence against itself is taken", "if weight < 0]", "if weight < -1e9]")],
+    ),
+    *of_file(
+        "training/evaluation/recall_watch.py",
+        ("tests/training/evaluation/test_recall_watch.py",),
+        [
+            ("watch: a good year buys a fall time", ", 0.0)", ", -1e9)"),
+            ("watch: hits weigh nothing", "hit = math.log(self.fallen / self.held)", "hit = 0.0"),
+        ],
+    ),
+    *of_file(
+        "xray_app/risk.py",
+        ("tests/test_analysis.py",),
+        [
+            ("thresholds: a score at the threshold is searched late", "score >= thresholds.search_from",
+             "score >= thresholds.search_from + 0.02"),
+            ("thresholds: a score is never reviewed", "score >= thresholds.review_from", "False"),
+        ],
+    ),
+    *of_file(
+        "xray_app/store/operating_points.py",
+        ("tests/api/test_operating.py",),
+        [
+            ("thresholds: one withdrawn stays in force", 'if row.kind == "set"', "if row.document"),
+            ("thresholds: the one for all goes before a scanner's own",
+             "points.get(scanner_id or EVERYWHERE) or points.get(EVERYWHERE)",
+             "points.get(EVERYWHERE) or points.get(scanner_id or EVERYWHERE)"),
+        ],
+    ),
+    *of_file(
+        "training/promotion/operating_points.py",
+        ("tests/api/test_operating.py",),
+        [
+            ("thresholds: what was trained on counts", 'correction.split != "holdout" or', ""),
+            ("thresholds: a bag half looked through is clear", "if found[bag] or sought_all[bag])", ")"),
+        ],
+    ),
+]  # fmt: skip
+
+SEARCHES = [
+    *of_file(
+        "training/data/samples.py",
+        ("tests/training/data/test_samples.py",),
+        [
+            ("searches: a held-out bag teaches", 'if side == "train" and analysis.scan.id', "if analysis.scan.id"),
+            ("searches: nothing found means nothing at all is there", "make_sample(picture, size, {}, (), prohibited,",
+             "make_sample(picture, size, {}, (), None,"),
+        ],
+    ),
+    *of_file(
+        "xray_app/store/outcomes.py",
+        ("tests/training/data/test_samples.py",),
+        [("searches: a bag in which another search found something is clear",
+          'or_(FactsRow.outcome == "found", FactsRow.correction', 'or_(FactsRow.outcome == "", FactsRow.correction')],
+    ),
+]  # fmt: skip
+
+EVIDENCE: tuple[Mutant, ...] = (*FIGURES, *THRESHOLDS, *SEARCHES)
