@@ -48,7 +48,7 @@ THRESHOLDS = [
              "return misses + 1 if misses >= 0 else None"),
             ("thresholds: too few threats promise all the same",
              "return None if misses is None else float(found[misses])", "return float(found[misses or 0])"),
-            ("thresholds: false alarms flatter themselves", "(folds != fold) & threat", "threat"),
+            ("thresholds: a bag is scored by what it has taught", "held_out.evidence.rows(~own)", "held_out.evidence"),
             ("thresholds: the best found class limits", "worst = min(enough", "worst = max(enough"),
         ],
     ),
@@ -78,7 +78,7 @@ THRESHOLDS = [
         "xray_app/store/operating_points.py",
         ("tests/api/test_operating.py",),
         [
-            ("thresholds: one withdrawn stays in force", 'if row.kind == "set"', "if row.document"),
+            ("thresholds: one withdrawn stays in force", 'if row.kind == "set"', "if True"),
             ("thresholds: the one for all goes before a scanner's own",
              "points.get(scanner_id or EVERYWHERE) or points.get(EVERYWHERE)",
              "points.get(EVERYWHERE) or points.get(scanner_id or EVERYWHERE)"),

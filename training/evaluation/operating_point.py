@@ -142,14 +142,14 @@ def operating_point(held_out: HeldOut, recall: float, review_recall: float) -> d
         "review_threshold": threshold_at(scores, threat, review_recall),
         "missing": max(threats_needed(recall) - threats, 0),
         "review_missing": max(threats_needed(review_recall) - threats, 0),
-        **_alarms("false_alarms", fair, held_out, recall),
-        **_alarms("reviewed", fair, held_out, review_recall),
+        **_alarms("false_alarms", fair, threat, recall),
+        **_alarms("reviewed", fair, threat, review_recall),
         "curve": [],
     }
     for wanted in CURVE:
         if (threshold := threshold_at(scores, threat, wanted)) is not None:
             out["curve"].append(
-                {"recall": wanted, "threshold": threshold, **_alarms("false_alarms", fair, held_out, wanted)}
+                {"recall": wanted, "threshold": threshold, **_alarms("false_alarms", fair, threat, wanted)}
             )
     return {**out, **_classes(scores, held_out, out["threshold"])}
 
@@ -175,24 +175,15 @@ def _calibrated(held_out: HeldOut) -> tuple[Calibration, Floats]:
     raise refused
 
 
-def _alarms(name: str, fair: Floats, held_out: HeldOut, recall: float) -> dict[str, Any]:
-    """Share of clear bags at or above a threshold that was set without their fold, with Wilson's interval.
+def _alarms(name: str, fair: Floats, threat: Bools, recall: float) -> dict[str, Any]:
+    """Share of clear bags at or above the threshold, with Wilson's interval, of cross-fitted scores.
 
-    It lets as large a share of the other folds' threats lie below as the threshold lets of all: fewer threat bags alone
-    would ask for a lower one.
+    The threshold follows from the threat bags alone: the clear ones flatter it through the calibration only.
     """
-    threat, folds = held_out.evidence.threat, _folds(held_out.bags)
-    misses = misses_allowed(int(threat.sum()), recall)
-    if misses is None:
+    threshold = threshold_at(fair, threat, recall)
+    if threshold is None:
         return {name: None, f"{name}_ci": None}
-    stopped = 0
-    for fold in range(FOLDS):
-        others = np.sort(fair[(folds != fold) & threat])
-        if len(others):
-            place = misses * (len(others) - 1) / max(int(threat.sum()) - 1, 1)
-            threshold = float(np.interp(place, np.arange(len(others)), others))
-            stopped += int((fair[(folds == fold) & ~threat] >= threshold).sum())
-    clear = int((~threat).sum())
+    stopped, clear = int((fair[~threat] >= threshold).sum()), int((~threat).sum())
     return {name: stopped / clear, f"{name}_ci": list(wilson_interval(stopped, clear))}
 
 

@@ -88,6 +88,17 @@ def test_the_constant_is_the_list_with_the_best_item_f1(train: Site, val: Site, 
     assert chosen == best
 
 
+def test_of_two_classes_that_it_says_the_likelier_counts_as_the_surest(
+    train: Site, val: Site, taxonomy: Taxonomy
+) -> None:
+    last, first = taxonomy.names[-1], taxonomy.names[0]
+    train.add("one", {first: 1, last: 1}, 6).add("one", {last: 1}, 3).add("one", {first: 1}, 1)
+    val.add("one", {last: 1}, 1)
+    rule = rules_of(val.samples, train.samples, taxonomy)["constant"]
+    assert list(rule.outcomes[0].said) == [last, first]
+    assert BagTable.of(rule.outcomes, taxonomy.rules()).top_one().value == 1
+
+
 def test_a_class_nobody_looked_for_says_nothing_of_its_absence(train: Site, val: Site, taxonomy: Taxonomy) -> None:
     train.add("one", {"knife": 1}, 3, looked_for=("knife",)).add("one", {"scissors": 1}, 9, looked_for=("scissors",))
     val.add("one", {"knife": 1, "scissors": 1}, 1)

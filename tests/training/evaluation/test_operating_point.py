@@ -7,12 +7,13 @@ import pytest
 
 from training.evaluation.operating_point import (
     HeldOut,
+    cross_fitted,
     misses_allowed,
     operating_point,
     threats_needed,
     threshold_at,
 )
-from training.evaluation.threat_score import BagEvidence, probabilities
+from training.evaluation.threat_score import BagEvidence, fit_calibration, probabilities
 from xray_app.errors import BadCalibration, BadInput
 from xray_app.threat_score import Calibration
 
@@ -73,6 +74,14 @@ def test_false_alarms_are_told_as_new_bags_will_show_them() -> None:
         assert low <= point["false_alarms"] <= high
     assert np.mean(told) == pytest.approx(np.mean(shown), abs=0.05)
     assert np.mean(told) >= np.mean(shown) - 0.02, "it does not flatter"
+
+
+def test_no_bag_is_scored_by_a_calibration_it_has_taught() -> None:
+    """With a handful of bags the fit on all of them is plainly better on itself."""
+    one = site(25, 9, skill=0.8)
+    fair = cross_fitted(one, ("vlm", "detector"))
+    own = probabilities(fit_calibration(one.evidence, ("vlm", "detector")), one.evidence)
+    assert np.abs(fair - own).max() > 0.01
 
 
 def test_with_too_few_threats_nothing_is_promised_and_it_says_how_many_more() -> None:

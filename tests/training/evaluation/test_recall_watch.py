@@ -30,7 +30,9 @@ def test_a_fall_from_095_to_080_is_told_within_a_hundred_bags_in_the_mean() -> N
 
 
 def test_a_fall_is_told_as_soon_after_a_good_year_as_before() -> None:
-    watch = RecallWatch.over(YEAR, 0.05, held=0.95, fallen=0.80).after([True] * 5000)
+    begun = RecallWatch.over(YEAR, 0.05, held=0.95, fallen=0.80)
+    assert 0 < begun.after([False, True, True]).sum < begun.after([False]).sum, "what was found speaks for it"
+    watch = begun.after([True] * 5000)
     assert watch.sum == 0
     assert until_told(watch, 0.80, 1, 2000) == until_told(RecallWatch.over(YEAR, 0.05, 0.95, 0.80), 0.80, 1, 2000)
 
