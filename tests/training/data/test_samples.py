@@ -165,6 +165,9 @@ def test_a_search_that_found_nothing_teaches_a_clear_bag_and_no_more_than_that(
     again = searched(train[3], shade=180)
     outcomes.add(db, again.id, [ItemCount(label="knife", count=1)], None, "anna", taxonomy)
 
+    searched(train[4], shade=220)
+    searched(train[4], "saw", shade=240)  # another view of the same bag
+
     assert [(one.scan.bag_id, side) for one, side in outcomes.searched_in_vain(db)] == sorted(
         [(train[0], "train"), (kept_back, "holdout")]
     )
