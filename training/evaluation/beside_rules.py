@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from training.data.samples import Sample
 from training.evaluation.bag_table import BagTable, ScanOutcome
-from training.evaluation.baselines import RULES, Ruled, rules_of
+from training.evaluation.baselines import RULES, rules_of
 from training.evaluation.bootstrap import rates
 from training.evaluation.stratified import BagScores, recall_at, scores_of, within_groups
 from xray_app.taxonomy import SiteRules
@@ -50,14 +50,6 @@ def beside_rules(
     }
     measured = {name: list_rates(BagTable.of(one.outcomes, rules)) for name, one in models.items()}
     return {**out, "won_by_rules": won_by_rules({name: out["baselines"][name] for name in RULES}, measured)}
-
-
-def rule_outcomes(
-    samples: Sequence[Sample], train: Sequence[Sample] | None, rules: SiteRules
-) -> dict[str, tuple[BagTable, Ruled]]:
-    """Each rule's table and answers, by the name it has in tables."""
-    ruled = rules_of(samples, train, rules.taxonomy)
-    return {RULES[name]: (BagTable.of(one.outcomes, rules), one) for name, one in ruled.items()}
 
 
 def list_rates(table: BagTable) -> dict[str, Any]:

@@ -107,7 +107,8 @@ def threshold_for(scores: Floats, threat: Bools, recall: float) -> float | None:
 
     The k-th smallest score of the n threat bags with k = ⌊(1 − recall)(n + 1)⌋: a new threat bag lies at or above
     it with a probability of at least `recall`, if it is of the same kind (split conformal prediction, Vovk et al.
-    2005). None where n is too small to promise it, below recall / (1 − recall).
+    2005). In the mean, that is: the desk's own thresholds promise it 95 % sure and lie lower
+    (`operating_point.threshold_at`). None where n is too small to promise it, below recall / (1 − recall).
     """
     found = np.sort(scores[threat])
     place = int(np.floor((1 - recall) * (len(found) + 1) + 1e-9))

@@ -20,8 +20,6 @@ from training.experiment.held_out import Scans
 from training.experiment.trial import Result
 from xray_app.taxonomy import Taxonomy
 
-LISTS = ("top1", "item_f1", "exact_list", "threat_bag_recall", "false_alarm_rate")
-
 
 @dataclass(frozen=True)
 class TableRow:
@@ -150,7 +148,7 @@ def out_of_fold(results: Mapping[str, Result], scans: Scans, taxonomy: Taxonomy)
 
 
 def left_out(results: Mapping[str, Result], scans: Scans, taxonomy: Taxonomy) -> dict[str, list[TableRow]]:
-    """Of each group that was left out: the constant, and the untouched and trained models where they were run."""
+    """Of each group that was left out: the rules that need not know it, and the models trained without it."""
     found: dict[str, list[TableRow]] = {}
     for name, one in _done(results).items():
         group = one.cell.left_out
