@@ -34,7 +34,7 @@ from starlette.routing import Mount
 
 from training.run import supervisor
 from xray_app import auth
-from xray_app.analysis import ActiveAdapter, Analyser
+from xray_app.analysis import ActiveAdapter, Analyser, never_validated
 from xray_app.api.app import create_app
 from xray_app.api.door import FILES_PER_UPLOAD
 from xray_app.api.header_timeout import TimedHeaders
@@ -43,7 +43,7 @@ from xray_app.errors import DeskError, StorageFailed
 from xray_app.scratch_folder import remove_abandoned, scratch_folder
 from xray_app.services import Services
 from xray_app.settings import Settings
-from xray_app.store import adapters, facts, idempotency, operating_points
+from xray_app.store import adapters, facts, idempotency, operating_points, validations
 from xray_app.store.database import Database, only_server
 from xray_app.taxonomy import load_taxonomy
 from xray_app.threat_score import Thresholds, thresholds_of
@@ -88,12 +88,16 @@ def wire(settings: Settings) -> Services:
         point = operating_points.of_scanner(db, scanner_id, pair, rules.measured_sha256)
         return thresholds_of(point) if point else None
 
+    def validated(scanner_id: str | None, rests_on: str) -> bool:
+        return validations.validated(db, scanner_id, rests_on)
+
     analyser = Analyser(
         vlm,
         detector,
         rules,
         lambda: active("vlm-adapter", vlm.weights_sha256),
         settings.max_queue,
+        validated=never_validated if settings.demonstration else validated,
         active_detector=lambda: active("detector", detector.sha256),
         operating_point=thresholds,
     )

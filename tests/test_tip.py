@@ -34,7 +34,7 @@ LIMITS = Limits(10_000_000, 10_000_000)
 @pytest.fixture
 def maker(db: Database, taxonomy: Taxonomy) -> TipMaker:
     analyser = Analyser(ScriptedVlm(), ScriptedDetector(), taxonomy.rules())
-    return TipMaker(db, Intake(db, analyser, LIMITS).take_in, taxonomy, LIMITS, 0.5, 0.0, random.Random(3))
+    return TipMaker(db, Intake(db, analyser, LIMITS).take_in, taxonomy, LIMITS, 0.5, 0.0, chance=random.Random(3))
 
 
 def scan_of(image: Image.Image, name: str = "lane-0412.jpg", **told: Any) -> Scan:

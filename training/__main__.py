@@ -8,11 +8,11 @@ import sys
 import typer
 from pydantic import ValidationError
 
-from training.commands import data, evaluate, promote, train
+from training.commands import data, evaluate, promote, train, validate
 from xray_app.errors import DeskError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train, measure and register models.")
-for group in (data, train, evaluate, promote):
+for group in (data, train, evaluate, promote, validate):
     app.add_typer(group.app)
 
 

@@ -29,6 +29,7 @@ from xray_app.threat_score import (
     Thresholds,
     detector_evidence,
     pair_key,
+    rests_on,
     threat_score,
     vlm_evidence,
 )
@@ -63,12 +64,12 @@ _UNKNOWN = ActiveAdapter("", Path())
 
 
 class Validated(Protocol):
-    """Says whether this model pair is on record as validated on a scanner."""
+    """Says whether what an answer rests on (`threat_score.rests_on`) is on record as validated on a scanner."""
 
-    def __call__(self, scanner_id: str | None, adapter: str | None) -> bool: ...
+    def __call__(self, scanner_id: str | None, rests_on: str) -> bool: ...
 
 
-def never_validated(scanner_id: str | None, adapter: str | None) -> bool:
+def never_validated(scanner_id: str | None, rests_on: str) -> bool:
     """The bundled models' answer: they are a demonstration, on every scanner."""
     return False
 
@@ -157,6 +158,12 @@ class Analyser:
             self.vlm.weights_sha256, wanted.id if wanted else None, detector, self.rules.taxonomy.classes_sha256
         )
 
+    def rests_on_in_use(self, scanner_id: str | None) -> str:
+        """`threat_score.rests_on` of the next answer about a scan of this scanner."""
+        pair = self.pair_in_use()
+        thresholds = self._operating_point(scanner_id, pair)
+        return rests_on(pair, self.rules.measured_sha256, thresholds.id if thresholds else None)
+
     def _follow_promotion(self) -> ActiveAdapter | None:
         """Makes the VLM answer with the active adapter, and returns it."""
         wanted = self._active_adapter()
@@ -233,15 +240,16 @@ class Analyser:
         taxonomy = self.rules.taxonomy
         report, boxes = read_answer(answer, taxonomy), boxes_of(found, self.rules)
         adapter, trial = (active.id, active.trial) if active else (None, False)
-        validated = self._validated(scan.scanner_id, adapter)
         pair = pair_key(self.vlm.weights_sha256, adapter, detector.sha256, taxonomy.classes_sha256)
         thresholds = self._operating_point(scan.scanner_id, pair)
         score = threat_score(
             vlm_evidence(answer, report, taxonomy),
             detector_evidence(found, prohibited_labels(taxonomy)),
             pair,
+            self.rules.measured_sha256,
             thresholds,
         )
+        validated = self._validated(scan.scanner_id, score.evidence.rests_on)
         return Analysis(
             id=uuid.uuid4().hex,
             created_at=datetime.now(UTC),

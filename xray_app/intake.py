@@ -16,6 +16,7 @@ from xray_app.scan.appearance import appearance_of
 from xray_app.scan.read import Limits, Scan, read_scans
 from xray_app.store import analyses, recent
 from xray_app.store.database import Database
+from xray_app.store.insights import validated_drift
 from xray_app.store.tip import Truth
 from xray_app.taxonomy import SiteRules
 from xray_app.types import (
@@ -70,6 +71,7 @@ class Intake:
         *,
         blind: Callable[[], bool] = lambda: False,
         truth: Truth | None = None,
+        drawn: Callable[[], bool] | None = None,
         resent: bool = False,
     ) -> list[Analysis]:
         """Analyses scans and stores them with their analyses, all or none; gives the analyses in their order.
@@ -79,6 +81,7 @@ class Intake:
             username: whose queue they join.
             blind: draws whether their prediction stays hidden until somebody decides; asked when one is stored.
             truth: of a test image; None: real scans.
+            drawn: draws whether a bag is searched by hand by lot; None: it did not just come in, as in an import.
             resent: the file is sent again; a scan that came in the first time is not analysed and stored anew.
 
         Raises:
@@ -96,7 +99,10 @@ class Intake:
             if before is None:
                 new.append(analyses.NewView(analysis, scan.content, scan.media_type, appearance_of(scan.image)))
         if new:
-            analyses.save_views(self.db, new, username, blind=blind(), truth=truth)
+            analyses.save_views(self.db, new, username, blind=blind(), truth=truth, drawn=drawn() if drawn else None)
+        if drawn is not None:
+            for one in new:
+                validated_drift.look(self.db, one.analysis)
         return found
 
     def _came_before(self, scan: Scan, username: str) -> Analysis | None:

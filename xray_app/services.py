@@ -65,4 +65,5 @@ class Services:
             self.limits,
             settings.test_image_share,
             settings.blind_share,
+            settings.control_search_share,
         )

@@ -45,6 +45,7 @@ class Settings(BaseSettings):
     max_queue: int = Field(default=64, gt=0)
     test_image_share: float = Field(default=0, ge=0, le=0.5, description="share of an analyst's scans that are tests")
     blind_share: float = Field(default=0, ge=0, le=1, description="share of bags decided before the models are shown")
+    control_search_share: float = Field(default=0, ge=0, le=1, description="share of bags drawn for a hand search")
     simulated_bags: int = Field(default=800, ge=2, description="simulated hold-out bags, half of them with a threat")
 
     @cached_property
@@ -64,6 +65,11 @@ class Settings(BaseSettings):
     def review_required(self) -> bool:
         """Whether a correction counts only once somebody other than its author has accepted it."""
         return self.review == "required"
+
+    @property
+    def demonstration(self) -> bool:
+        """Whether a bundled model is serving, which is for trying things out and is never validated."""
+        return "bundled" in (self.vlm, self.detector)
 
     @property
     def served_base(self) -> str:

@@ -128,6 +128,11 @@ def pair_key(vlm_sha256: str, adapter: str | None, detector_sha256: str, classes
     return hashlib.sha256(facts.encode()).hexdigest()
 
 
+def rests_on(pair: str, policy_sha256: str, operating_point: str | None) -> str:
+    """Hash of what advice rests on: the models and classes (`pair_key`), the policy and the threshold (None: none)."""
+    return hashlib.sha256(json.dumps([pair, policy_sha256, operating_point]).encode()).hexdigest()
+
+
 def log_odds(share: float) -> float:
     """Finite, whatever the share."""
     kept = min(max(share, EDGE), 1 - EDGE)
@@ -153,10 +158,13 @@ def vlm_evidence(answer: Answer, report: Report, taxonomy: Taxonomy) -> float:
     return max((1.0 if one is None else one for one in named), default=NO_SIGN)
 
 
-def threat_score(vlm: float, detector: float, pair: str, thresholds: Thresholds | None) -> ThreatScore:
+def threat_score(
+    vlm: float, detector: float, pair: str, policy_sha256: str, thresholds: Thresholds | None
+) -> ThreatScore:
     """The score of one scan. Uncalibrated it is the evidence of the surer model: an order, no probability."""
     used = thresholds.id if thresholds else None
-    evidence = ScoreEvidence(vlm=vlm, detector=detector, pair=pair, operating_point=used)
+    rests = rests_on(pair, policy_sha256, used)
+    evidence = ScoreEvidence(vlm=vlm, detector=detector, pair=pair, operating_point=used, rests_on=rests)
     if thresholds is None:
         return ThreatScore(value=max(vlm, detector), calibrated=False, evidence=evidence)
     value = thresholds.calibration.probability({"vlm": vlm, "detector": detector})

@@ -23,7 +23,7 @@ from xray_app.errors import BadInput, DeskError
 from xray_app.scan.read import Limits, Scan, read_scan, read_scans
 from xray_app.simulate.projection import Threat, cut, project
 from xray_app.simulate.scene import Simulated, simulate_scan
-from xray_app.store import analyses, scans, tip
+from xray_app.store import analyses, campaigns, scans, tip, validations
 from xray_app.store.database import Database
 from xray_app.store.tip import SIMULATED, Truth
 from xray_app.taxonomy import Taxonomy
@@ -63,8 +63,9 @@ class TipMaker:
         take_in: as `Intake.take_in`: analyses and stores them as any scan.
         taxonomy: says what a threat is.
         limits: of an upload.
-        share: of all scans a person sees, 0 to 0.5.
+        share: of all scans a person sees, 0 to 0.5; an open campaign may ask for more.
         blind_share: the share of bags whose prediction is hidden, 0 to 1.
+        control_share: the share of bags to be searched by hand by lot, 0 to 1.
         chance: draws.
     """
 
@@ -74,11 +75,16 @@ class TipMaker:
     limits: Limits
     share: float
     blind_share: float
+    control_share: float = 0.0
     chance: random.Random = CHANCE
 
     def draw_blind(self) -> bool:
         """Whether the next bag is to be decided blind."""
         return self.chance.random() < self.blind_share
+
+    def draw_control(self) -> bool:
+        """Whether the next bag is to be searched by hand, whatever the models say of it."""
+        return self.chance.random() < self.control_share
 
     def maybe(self, like: Scan, username: str) -> Analysis | None:
         """After a real scan: now and then a test image joins this person's queue. Never fails.
@@ -87,8 +93,9 @@ class TipMaker:
             like: the real scan; the test image looks to come from the same source.
             username: whose queue.
         """
+        share = max(self.share, campaigns.test_share(self.db, like.scanner_id))
         # So many after each real one that they are `share` of all.
-        if self.share <= 0 or self.chance.random() >= self.share / (1 - self.share):
+        if share <= 0 or self.chance.random() >= share / (1 - share):
             return None
         try:
             return self.make(like, username)
@@ -105,7 +112,7 @@ class TipMaker:
             Busy, BadModel, ModelUnavailable: as `Analyser.analyse`.
             StorageFailed: disk full or read-only.
         """
-        picture, truth = self._picture(username)
+        picture, truth = self._picture(username, validations.gathers_truth(self.db, like.scanner_id))
         content = _bytes(picture, like.media_type)
         scan = read_scan(
             content, self._as_if(like.filename) or self._numbered(like.filename), self.limits,
@@ -117,16 +124,17 @@ class TipMaker:
 
     # --- the picture --------------------------------------------------------------------------------------
 
-    def _picture(self, username: str) -> tuple[Image.Image, Truth]:
-        hosts = tip.clear_scans(self.db, username)
+    def _picture(self, username: str, held_out: bool) -> tuple[Image.Image, Truth]:
+        """`held_out`: the models are judged by it too, so nothing of it may have trained them."""
+        hosts = tip.clear_scans(self.db, username, held_out)
         self.chance.shuffle(hosts)
         threat = self.chance.random() < THREAT_SHARE
         for host in hosts[:ATTEMPTS]:
-            made = self._with(self._disguised(self._open(host)), host, threat)
+            made = self._with(self._disguised(self._open(host)), host, threat, held_out)
             if made is not None:
                 return made
         for bag in islice(self._harmless_bags(), ATTEMPTS):
-            made = self._with(bag.image, SIMULATED, threat, bag.style)
+            made = self._with(bag.image, SIMULATED, threat, held_out, bag.style)
             if made is not None:
                 return made
         raise BadInput("No threat could be laid into a clear scan.")
@@ -139,21 +147,21 @@ class TipMaker:
                 yield bag
 
     def _with(
-        self, bag: Image.Image | None, host: str, threat: bool, style: str | None = None
+        self, bag: Image.Image | None, host: str, threat: bool, held_out: bool, style: str | None = None
     ) -> tuple[Image.Image, Truth] | None:
         if bag is None:
             return None
         if not threat:
             return bag, Truth(host=host)
-        for cutting, source in self._threats(host, style):
+        for cutting, source in self._threats(host, held_out, style):
             done = project(bag, cutting, self.chance)
             if done is not None:
                 return done.image, Truth(label=done.label, xyxy=done.xyxy, host=host, cut_from=source)
         return None
 
-    def _threats(self, host: str, style: str | None) -> Iterator[tuple[Threat, str]]:
+    def _threats(self, host: str, held_out: bool, style: str | None) -> Iterator[tuple[Threat, str]]:
         """Cuts and where they are from; into a simulated bag goes nothing but what has its colours."""
-        for source, label, xyxy in self._threat_boxes() if host != SIMULATED else ():
+        for source, label, xyxy in self._threat_boxes(held_out) if host != SIMULATED else ():
             image = self._open(source)
             found = cut(image, xyxy, label) if image is not None else None
             if found is not None:
@@ -166,11 +174,11 @@ class TipMaker:
                 if found is not None:
                     yield found, SIMULATED
 
-    def _threat_boxes(self) -> Sequence[tuple[str, str, XYXY]]:
+    def _threat_boxes(self, held_out: bool) -> Sequence[tuple[str, str, XYXY]]:
         """Some boxes of threats; classes come as often as each other, however often they were labelled."""
         names = [name for name in self.taxonomy.names if self.taxonomy.resolve(name).status is Status.PROHIBITED]
         by_label: dict[str, list[tuple[str, str, XYXY]]] = {}
-        for box in tip.threat_boxes(self.db, names):
+        for box in tip.threat_boxes(self.db, names, held_out):
             by_label.setdefault(box[1], []).append(box)
         labels = list(by_label)
         return [self.chance.choice(by_label[self.chance.choice(labels)]) for _ in range(ATTEMPTS)] if labels else []

@@ -204,13 +204,14 @@ class ScoreEvidence(Value):
     """What a threat score rests on: what each model says most surely of anything prohibited, and which models.
 
     `pair` is the hash of both models, the adapter and the taxonomy's classes; `operating_point` the id of the one whose
-    calibration was used.
+    calibration was used; `rests_on` the hash of both and the policy, "" of an analysis made before it was kept.
     """
 
     vlm: Fraction
     detector: Fraction
     pair: str
     operating_point: str | None = None
+    rests_on: str = ""
 
 
 class Analysis(Value):

@@ -44,6 +44,13 @@ GET /v1/operating-points/proposed                | admin     | 200 OperatingPoin
 POST /v1/operating-points                        | admin     | 201 OperatingPoint       | 401 403 409 413 422 503
 POST /v1/operating-points/measure                | admin     | 200 Measured             | 401 403 409 413 422 503
 POST /v1/operating-points/{point_id}/withdraw    | admin     | 200 null                 | 401 403 404 409 413 422 503
+GET /v1/campaigns                                | admin     | 200 array                | 401 403 503
+POST /v1/campaigns                               | admin     | 201 Campaign             | 401 403 409 413 422 503
+GET /v1/campaigns/{campaign_id}                  | admin     | 200 CampaignStatus       | 401 403 404 503
+POST /v1/campaigns/{campaign_id}/cancel          | admin     | 200 Campaign             | 401 403 404 409 413 422 503
+POST /v1/campaigns/{campaign_id}/sign            | admin     | 201 Validation           | 401 403 404 409 413 422 503
+GET /v1/validations                              | admin     | 200 Validations          | 401 403 503
+POST /v1/validations/{validation_id}/withdraw    | admin     | 200 null                 | 401 403 404 409 413 422 503
 GET /v1/analyses/{analysis_id}/report            | analyst   | 200 text/html            | 401 404 409 503
 GET /v1/scans/{scan_id}/thumbnail                | analyst   | 200 image/webp           | 401 404 503
 GET /v1/vigilance/{name}.csv                     | analyst   | 200 text/csv             | 401 404 422 503

@@ -53,6 +53,13 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("POST", "/v1/operating-points", "admin", {"reason": "too few bags"}),
     ("POST", "/v1/operating-points/measure", "admin", None),
     ("POST", "/v1/operating-points/{point_id}/withdraw", "admin", {"reason": "none"}),
+    ("GET", "/v1/campaigns", "admin", None),
+    ("POST", "/v1/campaigns", "admin", {"bags": 1}),
+    ("GET", "/v1/campaigns/{campaign_id}", "admin", None),
+    ("POST", "/v1/campaigns/{campaign_id}/cancel", "admin", {"reason": "none"}),
+    ("POST", "/v1/campaigns/{campaign_id}/sign", "admin", {"reason": "none"}),
+    ("GET", "/v1/validations", "admin", None),
+    ("POST", "/v1/validations/{validation_id}/withdraw", "admin", {"reason": "none"}),
 ]
 OPEN = {("GET", "/health"), ("POST", "/v1/login")}
 OPEN_PAGES = {"/", "/favicon.ico", "/signin", "/signout"}

@@ -28,7 +28,6 @@ from xray_app.types import (
     SampleCounts,
     StandingRisk,
 )
-from xray_app.ui.desk import demonstration
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 NOW = datetime.now(UTC)
@@ -220,7 +219,7 @@ def test_a_model_on_trial_is_shown_as_one_wherever_it_is_named(make_analysis: Ma
 
 def test_the_badge_is_there_while_a_bundled_model_serves(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, vlm="bundled", detector="bundled")
-    assert demonstration(settings)
+    assert settings.demonstration
     assert "demonstration model" in panels.header("ana", "analyst", True)
     own = settings.model_copy(update={"vlm": "reducto/RolmOCR", "detector": "site.onnx"})
-    assert not demonstration(own)
+    assert not own.demonstration

@@ -58,8 +58,8 @@ THRESHOLDS = [
         [("thresholds: evidence against itself is taken", "if weight < 0]", "if weight < -1e9]")],
     ),
     *of_file(
-        "training/evaluation/recall_watch.py",
-        ("tests/training/evaluation/test_recall_watch.py",),
+        "xray_app/recall_watch.py",
+        ("tests/test_recall_watch.py",),
         [
             ("watch: a good year buys a fall time", ", 0.0)", ", -1e9)"),
             ("watch: hits weigh nothing", "hit = math.log(self.fallen / self.held)", "hit = 0.0"),

@@ -22,6 +22,7 @@ from xray_app.api import (
     sessions,
     sign_in_page,
     thumbnails,
+    validation,
 )
 from xray_app.api.desk_gate import DeskGate
 from xray_app.api.door import Door
@@ -57,6 +58,7 @@ def create_app(services: Services) -> FastAPI:
         insights,
         learning,
         operating,
+        validation,
         exchange,
         openapi,
     ):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Query, Request, Security
 from fastapi.security import HTTPBearer
+from pydantic import BaseModel, ConfigDict, Field
 
 from xray_app import auth
 from xray_app.errors import BadInput, NotSignedIn
@@ -45,6 +46,21 @@ Admin = Annotated[auth.Identity, Depends(_requires(Role.ADMIN))]
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 After = Annotated[str | None, Query(min_length=1, max_length=200)]
+
+
+class Reasoned(BaseModel):
+    """What an act needs that is kept with its reason."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str = Field(min_length=1, max_length=2000)
+
+    @property
+    def said(self) -> str:
+        """Raises: BadInput: nothing but blanks."""
+        if not (text := self.reason.strip()):
+            raise BadInput("Say why: 'reason' is empty.")
+        return text
 
 
 class Page(Value, Generic[Listed]):

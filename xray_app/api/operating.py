@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 from xray_app import operating
-from xray_app.api.deps import Admin, Desk
+from xray_app.api.deps import Admin, Desk, Reasoned
 from xray_app.api.openapi import NOTHING
-from xray_app.errors import BadInput
 from xray_app.operating import OperatingPointIn
 from xray_app.store import operating_points
 from xray_app.threat_score import OperatingPoint, OperatingPointFigures
@@ -20,19 +19,6 @@ router = APIRouter(prefix="/v1")
 MEASURED_AT_ONCE = 50
 Scanner = Annotated[str | None, Query(min_length=1, max_length=200)]
 Share = Annotated[float | None, Query(gt=0, lt=1, allow_inf_nan=False)]
-
-
-class Reasoned(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    reason: str = Field(min_length=1, max_length=2000)
-
-    @property
-    def said(self) -> str:
-        """Raises: BadInput: nothing but blanks."""
-        if not (text := self.reason.strip()):
-            raise BadInput("Say why: 'reason' is empty.")
-        return text
 
 
 class SetPoint(OperatingPointIn, Reasoned):

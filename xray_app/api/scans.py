@@ -99,7 +99,7 @@ def analyze(
     A test image may join the user's queue afterwards. Scans that come this way are never blind: this answer tells.
     """
     scans_read = upload.read(desk.intake)
-    analysed = desk.intake.take_in(scans_read, who.username)
+    analysed = desk.intake.take_in(scans_read, who.username, drawn=desk.test_images.draw_control)
     afterwards.add_task(desk.test_images.maybe, scans_read[0], who.username)
     return _standing(desk, [worst(analysed, lambda one: one.risk)])[0]
 

@@ -68,7 +68,6 @@ DEMONSTRATION = '<p class="note">Demonstration model: trained on simulated scans
 
 def sign_in_html(settings: Settings, username: str = "", problem: str = "", theme: Theme = "dark") -> str:
     """The page; `problem` is said above the fields, `username` is kept from the last attempt."""
-    demonstration = "bundled" in (settings.vlm, settings.detector)
     alarm = f'<p class="alarm" role="alert">{escape(problem)}</p>' if problem else ""
     name_focus, password_focus = ("", " autofocus") if username else (" autofocus", "")
     return (
@@ -84,7 +83,7 @@ def sign_in_html(settings: Settings, username: str = "", problem: str = "", them
         '<label for="password">Password</label>'
         '<input id="password" name="password" type="password" autocomplete="current-password" '
         f'maxlength="1000" required{password_focus}>'
-        f'<button type="submit">Sign in</button></form>{DEMONSTRATION if demonstration else ""}'
+        f'<button type="submit">Sign in</button></form>{DEMONSTRATION if settings.demonstration else ""}'
         "</main></body></html>"
     )
 

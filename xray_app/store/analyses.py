@@ -12,7 +12,16 @@ from sqlalchemy.orm import Session
 from xray_app.errors import BadInput, Conflict, NotFound, StorageFailed
 from xray_app.risk import worst
 from xray_app.scan.appearance import Appearance
-from xray_app.store import facts, idempotency, operating_points, scans, thumbnails, tip
+from xray_app.store import (
+    campaigns,
+    facts,
+    idempotency,
+    known_truths,
+    operating_points,
+    scans,
+    thumbnails,
+    tip,
+)
 from xray_app.store.database import Database
 from xray_app.store.paging import newest_first
 from xray_app.store.standing import counted, read_bags
@@ -43,6 +52,7 @@ def save_views(
     *,
     blind: bool = False,
     truth: tip.Truth | None = None,
+    drawn: bool | None = None,
 ) -> list[Analysis]:
     """Keep scans and their analyses, all or none: of one file's views nobody sees a part.
 
@@ -52,6 +62,8 @@ def save_views(
         created_by: whose queue they join.
         blind: whether the prediction stays hidden until somebody decides; a bag's later views follow its first.
         truth: of a test image; None: a real scan.
+        drawn: whether a bag that just came in was drawn by lot for a hand search; None: it was brought in otherwise,
+            as by an import, and joins no campaign.
 
     Raises:
         StorageFailed: disk full or read-only; nothing is left behind.
@@ -62,6 +74,11 @@ def save_views(
             _add(session, one.analysis, created_by, blind, truth)
             if one.appearance is not None:
                 facts.add_appearance(session, one.analysis.scan.id, one.appearance)
+            if drawn is not None or truth is not None:
+                campaigns.enrol(session, one.analysis)
+                known_truths.enter_test_image(session, one.analysis)
+            if drawn:
+                known_truths.draw(session, one.analysis.scan.bag_id)
         if truth is None:  # a test image is nobody's request
             shown = worst([one.analysis for one in views], lambda analysis: analysis.risk)
             stands = read_bags(session, [shown.scan.bag_id])[shown.scan.bag_id].of_view(shown)

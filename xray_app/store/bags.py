@@ -18,8 +18,9 @@ from xray_app.store.standing import newest_accepted
 from xray_app.store.tables import AnalysisRow, BagRow, CorrectionRow
 from xray_app.types import Analysis, ScanFacts, Split
 
-Because = Literal["hash", "corrected before", "same picture", "near-equal picture", "leak"]
-"""Why a bag is on its side: its name's hash, what its earlier corrections say, a picture of another bag's, or moved."""
+Because = Literal["hash", "corrected before", "same picture", "near-equal picture", "leak", "campaign"]
+"""Why a bag is on its side: its name's hash, what its earlier corrections say, a picture of another bag's, moved, or
+held out by a campaign."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,20 @@ def settle(session: Session, scan: ScanFacts) -> Split:
     keep_bands(session, scan.id)
     session.flush()
     return as_split(row.split)
+
+
+def hold_out(session: Session, scan: ScanFacts) -> bool:
+    """Holds a bag out that no correction has settled, whatever its hash says, but for one near to a corrected one.
+
+    Returns:
+        Whether it is: else it is near to what may be trained on, or was measured before.
+    """
+    if session.get(BagRow, scan.bag_id) is not None or _settled(session, scan).because != "hash":
+        return False
+    session.add(BagRow(bag_id=scan.bag_id, split="holdout", because="campaign", like_bag=None))
+    keep_bands(session, scan.id)
+    session.flush()
+    return True
 
 
 def _settled(session: Session, scan: ScanFacts) -> BagRow:

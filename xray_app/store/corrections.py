@@ -20,7 +20,19 @@ from xray_app.correction.revision import (
 )
 from xray_app.correction.statements import lowers, of_correction
 from xray_app.errors import BadInput, Conflict, Forbidden, NotFound
-from xray_app.store import analyses, audit, bags, drafts, facts, idempotency, queue, runs, tip
+from xray_app.store import (
+    analyses,
+    audit,
+    bags,
+    campaigns,
+    drafts,
+    facts,
+    idempotency,
+    known_truths,
+    queue,
+    runs,
+    tip,
+)
 from xray_app.store.database import Database
 from xray_app.store.paging import newest_first
 from xray_app.store.standing import correction_of, counted, said_of
@@ -45,7 +57,7 @@ def add(
         author: who says so.
         taxonomy: resolves the labels.
         review_required: whether somebody else must accept it before it trains. One that lowers what another person
-            found waits for that in any case.
+            found waits for that in any case, and so does one of a bag of an open campaign.
 
     Raises:
         NotFound: no analysis has this id.
@@ -78,7 +90,9 @@ def add(
                 diff=difference(analysis, base, items, boxes, labelled_classes),
                 split=bags.settle(session, analysis.scan),
             )
-            if lowers(said_of(session, analysis.scan), of_correction(value, second=False)):
+            if campaigns.awaits_second_person(session, analysis.scan.bag_id) or lowers(
+                said_of(session, analysis.scan), of_correction(value, second=False)
+            ):
                 value = value.model_copy(update={"status": "pending"})
             session.add(
                 CorrectionRow(
@@ -240,6 +254,7 @@ def _append_review(
     session.flush()
     session.expire_all()  # the correction's row was read with the status it had before
     facts.follow(session, correction.analysis_id)
+    known_truths.follow(session, correction.analysis_id)
     return _read(session, correction.id)
 
 

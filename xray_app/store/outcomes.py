@@ -12,7 +12,7 @@ from xray_app.correction.labels import Labels
 from xray_app.correction.revision import read_counts, split_of
 from xray_app.correction.usefulness import of_outcome
 from xray_app.errors import NotFound
-from xray_app.store import analyses, bags, facts, idempotency, queue
+from xray_app.store import analyses, bags, facts, idempotency, known_truths, queue
 from xray_app.store.database import Database
 from xray_app.store.fact_tables import FactsRow, FoundItemRow
 from xray_app.store.tables import AnalysisRow, BagRow, OutcomeRow
@@ -62,6 +62,7 @@ def add(
             bags.settle(session, analysis.scan)  # it may train from now on, and must not be measured with then
         queue.give_reason(session, analysis_id, "outcome", of_outcome(analysis, items))
         facts.follow(session, analysis_id)
+        known_truths.follow(session, analysis_id)
         idempotency.answer(session, value)
     return value
 

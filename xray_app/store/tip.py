@@ -16,12 +16,13 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from xray_app.errors import Conflict
-from xray_app.store import facts, queue
+from xray_app.store import campaigns, facts, queue
 from xray_app.store.database import Database
 from xray_app.store.fact_tables import FactsRow, LabelFactRow
 from xray_app.store.standing import correction_of, newest_not_rejected
 from xray_app.store.tables import (
     AnalysisRow,
+    BagRow,
     BlindRow,
     CorrectionRow,
     DecisionMarkRow,
@@ -191,6 +192,7 @@ def _show(session: Session, row: BlindRow, now: datetime) -> None:
     queue.add(session, Analysis.model_validate_json(stored.document))
     facts.add(session, Analysis.model_validate_json(stored.document), stored.created_by)
     session.flush()
+    campaigns.remind(session, Analysis.model_validate_json(stored.document))
     first = session.scalar(select(CorrectionRow).filter_by(analysis_id=row.analysis_id, revision=1))
     if first is not None:
         items = Correction.model_validate_json(first.document).items
@@ -236,8 +238,10 @@ def sights(db: Database, analysis_ids: Collection[str]) -> dict[str, Sight]:
     return found
 
 
-def clear_scans(db: Database, username: str) -> list[str]:
+def clear_scans(db: Database, username: str, held_out: bool = False) -> list[str]:
     """Scans known to hold nothing prohibited or restricted, newest first; those this person had as a test left out.
+
+    With `held_out` only of bags that nothing is trained on.
 
     Known: a person listed all classes and none such, and the correction was accepted; or a hand search found
     nothing and nobody said otherwise.
@@ -251,6 +255,8 @@ def clear_scans(db: Database, username: str) -> list[str]:
         .order_by(FactsRow.created_at.desc(), FactsRow.id.desc())
         .limit(MOST_READ)
     )
+    if held_out:
+        query = query.where(_held_out())
     with db.read() as session:
         had = (
             select(TrialRow.document)
@@ -270,8 +276,11 @@ def clear_scans(db: Database, username: str) -> list[str]:
     return list(dict.fromkeys(scan for id, scan, correction in rows if not correction or id in harmless))
 
 
-def threat_boxes(db: Database, labels: Collection[str]) -> list[tuple[str, str, XYXY]]:
-    """Boxes of these labels in accepted corrections of at most `MOST_READ` analyses: scan, label, box."""
+def threat_boxes(db: Database, labels: Collection[str], held_out: bool = False) -> list[tuple[str, str, XYXY]]:
+    """Boxes of these labels in accepted corrections of at most `MOST_READ` analyses: scan, label, box.
+
+    With `held_out` only of bags that nothing is trained on.
+    """
     query = (
         select(FactsRow.id, FactsRow.scan_id)
         .join(LabelFactRow, LabelFactRow.analysis_id == FactsRow.id)
@@ -280,6 +289,8 @@ def threat_boxes(db: Database, labels: Collection[str]) -> list[tuple[str, str, 
         .order_by(FactsRow.id)
         .limit(MOST_READ)
     )
+    if held_out:
+        query = query.where(_held_out())
     with db.read() as session:
         scans = dict(session.execute(query).all())
         corrected = _newest_corrections(session, scans)
@@ -289,6 +300,10 @@ def threat_boxes(db: Database, labels: Collection[str]) -> list[tuple[str, str, 
         for box in correction.boxes
         if box.label in labels
     ]
+
+
+def _held_out() -> ColumnElement[bool]:
+    return select(BagRow.bag_id).where(BagRow.bag_id == FactsRow.bag_id, BagRow.split == "holdout").exists()
 
 
 def _newest_corrections(session: Session, analysis_ids: Iterable[str]) -> dict[str, Correction]:

@@ -264,7 +264,11 @@ class AnalyseTab:
             raise BadScan("the upload is gone; add it again.") from error
         scans = self.services.intake.read(content, file.name, **facts)
         found = self.services.intake.take_in(
-            scans, who.username, blind=self.services.test_images.draw_blind, resent=resent
+            scans,
+            who.username,
+            blind=self.services.test_images.draw_blind,
+            drawn=self.services.test_images.draw_control,
+            resent=resent,
         )
         return found[0], scans[0]
 

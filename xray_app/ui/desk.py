@@ -26,6 +26,7 @@ from xray_app.ui.review import ReviewTab
 from xray_app.ui.search import GalleryTab
 from xray_app.ui.train import TrainTab
 from xray_app.ui.users import UsersTab
+from xray_app.ui.validation import ValidationPart
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -59,7 +60,8 @@ def build_desk(services: Services) -> gr.Blocks:
             with gr.Tab("Train", id="train", visible=False) as train_tab:
                 train = TrainTab(guard, train_tab)
             with gr.Tab("Thresholds", id="thresholds", visible=False) as thresholds_tab:
-                ThresholdsTab(guard, thresholds_tab)
+                thresholds = ThresholdsTab(guard, thresholds_tab)
+                ValidationPart(guard, thresholds_tab, thresholds.scanner)
             with gr.Tab("Users", id="users", visible=False) as users_tab:
                 UsersTab(guard, users_tab)
             with gr.Tab("Help", id="help"):
@@ -72,7 +74,7 @@ def build_desk(services: Services) -> gr.Blocks:
             annotator = who.role.includes(Role.ANNOTATOR)
             return {
                 head: panels.header(
-                    who.username, who.role.value, demonstration(services.settings), trial=on_trial(services)
+                    who.username, who.role.value, services.settings.demonstration, trial=on_trial(services)
                 ),
                 annotate_tab: gr.update(visible=annotator),
                 review_tab: gr.update(visible=annotator),
@@ -94,11 +96,6 @@ def build_desk(services: Services) -> gr.Blocks:
 def vigilant(settings: Settings) -> bool:
     """Whether people are tested here, so that everybody may see their own figures."""
     return settings.test_image_share > 0 or settings.blind_share > 0
-
-
-def demonstration(settings: Settings) -> bool:
-    """Whether a bundled model is serving, which is for trying things out and nothing else."""
-    return "bundled" in (settings.vlm, settings.detector)
 
 
 def _theme() -> gr.themes.Base:

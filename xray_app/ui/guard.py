@@ -185,3 +185,14 @@ def _failed(handler: Handler, error: Exception) -> gr.Error:
         title="Fault",
         print_exception=False,
     )
+
+
+def reason_of(value: Any) -> str:
+    """Why somebody does what is kept with its reason.
+
+    Raises:
+        BadInput: nothing but blanks.
+    """
+    if not (text := str(value or "").strip()):
+        raise BadInput("Say why: the reason is kept in the audit log.")
+    return text[:2000]

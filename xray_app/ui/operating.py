@@ -15,7 +15,7 @@ from xray_app.operating import OperatingPointIn
 from xray_app.store import operating_points, search
 from xray_app.types import Role
 from xray_app.ui import presses
-from xray_app.ui.guard import Guard, beside
+from xray_app.ui.guard import Guard, beside, reason_of
 
 ALL = ""
 AT_ONCE = 8
@@ -112,7 +112,7 @@ class ThresholdsTab:
         """Puts the shown threshold in force."""
         asked = _asked(scanner, recall, review)
         with beside(self.reason):
-            why = _reason(reason)
+            why = reason_of(reason)
         point = operating.set_operating_point(self.services, asked, who.username, why)
         gr.Info(f"In force from the next scan on: alarms at {point.figures.threshold:.2f}.", duration=5)
         return self.show(who, scanner, recall, review, bags) | {self.reason: ""}
@@ -123,7 +123,7 @@ class ThresholdsTab:
         """Takes this scanner's own threshold out of force."""
         asked = _asked(scanner, recall, review)
         with beside(self.reason):
-            why = _reason(reason)
+            why = reason_of(reason)
         own = next((one for one in operating.in_force(self.services) if one.scanner_id == asked.scanner_id), None)
         if own is None:
             raise BadInput("No threshold of its own is in force for this choice of scanner.")
@@ -148,9 +148,3 @@ def _bags(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= MOST_BAGS:
         raise BadInput(f"Bags an hour: a number from 1 to {MOST_BAGS:,}.")
     return float(value)
-
-
-def _reason(value: Any) -> str:
-    if not (text := str(value or "").strip()):
-        raise BadInput("Say why: the reason is kept beside the threshold.")
-    return text[:2000]

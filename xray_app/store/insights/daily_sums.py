@@ -185,7 +185,7 @@ def of_day(session: Session, day: date) -> dict[Cell, Figures]:
         sums = counts[cell]
         sums["risk"][facts.risk_level] += 1
         sums["hours"][str(facts.created_at.hour)] += 1
-        for place in _bins(width, height, facts.opaque_fraction, look):
+        for place in bins_of(width, height, facts.opaque_fraction, look):
             sums["looks"][place] += 1
         if facts.decision:
             sums["decided"][f"{facts.risk_level}|{facts.decision}"] += 1
@@ -213,7 +213,8 @@ def of_day(session: Session, day: date) -> dict[Cell, Figures]:
     }  # fmt: skip
 
 
-def _bins(width: int, height: int, opaque: float, look: AppearanceRow | None) -> list[str]:
+def bins_of(width: int, height: int, opaque: float, look: AppearanceRow | None) -> list[str]:
+    """The bin of each thing watched of one scan, "feature|bin"."""
     values = {"opaque": opaque, "side": float(max(width, height)), "shape": width / height}
     if look is not None:
         values |= {name: getattr(look, name) for name in ("organic", "mixed", "metal", "brightness")}

@@ -16,7 +16,7 @@ from typing import Literal
 
 from xray_app.store.database import Database
 from xray_app.store.insights import daily_sums
-from xray_app.store.insights.daily_sums import LOOKS, Figures
+from xray_app.store.insights.daily_sums import LOOKS, Counts, Figures
 from xray_app.store.insights.reports import Table
 
 REFERENCE_SCANS = 300
@@ -84,12 +84,23 @@ def read(db: Database, today: date, scanner: str | None = None) -> Drift:
         since = max(since, until + timedelta(days=1))  # scans compared with themselves are always stable
     recent = daily_sums.read(db, since, today) if since <= today else []
     now = daily_sums.total(part for _, name, _, part in recent if scanner is None or name == scanner)
-    features = [_looks(name, before, now) for name in LOOKS]
-    features.append(_compare("labels", before.labels, now.labels, before.scans, now.scans))
-    return Drift(tuple(features), before.scans, until, now.scans, since)
+    return Drift(features_of(before, now), before.scans, until, now.scans, since)
 
 
-def stability(before: daily_sums.Counts, now: daily_sums.Counts) -> float:
+def features_of(before: Figures, now: Figures) -> tuple[Feature, ...]:
+    """How far each thing watched has moved between two sums."""
+    return tuple(_compare(name, *counts_of(name, before, now)) for name in (*LOOKS, "labels"))
+
+
+def counts_of(name: str, before: Figures, now: Figures) -> tuple[Counts, Counts, int, int]:
+    """The counts of one feature by bin or label, before and now, and of how many scans each."""
+    if name == "labels":
+        return before.labels, now.labels, before.scans, now.scans
+    old, new = _bins(name, before), _bins(name, now)
+    return old, new, int(sum(old.values())), int(sum(new.values()))
+
+
+def stability(before: Counts, now: Counts) -> float:
     """The population stability index of two distributions, less what chance alone gives; 0 or more."""
     keys = sorted({*before, *now})
     n, m = sum(before.values()), sum(now.values())
@@ -103,15 +114,11 @@ def stability(before: daily_sums.Counts, now: daily_sums.Counts) -> float:
     return max(total - (len(keys) - 1) * (1 / n + 1 / m), 0.0)
 
 
-def _looks(name: str, before: Figures, now: Figures) -> Feature:
-    def of(sums: Figures) -> daily_sums.Counts:
-        return {key.split("|")[1]: n for key, n in sums.looks.items() if key.split("|")[0] == name}
-
-    old, new = of(before), of(now)
-    return _compare(name, old, new, int(sum(old.values())), int(sum(new.values())))
+def _bins(name: str, sums: Figures) -> Counts:
+    return {key.split("|")[1]: n for key, n in sums.looks.items() if key.split("|")[0] == name}
 
 
-def _compare(name: str, before: daily_sums.Counts, now: daily_sums.Counts, n: int, m: int) -> Feature:
+def _compare(name: str, before: Counts, now: Counts, n: int, m: int) -> Feature:
     shown = (_typical(name, before), _typical(name, now))
     if min(n, m) < LEAST_SCANS:
         return Feature(NAMES[name], None, "too few scans", *shown)
@@ -120,7 +127,7 @@ def _compare(name: str, before: daily_sums.Counts, now: daily_sums.Counts, n: in
     return Feature(NAMES[name], round(psi, 3), change, *shown)
 
 
-def _typical(name: str, counts: daily_sums.Counts) -> str:
+def _typical(name: str, counts: Counts) -> str:
     """Where the middle half lies, in words; of labels, the commonest three."""
     n = sum(counts.values())
     if not n:
@@ -136,7 +143,7 @@ def _typical(name: str, counts: daily_sums.Counts) -> str:
     return f"half of them {_value(name, bottom)} to {_value(name, edges[high])}"
 
 
-def _quantile(counts: daily_sums.Counts, share: float) -> int:
+def _quantile(counts: Counts, share: float) -> int:
     left = share * sum(counts.values())
     bins = sorted(int(key) for key in counts)
     for number in bins:

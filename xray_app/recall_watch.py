@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,10 @@ class RecallWatch:
             fallen: recall that is to be told soon.
         """
         return cls(held, fallen, math.log(bags / error))
+
+    def resumed(self, total: float) -> RecallWatch:
+        """The watch as it was left, at this sum."""
+        return replace(self, sum=total)
 
     def after(self, found: Iterable[bool]) -> RecallWatch:
         """After further threat bags, in their order: found or missed."""

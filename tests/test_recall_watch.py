@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.evaluation.recall_watch import RecallWatch
+from xray_app.recall_watch import RecallWatch
 
 YEAR = 18_250
 """Known-truth bags a year: one in twenty of 1,000 bags a day."""
