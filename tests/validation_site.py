@@ -79,13 +79,17 @@ class ValidatingSite(Site):
     def gather(self, missed: int = 0) -> dict[str, Any]:
         """A campaign of 200 bags, 60 of them test images with a threat, of which so many look clear."""
         campaign = self.open()
+        self.gather_into_open_campaign(missed)
+        return campaign
+
+    def gather_into_open_campaign(self, missed: int = 0) -> None:
+        """As `gather`, where one is open."""
         for n in range(60):
             self.test_image(PLAIN_REDS[n % len(PLAIN_REDS)] if n >= missed else 0)
         for n in range(LEAST_BAGS - 60):
             one = self.told(self.taken(CLEAR_REDS[n % 90], held_out=n % 2 == 0), "eye")
             assert one.status == "pending", "one person's word is not enough in a campaign"
             corrections.review(self.services.db, one.id, "accepted", None, "second")
-        return campaign
 
     def sign(self) -> dict[str, Any]:
         """Signs the newest campaign."""

@@ -239,9 +239,10 @@ class Analysis(Value):
 
 
 class AnalysisStanding(Analysis):
-    """An analysis as it was made, and what its view stands at now: the worst of it and of what people found there."""
+    """An analysis, what its view stands at by it and by people, and whether its bag was drawn for a hand search."""
 
     standing: StandingRisk
+    control_search: bool = False
 
 
 class ItemCount(Value):

@@ -110,6 +110,9 @@ def test_scans_of_another_look_withdraw_it(validated: ValidatingSite, monkeypatc
 def test_a_bag_drawn_by_lot_tells_once_its_truth_is_known(validated: ValidatingSite) -> None:
     validated.change(control_search_share=1.0, review="required")
     searched, read_twice, by_one, clear = (validated.bag(red) for red in (7, 9, 11, 13))
+    answer = validated.client.get(f"/v1/analyses/{searched['id']}", headers=validated.eye).json()
+    assert searched["control_search"]
+    assert answer["control_search"]
     validated.search(searched, "knife")
     validated.search(searched, "gun")  # one bag is one bag
     validated.tell(by_one, ["gun"])

@@ -19,7 +19,7 @@ from xray_app.risk import worst, worst_view
 from xray_app.scan.read import Scan, browser_picture
 from xray_app.services import Services
 from xray_app.session import bearer_token
-from xray_app.store import analyses, scans, standing
+from xray_app.store import analyses, known_truths, scans, standing
 from xray_app.types import Box, Risk, StandingRisk, Value
 
 router = APIRouter(prefix="/v1")
@@ -162,5 +162,9 @@ def get_bag(bag_id: str, who: Analyst, desk: Desk) -> Bag:
 
 
 def _standing(desk: Services, found: Sequence[types.Analysis]) -> list[Analysis]:
-    bags = standing.of_bags(desk.db, [one.scan.bag_id for one in found])
-    return [Analysis(**dict(one), standing=bags[one.scan.bag_id].of_view(one)) for one in found]
+    ids = [one.scan.bag_id for one in found]
+    bags, drawn = standing.of_bags(desk.db, ids), known_truths.drawn(desk.db, ids)
+    return [
+        Analysis(**dict(one), standing=bags[one.scan.bag_id].of_view(one), control_search=one.scan.bag_id in drawn)
+        for one in found
+    ]

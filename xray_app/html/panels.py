@@ -33,13 +33,19 @@ def icon(level: str, action: str) -> str:
     return f'<svg class="risk-icon" viewBox="0 0 100 100" aria-hidden="true">{shape}</svg>'
 
 
-def banner(analysis: Analysis | None, decisions: Sequence[Decision] = (), bag: BagStanding | None = None) -> str:
+def banner(
+    analysis: Analysis | None,
+    decisions: Sequence[Decision] = (),
+    bag: BagStanding | None = None,
+    drawn: bool = False,
+) -> str:
     """What the bag stands at, readable from across the room; beside it, smaller, the models' own where it differs.
 
     Args:
         analysis: the view on the screen; None: no scan is open.
         decisions: about it, oldest first.
         bag: what its bag stands at; None: what the models said of this view.
+        drawn: its bag was drawn by lot for a hand search.
     """
     if analysis is None:
         return (
@@ -62,6 +68,7 @@ def banner(analysis: Analysis | None, decisions: Sequence[Decision] = (), bag: B
         own, policy = f'<span class="own">The models: {escape(analysis.risk.reason)}{policy}</span>', ""
         level = analysis.risk.level
         beside = f'<div class="risk-own {level.lower()}"><span>the models’ own</span><b>{level}</b></div>'
+    lot = '<span class="by-lot">Drawn by lot: search this bag by hand, whatever the models say.</span>' if drawn else ""
     where = " (another view)" if bag and in_another_view(analysis, bag) else ""
     return (
         f'<div class="risk {risk.level.lower()}" role="status" data-level="{risk.level}" '
@@ -69,7 +76,7 @@ def banner(analysis: Analysis | None, decisions: Sequence[Decision] = (), bag: B
         f'<div class="risk-word">{risk.level}</div>{beside}'
         f'<div class="risk-text"><strong>{escape(_sentence(risk.reason))}{where}</strong>'
         f"<span>Advice: <b>{risk.action}</b>, {_ACTIONS[risk.action]}{policy}</span>"
-        f"{own}{decided}</div></div>"
+        f"{lot}{own}{decided}</div></div>"
     )
 
 

@@ -82,7 +82,7 @@ def save_views(
         if truth is None:  # a test image is nobody's request
             shown = worst([one.analysis for one in views], lambda analysis: analysis.risk)
             stands = read_bags(session, [shown.scan.bag_id])[shown.scan.bag_id].of_view(shown)
-            idempotency.answer(session, AnalysisStanding(**dict(shown), standing=stands))
+            idempotency.answer(session, AnalysisStanding(**dict(shown), standing=stands, control_search=bool(drawn)))
     for one in views:
         if one.appearance is not None:
             with suppress(StorageFailed):  # the analysis is stored; its thumbnail can be made again

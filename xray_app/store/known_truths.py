@@ -67,6 +67,11 @@ def drawn(db: Database, bag_ids: Iterable[str]) -> frozenset[str]:
         return frozenset(session.scalars(query))
 
 
+def is_drawn(db: Database, bag_id: str) -> bool:
+    """As `drawn`, of one bag."""
+    return bool(drawn(db, [bag_id]))
+
+
 def enter_test_image(session: Session, analysis: Analysis) -> None:
     """A test image was analysed: whatever a person will say of it, what the models said is known."""
     trial = session.get(TrialRow, analysis.id)

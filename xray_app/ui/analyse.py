@@ -18,7 +18,7 @@ from xray_app.html import panels
 from xray_app.html import tip as tip_html
 from xray_app.html.queue_tiles import tiles
 from xray_app.scan.read import Scan
-from xray_app.store import analyses, corrections, decisions, outcomes, recent, standing, tip
+from xray_app.store import analyses, corrections, decisions, known_truths, outcomes, recent, standing, tip
 from xray_app.types import Analysis, Role
 from xray_app.ui import browser_code
 from xray_app.ui.decision import DecisionForm
@@ -138,7 +138,7 @@ class AnalyseTab:
         work = work_of(analysis, revisions, taxonomy, who.username, views, bag=bag, discard_draft=discard_draft)
         page = {
             self.strip: self.queue(who, analysis_id),
-            self.banner: panels.banner(analysis, decided, bag),
+            self.banner: panels.banner(analysis, decided, bag, known_truths.is_drawn(db, analysis.scan.bag_id)),
             self.opinions: panels.opinions(analysis, self.services.rules, bag.over(analysis)),
             self.history: panels.history(analysis, revisions, outcomes.history(db, analysis_id), every),
             **self.decision.fresh(who, revisions, decided),

@@ -15,7 +15,7 @@ from xray_app.errors import BadInput, Conflict, NeedsNote, NotFound
 from xray_app.html import panels
 from xray_app.risk import clears_high
 from xray_app.services import Services
-from xray_app.store import analyses, corrections, decisions, recent, standing, tip
+from xray_app.store import analyses, corrections, decisions, known_truths, recent, standing, tip
 from xray_app.types import Action, Analysis, Correction, CorrectionIn, Decision, Role, StandingRisk
 from xray_app.ui import presses
 from xray_app.ui.clash import settled
@@ -189,8 +189,9 @@ class DecisionForm:
 
     def _banner_of(self, analysis: Analysis) -> str:
         """What the bag of a scan stands at, and what was decided."""
-        db = self.services.db
-        return panels.banner(analysis, decisions.standing(db, analysis.id), standing.of_bag(db, analysis.scan.bag_id))
+        db, bag_id = self.services.db, analysis.scan.bag_id
+        decided, drawn = decisions.standing(db, analysis.id), known_truths.is_drawn(db, bag_id)
+        return panels.banner(analysis, decided, standing.of_bag(db, bag_id), drawn)
 
     def clear_high(self, who: Identity, work: Any, note: str | None, made: Any = None) -> dict[Any, Any]:
         """Clears a HIGH bag, with the reason in the note."""

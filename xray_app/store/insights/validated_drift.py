@@ -84,7 +84,11 @@ def changes(db: Database, validation: Validation) -> list[Feature]:
         recent = list(session.scalars(newest))
         if len(recent) < RECENT:
             return []
-        before, now = _figures(session, list(session.scalars(campaign))), _figures(session, recent)
+        return changed(_figures(session, list(session.scalars(campaign))), _figures(session, recent))
+
+
+def changed(before: Figures, now: Figures) -> list[Feature]:
+    """The features that differ plainly and hardly by chance, the least likely first."""
     level = ERROR / LOOKS_A_YEAR / len(drift.NAMES)
     found = [
         (feature, p)
