@@ -24,9 +24,14 @@ def prohibited_in(
     threats: set[str] = set()
     twice = bool(scans)
     for scan in scans:
-        counted = counting(said.get(scan, ()))
+        statements = said.get(scan, ())
+        counted = counting(statements)
         here = {label for one in counted for label, status in one.labels.items() if status is Status.PROHIBITED}
         threats |= here
         by_two = any(one.kind == "accepted" and (here or one.looked_for is None) for one in counted)
-        twice = twice and by_two and not any(one.kind == "pending" for one in counted)
+        waits = any(
+            one.kind == "pending" and not any(later.replaces(one) for later in statements[place + 1 :])
+            for place, one in enumerate(statements)
+        )
+        twice = twice and by_two and not waits
     return frozenset(threats) if searched or twice else None
