@@ -21,7 +21,7 @@ from xray_app import report
 from xray_app.atomic_write import atomic_write
 from xray_app.errors import BadDataset, NotFound
 from xray_app.scan import read
-from xray_app.store import outcomes, scans, standing
+from xray_app.store import clear_bags, scans, standing
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy, prohibited_labels
 from xray_app.types import MAX_COUNT, XYXY, Analysis, Correction, Split, Value
@@ -259,25 +259,29 @@ def from_corrections(db: Database, taxonomy: Taxonomy) -> dict[Split, list[Sampl
     return by_split
 
 
-def from_searches(db: Database, taxonomy: Taxonomy) -> list[Sample]:
-    """Bags of the train split in which a hand search found nothing: "none" of every prohibited class, no other word.
+def from_clear_bags(db: Database, taxonomy: Taxonomy) -> list[Sample]:
+    """Bags of the train split that hold nothing prohibited: "none" of every prohibited class, no other word.
 
-    They are clear bags of the scanners that also have threats. A picture that is held out in another bag is left out.
+    They are clear bags of the scanners that also have threats. One in which a hand search found nothing gives two
+    samples a scan; one that two people cleared independently gives one, so that it weighs half: they may have missed
+    the same thing. A picture that is held out in another bag is left out.
     """
     held_out, prohibited = standing.held_out_scans(db), prohibited_labels(taxonomy)
     samples = []
-    for analysis, side in outcomes.searched_in_vain(db):
-        if side == "train" and analysis.scan.id not in held_out:
-            size = analysis.scan.width, analysis.scan.height
-            picture, group = _picture(db, analysis), analysis.scan.scanner_id
-            sample = make_sample(picture, size, {}, (), prohibited, analysis.scan.bag_id, taxonomy, group)
-            samples += [sample, with_pseudo_labels(sample, analysis, taxonomy)]
+    for searched, scans_of in ((True, clear_bags.searched_in_vain(db)), (False, clear_bags.cleared_twice(db))):
+        for analysis, side in scans_of:
+            if side == "train" and analysis.scan.id not in held_out:
+                size = analysis.scan.width, analysis.scan.height
+                picture, group = _picture(db, analysis), analysis.scan.scanner_id
+                sample = make_sample(picture, size, {}, (), prohibited, analysis.scan.bag_id, taxonomy, group)
+                samples += [sample] if searched else []
+                samples.append(with_pseudo_labels(sample, analysis, taxonomy))
     return samples
 
 
 def training_samples(db: Database, taxonomy: Taxonomy) -> list[Sample]:
     """Samples of the train split: its corrections, each as it was made, and a scoped one under the full instruction
-    too; and its bags in which a search found nothing."""
+    too; and its clear bags."""
     samples = []
     for analysis, correction in usable(db):
         if correction.split == "train":
@@ -285,7 +289,7 @@ def training_samples(db: Database, taxonomy: Taxonomy) -> list[Sample]:
             samples.append(sample)
             if sample.labelled_classes is not None:
                 samples.append(with_pseudo_labels(sample, analysis, taxonomy))
-    return [*samples, *from_searches(db, taxonomy)]
+    return [*samples, *from_clear_bags(db, taxonomy)]
 
 
 def _picture(db: Database, analysis: Analysis) -> Path:

@@ -6,17 +6,17 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 
 from xray_app.correction.labels import Labels
-from xray_app.correction.revision import read_counts, split_of
+from xray_app.correction.revision import read_counts
 from xray_app.correction.usefulness import of_outcome
 from xray_app.errors import NotFound
 from xray_app.store import analyses, bags, facts, idempotency, known_truths, queue
 from xray_app.store.database import Database
-from xray_app.store.fact_tables import FactsRow, FoundItemRow
-from xray_app.store.tables import AnalysisRow, BagRow, OutcomeRow
-from xray_app.types import Analysis, ItemCount, Outcome, Split
+from xray_app.store.fact_tables import FoundItemRow
+from xray_app.store.tables import AnalysisRow, OutcomeRow
+from xray_app.types import ItemCount, Outcome
 
 
 def add(
@@ -80,30 +80,3 @@ def history(db: Database, analysis_id: str) -> list[Outcome]:
         if session.get(AnalysisRow, analysis_id) is None:
             raise NotFound("There is no analysis with this id.")
         return [Outcome.model_validate_json(row.document) for row in session.scalars(query)]
-
-
-def searched_in_vain(db: Database) -> list[tuple[Analysis, Split]]:
-    """The newest analysis of each scan of the bags in which a hand search found nothing at all, and their side.
-
-    Bags of which a person says more, by a correction or another search, are left out: that counts. In the order of
-    bags and scans.
-    """
-    nothing = select(FactsRow.bag_id).where(FactsRow.outcome == "nothing")
-    more = select(FactsRow.bag_id).where(
-        or_(FactsRow.outcome == "found", FactsRow.correction.in_(("pending", "accepted")))
-    )
-    query = (
-        select(AnalysisRow.document, BagRow.split)
-        .join(FactsRow, FactsRow.id == AnalysisRow.id)
-        .outerjoin(BagRow, BagRow.bag_id == AnalysisRow.bag_id)
-        .where(AnalysisRow.bag_id.in_(nothing), AnalysisRow.bag_id.not_in(more))
-        .order_by(AnalysisRow.bag_id, AnalysisRow.scan_id, AnalysisRow.created_at.desc(), AnalysisRow.id)
-    )
-    with db.read() as session:
-        rows = session.execute(query).all()
-    found: dict[tuple[str, str], tuple[Analysis, Split]] = {}
-    for document, side in rows:
-        analysis = Analysis.model_validate_json(document)
-        own = split_of(analysis.scan.bag_id) if side is None else bags.as_split(side)  # searched before sides were kept
-        found.setdefault((analysis.scan.bag_id, analysis.scan.id), (analysis, own))
-    return list(found.values())

@@ -13,8 +13,8 @@ from tests.training.conftest import YoloFolder
 from training.data.json_file import read_json, write_json
 from training.data.samples import (
     Sample,
+    from_clear_bags,
     from_corrections,
-    from_searches,
     make_sample,
     read_jsonl,
     split_by_bag,
@@ -28,10 +28,10 @@ from training.recipes.recipe import Recipe
 from xray_app.correction.revision import split_of
 from xray_app.errors import BadDataset
 from xray_app.report import INSTRUCTION
-from xray_app.store import corrections, outcomes, scans
+from xray_app.store import clear_bags, corrections, decisions, outcomes, scans
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy, prohibited_labels
-from xray_app.types import Analysis, CorrectionBox, CorrectionIn, ItemCount
+from xray_app.types import Action, Analysis, CorrectionBox, CorrectionIn, ItemCount
 
 BOX = "0.5 0.5 0.5 0.5"
 
@@ -168,10 +168,10 @@ def test_a_search_that_found_nothing_teaches_a_clear_bag_and_no_more_than_that(
     searched(train[4], shade=220)
     searched(train[4], "saw", shade=240)  # another view of the same bag
 
-    assert [(one.scan.bag_id, side) for one, side in outcomes.searched_in_vain(db)] == sorted(
+    assert [(one.scan.bag_id, side) for one, side in clear_bags.searched_in_vain(db)] == sorted(
         [(train[0], "train"), (kept_back, "holdout")]
     )
-    scoped, full = from_searches(db, taxonomy)
+    scoped, full = from_clear_bags(db, taxonomy)
     assert scoped.bag_id == full.bag_id == empty.scan.bag_id
     assert scoped.labelled_classes == prohibited_labels(taxonomy)
     assert scoped.response == "Items detected: none. Security risk: LOW - no threats detected."
@@ -180,6 +180,41 @@ def test_a_search_that_found_nothing_teaches_a_clear_bag_and_no_more_than_that(
     made = training_samples(db, taxonomy)
     assert {sample.bag_id for sample in made} == {train[0], train[2]}
     assert made[-2:] == [scoped, full]
+
+
+def test_a_bag_that_two_people_cleared_unknown_to_each_other_teaches_half_as_much(
+    db: Database, stored: MakeAnalysis, taxonomy: Taxonomy
+) -> None:
+    names = iter(f"b{n}" for n in range(90) if split_of(f"b{n}") == "train")
+
+    def decided(bag: str, *by: tuple[str, Action], shade: int) -> Analysis:
+        """Each has the bag analysed and decides about that."""
+        for author, decision in by:
+            analysis = stored(shade=shade, bag_id=bag, by=author)
+            decisions.add(db, analysis.id, decision, None, "seen it", author)
+        return analysis
+
+    twice = next(names)
+    last = decided(twice, ("anna", "CLEAR"), ("ben", "CLEAR"), shade=1)
+    decided(next(names), ("anna", "CLEAR"), shade=20)
+    decided(next(names), ("anna", "CLEAR"), ("anna", "CLEAR"), shade=40)
+    decided(next(names), ("anna", "CLEAR"), ("ben", "REVIEW"), shade=60)
+    told = decided(next(names), ("anna", "CLEAR"), shade=80)
+    decisions.add(db, told.id, "CLEAR", None, "so do I", "ben")  # what anna said stood before him
+    searched = decided(next(names), ("anna", "CLEAR"), ("ben", "CLEAR"), shade=100)
+    outcomes.add(db, searched.id, [ItemCount(label="knife", count=1)], None, "eve", taxonomy)
+    corrected = decided(next(names), ("anna", "CLEAR"), ("ben", "CLEAR"), shade=120)
+    correct(db, taxonomy, corrected.id, {"knife": 1})
+    kept_back = next(f"b{n}" for n in range(90) if split_of(f"b{n}") == "holdout")
+    decided(kept_back, ("anna", "CLEAR"), ("ben", "CLEAR"), shade=140)
+
+    found = [(one.id, side) for one, side in clear_bags.cleared_twice(db)]
+    assert (last.id, "train") in found
+    assert {side for _, side in found} == {"train", "holdout"}
+    assert len(found) == 2
+    (sample,) = from_clear_bags(db, taxonomy)
+    assert (sample.bag_id, sample.labelled_classes) == (twice, prohibited_labels(taxonomy))
+    assert sample.response.startswith("Items detected: 2 plastic bottles."), "the models' word on bottles stays"
 
 
 def test_a_scan_analysed_and_corrected_twice_trains_once_with_the_latest_word(
