@@ -184,6 +184,11 @@ class BagTable:
     def false_alarm_rate(self) -> Rate:
         return ratio(*self.parts()["false_alarm_rate"])
 
+    def says_none(self) -> Rate:
+        """Over clear bags: nothing prohibited was named in any view, however unsurely."""
+        clear = self.clear.astype(np.int64)
+        return ratio(clear * (self.threat_score == 0), clear)
+
     def ece(self) -> Rate:
         """Expected calibration error of the entries said (Naeini et al. 2015): count right or wrong too."""
         return calibration_error(self.calibration)

@@ -236,7 +236,7 @@ def item_rates(table: BagTable) -> dict[str, Any]:
     return {
         **rates(item_precision=table.item_precision(), item_recall=table.item_recall()),
         **list_rates(table),
-        **rates(ece=table.ece()),
+        **rates(ece=table.ece(), says_none=table.says_none()),
     }
 
 

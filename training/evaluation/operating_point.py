@@ -1,9 +1,7 @@
 """Operating points: the threshold that finds a wanted share of the threats, with a bound, and what it costs.
 
-The threshold is an order statistic of held-out threat bags' scores: with `k` of `n` of them below it, the share of new
-threats at or above it is at least the wanted one, 95 % sure, if that few misses are that improbable otherwise (an exact
-binomial tolerance bound: S. Wilks, "Determination of sample sizes for setting tolerance limits", 1941). What the same
-bags would say of its false alarms flatters it, so those are told by cross-fitting.
+The threshold is a tolerance bound (`tolerance.threshold_at`). What the same bags would say of its false alarms flatters
+it, so those are told by cross-fitting.
 """
 
 from __future__ import annotations
@@ -14,52 +12,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import binom
 
 from training.evaluation.bag_table import Bools
 from training.evaluation.bootstrap import Floats
 from training.evaluation.stratified import stratified_auroc
 from training.evaluation.threat_score import BagEvidence, fit_calibration, probabilities
+from training.evaluation.tolerance import threats_needed, threshold_at
 from xray_app.errors import BadCalibration, BadInput
 from xray_app.threat_score import Calibration
 from xray_app.wilson import wilson_interval
 
-LEVEL = 0.95
 FOLDS = 5
 CURVE = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.92, 0.95, 0.97, 0.98, 0.99)
 """Wanted detections of the curve."""
 CLASS_BAGS = 10
 """Threat bags of a class below which it is not called the one that limits."""
-
-
-def misses_allowed(threats: int, recall: float) -> int | None:
-    """How many of the threat bags may lie below the threshold; None where there are too few to promise it at all.
-
-    Args:
-        threats: held-out threat bags.
-        recall: share of new threats to find, 0 to 1, both ends excluded.
-    """
-    misses = int(binom.ppf(1 - LEVEL, threats, 1 - recall))
-    while misses >= 0 and binom.cdf(misses, threats, 1 - recall) > 1 - LEVEL:
-        misses -= 1
-    return misses if misses >= 0 else None
-
-
-def threats_needed(recall: float) -> int:
-    """Threat bags with which a recall can be promised where none of them is missed: 29 for 0.90, 59 for 0.95."""
-    return int(np.ceil(np.log(1 - LEVEL) / np.log(recall) - 1e-9))
-
-
-def threshold_at(scores: Floats, threat: Bools, recall: float) -> float | None:
-    """The highest threshold at or above which at least `recall` of new threats lie, 95 % sure.
-
-    Args:
-        scores, threat: (B,) of held-out bags.
-        recall: as in `misses_allowed`.
-    """
-    found = np.sort(scores[threat])
-    misses = misses_allowed(len(found), recall)
-    return None if misses is None else float(found[misses])
 
 
 @dataclass(frozen=True, eq=False)

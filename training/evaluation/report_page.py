@@ -22,6 +22,7 @@ RATES = {
     "threat_bag_recall": "threat-bag recall",
     "false_alarm_rate": "false-alarm rate",
     "ece": "calibration error of items",
+    "says_none": "clear bags of which it names nothing prohibited",
     "map50": "mAP50",
     "map50_95": "mAP50-95",
 }
@@ -130,6 +131,9 @@ def _rates(report: Mapping[str, Any]) -> list[str]:
         f"{report['baselines']['groups']}.",
         "",
     ]
+    for name in MODELS:
+        if report.get(name, {}).get("says_none") == 0:
+            lines += [f"The {titles[name]} never says “none”: it names something prohibited in every clear bag.", ""]
     if asked := report.get("as_desk"):
         lines += [
             "Asked for everything, as the desk asks; a bag is flagged by any prohibited class, looked for or not:",

@@ -20,6 +20,7 @@ from training.evaluation.bootstrap import BINS, Floats, Rate, calibration_error,
 from training.evaluation.evaluate import Evaluated
 from training.evaluation.logistic import logistic_weights, sigmoid
 from training.evaluation.stratified import stratified_auroc
+from training.evaluation.tolerance import threats_needed, threshold_at
 from xray_app.detector.base import Detection
 from xray_app.errors import BadCalibration, BadInput
 from xray_app.html.charts import MODEL_NAMES
@@ -100,19 +101,6 @@ def fit_calibration(evidence: BagEvidence, models: Sequence[str]) -> Calibration
 def probabilities(calibration: Calibration, evidence: BagEvidence) -> Floats:
     """Probability of a threat in each bag, (B,)."""
     return sigmoid(calibration.bias + evidence.log_odds(calibration.models) @ np.array(calibration.weights))
-
-
-def threshold_for(scores: Floats, threat: Bools, recall: float) -> float | None:
-    """The highest threshold that finds `recall` of the threat bags, not only of these but expected of new ones.
-
-    The k-th smallest score of the n threat bags with k = ⌊(1 − recall)(n + 1)⌋: a new threat bag lies at or above
-    it with a probability of at least `recall`, if it is of the same kind (split conformal prediction, Vovk et al.
-    2005). In the mean, that is: the desk's own thresholds promise it 95 % sure and lie lower
-    (`operating_point.threshold_at`). None where n is too small to promise it, below recall / (1 − recall).
-    """
-    found = np.sort(scores[threat])
-    place = int(np.floor((1 - recall) * (len(found) + 1) + 1e-9))
-    return float(found[place - 1]) if place >= 1 else None
 
 
 def evidence_of_answers(
@@ -249,7 +237,7 @@ def group_rates(learned: BagEvidence, asked: BagEvidence) -> Floats:
 def _figures(fitted: Calibration, calibration: BagEvidence, reported: BagEvidence, recall: float) -> dict[str, Any]:
     scores, threat = probabilities(fitted, reported), reported.threat
     own = probabilities(fitted, calibration)
-    threshold = threshold_for(own, calibration.threat, recall)
+    threshold = threshold_at(own, calibration.threat, recall)
     figures: dict[str, Any] = {
         "bias": fitted.bias,
         "weights": dict(zip(fitted.models, fitted.weights, strict=True)),
@@ -261,7 +249,7 @@ def _figures(fitted: Calibration, calibration: BagEvidence, reported: BagEvidenc
         "threshold": threshold,
     }
     if threshold is None:
-        needed = int(np.ceil(recall / (1 - recall) - 1e-9))
+        needed = threats_needed(recall)
         figures["reason"] = f"A recall of {recall:g} cannot be promised from fewer than {needed} threat bags."
         return figures
     figures["on_calibration"] = {

@@ -1,4 +1,4 @@
-"""Bags that hold nothing prohibited, by a hand search or by two people, though nobody corrected them: they teach too."""
+"""Bags that hold nothing prohibited, by a search or by two people, though nobody corrected them: they teach too."""
 
 from __future__ import annotations
 

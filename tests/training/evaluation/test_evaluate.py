@@ -29,6 +29,7 @@ from training.evaluation.evaluate import (
     report,
 )
 from training.evaluation.map_interval import map_rates
+from training.evaluation.report_page import write_report
 from training.evaluation.stratified import BagScores
 from xray_app.detector.base import Detection
 from xray_app.errors import BadModel
@@ -107,6 +108,20 @@ def test_a_bag_is_flagged_by_any_view_at_the_policys_threshold(taxonomy: Taxonom
     assert found.threat_bag_recall().value == 0.5
     assert found.false_alarm_rate().value == 0.5
     assert found.metric_set().n == 6
+
+
+def test_a_model_that_never_says_none_is_told_so(taxonomy: Taxonomy, samples: list[Sample], tmp_path: Path) -> None:
+    clear = [outcome({"laptop": 1}, {"laptop": 1}, bag=f"clear{n}") for n in range(3)]
+    sure = outcome({"laptop": 1}, {"knife": 1}, bag="sure")
+    unsure = outcome({"laptop": 1}, {"gun": 1}, 0.02, bag="unsure")
+    threat = outcome({"knife": 1}, {"knife": 1}, bag="threat")
+    assert of(taxonomy, *clear, sure, unsure, threat).says_none().value == 3 / 5
+    assert of(taxonomy, sure, unsure, threat).says_none().value == 0
+    assert of(taxonomy, threat).says_none().value is None
+    for word, never in (("knife", True), ("laptop", False)):
+        vlm = evaluate_vlm(ScriptedVlm(lambda *_, word=word: report_of(taxonomy, **{word: 1})), samples, taxonomy)
+        page = write_report(report(samples, taxonomy.rules(), vlm, None), tmp_path / f"{word}.json").read_text()
+        assert ("never says “none”" in page) is never
 
 
 def test_top1_is_the_surest_label_over_scans_that_hold_something(taxonomy: Taxonomy) -> None:

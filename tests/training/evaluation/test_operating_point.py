@@ -8,12 +8,10 @@ import pytest
 from training.evaluation.operating_point import (
     HeldOut,
     cross_fitted,
-    misses_allowed,
     operating_point,
-    threats_needed,
-    threshold_at,
 )
 from training.evaluation.threat_score import BagEvidence, fit_calibration, probabilities
+from training.evaluation.tolerance import misses_allowed, threats_needed, threshold_at
 from xray_app.errors import BadCalibration, BadInput
 from xray_app.threat_score import Calibration
 

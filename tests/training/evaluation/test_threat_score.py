@@ -29,7 +29,6 @@ from training.evaluation.threat_score import (
     group_rates,
     probabilities,
     threat_scores,
-    threshold_for,
     with_calibration,
 )
 from xray_app.detector.base import Detection
@@ -93,22 +92,10 @@ def test_skill_is_over_what_the_group_alone_says() -> None:
     assert group_rates(bags, elsewhere) == pytest.approx([threat.mean(), known[0], threat.mean()])
 
 
-def test_the_threshold_keeps_its_promise_on_new_bags() -> None:
-    recalls, draws = [], np.random.default_rng(2)
-    for _ in range(400):
-        old, new = draws.random(40), draws.random(400)
-        threshold = threshold_for(old, np.ones(40, np.bool_), 0.9)
-        assert threshold is not None
-        recalls.append((new >= threshold).mean())
-    assert 0.9 <= np.mean(recalls) < 0.92
-
-
 def test_too_few_threat_bags_promise_nothing() -> None:
-    threat = np.ones(8, np.bool_)
-    assert threshold_for(np.linspace(0, 1, 8), threat, 0.9) is None
     found = threat_scores(drawn_evidence(60, 3), drawn_evidence(200, 4), 0.99)
     assert found["together"]["threshold"] is None
-    assert "fewer than 99 threat bags" in found["together"]["reason"]
+    assert "fewer than 299 threat bags" in found["together"]["reason"]
 
 
 def test_the_area_is_the_chance_that_a_threat_bag_scores_higher() -> None:
@@ -125,7 +112,7 @@ def test_the_area_is_the_chance_that_a_threat_bag_scores_higher() -> None:
 def test_both_models_together_are_worth_more_than_either_and_find_what_was_asked() -> None:
     found = threat_scores(drawn_evidence(2000, 5), drawn_evidence(2000, 6), 0.9)
     assert found["together"]["auroc"] > max(found["vlm"]["auroc"], found["detector"]["auroc"])
-    assert found["together"]["threat_bag_recall"] == pytest.approx(0.9, abs=0.03)
+    assert 0.9 <= found["together"]["threat_bag_recall"] < 0.94, "promised, not hoped for"
     assert found["together"]["false_alarm_rate"] < found["vlm"]["false_alarm_rate"]
 
 
