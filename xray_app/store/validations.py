@@ -63,8 +63,7 @@ def in_force(session: Session, scanner_id: str | None, rests_on: str) -> Validat
 def validated(db: Database, scanner_id: str | None, rests_on: str) -> bool:
     """Whether what an answer rests on is validated on this scanner; see `threat_score.rests_on`."""
     with db.read() as session:
-        row = _newest(session, scanner_id, rests_on) if scanner_id is not None else None
-        return row is not None and row.kind == "signed"
+        return in_force(session, scanner_id, rests_on) is not None
 
 
 def gathers_truth(db: Database, scanner_id: str | None) -> bool:
