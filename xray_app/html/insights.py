@@ -25,7 +25,8 @@ CORRECTION_NOTE = (
 )
 DETECTION_NOTE = (
     "From hand searches alone, each bag once, with the 95 % interval. Bags that nobody searched have no known truth: "
-    "threats in them are not counted, so real detection is lower than this. Searches at random make it honest. "
+    "threats in them are not counted, so real detection is lower than this. Bags drawn by lot stand apart: they alone "
+    "show what the models miss (XRAY_CONTROL_SEARCH_SHARE). "
     "How well people find threats that are known to be there is said under Vigilance."
 )
 CONFUSION_NOTE = (

@@ -14,7 +14,7 @@ from training.evaluation.bag_table import ScanOutcome
 from training.evaluation.confusion import Confusion
 from xray_app.exchange.csv_text import csv_text
 from xray_app.scan.appearance import Appearance
-from xray_app.store import corrections, decisions, outcomes
+from xray_app.store import corrections, decisions, known_truths, outcomes
 from xray_app.store.database import Database
 from xray_app.store.fact_tables import StaleDayRow
 from xray_app.store.insights import daily_sums, drift, reports
@@ -189,6 +189,24 @@ def test_items_are_confused_as_in_evaluation(taxonomy: Taxonomy) -> None:
 
 
 # --- detection --------------------------------------------------------------------------------------------
+
+
+def test_bags_drawn_by_lot_stand_apart_from_those_searched_on_suspicion(
+    db: Database, stored: MakeAnalysis, taxonomy: Taxonomy
+) -> None:
+    for n, (lot, labels, changes) in enumerate(
+        [(True, ("knife",), {"risk": LOW}), (True, ("knife",), {}), (True, (), {}), (False, ("knife",), {})]
+    ):
+        one = stored(shade=n + 1, bag_id=f"bag{n}", created_at=NOON, **changes)
+        if lot:
+            with db.write() as session:
+                known_truths.draw(session, f"bag{n}")
+        found(db, one, taxonomy, *labels)
+    measures = {str(row[0]): row[1:3] for row in reports.detection(read(db), is_threat).rows}
+    assert measures["drawn by lot: threat bags the models rated HIGH"] == (1, 2)
+    assert measures["drawn by lot: no threat, rated HIGH"] == (1, 1)
+    assert measures["detection: threat bags the models rated HIGH"] == (1, 1)
+    assert measures["knife: found by hand, named by a model"] == (3, 3)
 
 
 def test_detection_is_of_bags_with_an_outcome_each_once(db: Database, stored: MakeAnalysis, taxonomy: Taxonomy) -> None:

@@ -20,6 +20,7 @@ from xray_app.store.database import Database
 from xray_app.store.fact_tables import AppearanceRow, DayFiguresRow, FactsRow, LabelFactRow, StaleDayRow
 from xray_app.store.standing import correction_of, newest_accepted
 from xray_app.store.tables import AnalysisRow, CorrectionRow, ScanRow
+from xray_app.store.validation_tables import ControlDrawRow
 from xray_app.types import NOT_ANALYSED, Analysis, Correction, Value
 
 NOTHING = "nothing"
@@ -53,6 +54,7 @@ class Bag(Value):
         named: those of them that a model had named in any view.
         high: whether the models' risk was HIGH in any view.
         searched: whether somebody decided SEARCH.
+        by_lot: whether it was drawn for a search, whatever the models said.
         n: how many such bags.
     """
 
@@ -60,6 +62,7 @@ class Bag(Value):
     named: tuple[str, ...]
     high: bool
     searched: bool
+    by_lot: bool = False
     n: int = 1
 
 
@@ -316,6 +319,7 @@ def _bags(session: Session, with_outcome: Sequence[FactsRow]) -> Iterable[tuple[
             found[row.analysis_id].add(row.label)
         if row.by_vlm or row.by_detector:
             named[row.analysis_id].add(row.label)
+    drawn = set(session.scalars(select(ControlDrawRow.bag_id).where(ControlDrawRow.bag_id.in_(bag_ids))))
     for holder in with_outcome:
         of_bag, until = views[holder.bag_id], holder.outcome_at
         if until is None or any(
@@ -332,6 +336,7 @@ def _bags(session: Session, with_outcome: Sequence[FactsRow]) -> Iterable[tuple[
                 named=tuple(sorted(found[holder.id] & said)),
                 high=any(one.risk_level == "HIGH" for one in judged.values()),
                 searched=any(one.decision == "SEARCH" for one in of_bag),
+                by_lot=holder.bag_id in drawn,
             ),
         )
 
