@@ -75,6 +75,7 @@ class Policy:
         false_alarm_budget: by how much a candidate may raise the false-alarm rate.
         collapse_budget: by how much a candidate may be worse on simulated bags, where the site's own show a plain gain,
             and still go on trial.
+        search_budget: share of clear bags that a threshold of the threat score may stop.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Policy:
     margin: float = 0.05
     false_alarm_budget: float = 0.05
     collapse_budget: float = 0.15
+    search_budget: float = 0.10
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,7 +283,7 @@ class _Reader:
         entries = self.nodes.mapping(node, "policies")
         if not entries:
             raise self.nodes.wrong(node, "there must be at least one policy")
-        optional = ("margin", "false_alarm_budget", "collapse_budget")
+        optional = ("margin", "false_alarm_budget", "collapse_budget", "search_budget")
         required = tuple(field.name for field in fields(Policy) if field.name not in ("name", *optional))
         policies = {}
         for name, entry in entries.items():

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from xray_app.html import operating
 from xray_app.threat_score import OperatingPoint, OperatingPointFigures
 
@@ -25,7 +27,7 @@ def figures(**changed: Any) -> OperatingPointFigures:
 
 
 def test_the_promise_is_said_in_words() -> None:
-    said = operating.words(figures())
+    said = operating.words(figures(), 0.1)
     assert "Alarms at 0.41</b>: finds at least 90% of threats (95 % sure), stops 8% of clear bags (5–13)." in said
     assert "Asks for a review at 0.20</b>" in said
     assert "about 12 searches an hour for nothing (8–20)" in operating.searches(figures(), 150)
@@ -33,10 +35,10 @@ def test_the_promise_is_said_in_words() -> None:
 
 def test_what_is_not_possible_is_said_with_how_many_more() -> None:
     none = figures(threshold=None, false_alarms=None, false_alarms_ci=None, missing=9, limiting=None)
-    assert "it takes 9 more held-out bags with a threat: there are 40" in operating.words(none)
+    assert "it takes 9 more held-out bags with a threat: there are 40" in operating.words(none, 0.1)
     assert operating.searches(none, 150) == ""
     assert operating.classes(none) == ""
-    later = operating.words(figures(review_threshold=None, reviewed=None, reviewed_ci=None, review_missing=19))
+    later = operating.words(figures(review_threshold=None, reviewed=None, reviewed_ci=None, review_missing=19), 0.1)
     assert "takes 19 more" in later
 
 
@@ -60,3 +62,10 @@ def test_names_are_escaped_and_the_class_that_limits_is_named() -> None:
     for raw in ("<script>", "<i>", "<u>", "<knife>"):
         assert raw not in shown
     assert "decides nothing" in operating.in_force([])
+
+
+@pytest.mark.parametrize(("budget", "over"), [(0.06, True), (0.0799, True), (0.08, False), (0.2, False)])
+def test_a_threshold_over_the_policys_budget_is_told(budget: float, over: bool) -> None:
+    said = operating.words(figures(false_alarms=0.08), budget)
+    assert ("Over the policy’s budget" in said) is over
+    assert ("Within the policy’s budget" in said) is not over

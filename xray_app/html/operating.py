@@ -17,8 +17,13 @@ FIRST = 0.5
 """Detection at the left end of the curve."""
 
 
-def words(figures: OperatingPointFigures) -> str:
-    """The promise and its price, in a sentence each; or how many more threat bags it takes."""
+def words(figures: OperatingPointFigures, budget: float) -> str:
+    """The promise and its price, in a sentence each; or how many more threat bags it takes.
+
+    Args:
+        figures: of the threshold.
+        budget: share of clear bags that the policy lets it stop.
+    """
     if figures.threshold is None or figures.false_alarms is None:
         return (
             f'<p class="promise not-yet"><b>Not possible yet.</b> To find at least {figures.recall:.0%} of threats '
@@ -39,7 +44,14 @@ def words(figures: OperatingPointFigures) -> str:
             figures.reviewed_ci,
         )  # fmt: skip
         review = f"<p>{told}</p>"
-    return f'<p class="promise">{search}</p>{review}'
+    if figures.false_alarms > budget:
+        over = (
+            f'<p class="not-yet"><b>Over the policy’s budget</b> of {budget:.0%} of clear bags. Ask for less, '
+            "raise the budget, or wait for better models.</p>"
+        )
+    else:
+        over = f'<p class="quiet">Within the policy’s budget of {budget:.0%} of clear bags.</p>'
+    return f'<p class="promise">{search}</p>{over}{review}'
 
 
 def _sentence(

@@ -91,7 +91,11 @@ class ThresholdsTab:
         except (BadInput, BadCalibration) as error:
             parts.append(panels.impossible(error.message))
         else:
-            parts += [panels.words(figures), panels.searches(figures, an_hour), panels.curve(figures)]
+            parts += [
+                panels.words(figures, self.services.rules.policy.search_budget),
+                panels.searches(figures, an_hour),
+                panels.curve(figures),
+            ]
             parts.append(panels.classes(figures))
         parts.append(panels.rests_on(len(threat), int(threat.sum()), len(found.unscored), found.unknown))
         return {self.said: panels.page(parts)}
