@@ -91,8 +91,9 @@ class ThresholdsTab:
         except (BadInput, BadCalibration) as error:
             parts.append(panels.impossible(error.message))
         else:
+            budget = self.services.rules.policy.search_budget
             parts += [
-                panels.words(figures, self.services.rules.policy.search_budget),
+                panels.words(figures, budget),
                 panels.searches(figures, an_hour),
                 panels.curve(figures),
             ]
