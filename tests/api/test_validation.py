@@ -9,9 +9,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.operating_site import Hinting, scan
 from tests.validation_site import CLEAR_REDS, PLAIN_REDS, ValidatingSite
+from training.commands import validate
+from xray_app.errors import BadInput, NotFound
 from xray_app.store import audit, campaigns
 from xray_app.store.insights import validated_drift
 
@@ -208,3 +211,24 @@ def test_a_campaign_mixes_test_images_in_whose_truth_nobody_labels(site: Validat
     assert site.services.test_images.maybe(like, "eye") is not None, "one after each real scan is half of all"
     status = site.status(campaign)
     assert (status["enrolled"], status["evidence"]["bags"], status["evidence"]["waiting"]) == (1, 1, 0)
+
+
+def test_the_command_says_how_a_campaign_stands_and_signs_it(
+    gathered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XRAY_DATA_DIR", str(shutil.copytree(gathered, tmp_path / "data")))
+    run = CliRunner()
+    said = run.invoke(validate.app, ["--scanner", "A"])
+    assert said.exit_code == 0, said.output
+    assert '"objections":[]' in said.output
+    unknown = run.invoke(validate.app, ["--scanner", "B"])
+    assert isinstance(unknown.exception, NotFound)
+    assert isinstance(run.invoke(validate.app, ["--scanner", "A", "--sign"]).exception, BadInput)
+    signed = run.invoke(validate.app, ["--scanner", "A", "--sign", "--by", "eve", "--reason", "all labelled"])
+    assert '"by":"eve"' in signed.output
+    ended = run.invoke(validate.app, ["--scanner", "A"])
+    assert ended.exit_code == 1
+    assert "signed, all labelled" in ended.output
+    site = ValidatingSite(tmp_path / "data")
+    assert site.advice()[0] == "CLEAR"
+    site.services.db.close()
