@@ -223,3 +223,10 @@ def test_the_badge_is_there_while_a_bundled_model_serves(tmp_path: Path) -> None
     assert "demonstration model" in panels.header("ana", "analyst", True)
     own = settings.model_copy(update={"vlm": "reducto/RolmOCR", "detector": "site.onnx"})
     assert not own.demonstration
+
+
+def test_a_bag_drawn_by_lot_says_so_whatever_the_models_say(make_analysis: MakeAnalysis) -> None:
+    assert "Drawn by lot" not in panels.banner(make_analysis())
+    said = panels.banner(make_analysis(), drawn=True)
+    assert "Drawn by lot: search this bag by hand, whatever the models say." in said
+    assert "HIGH" in said
