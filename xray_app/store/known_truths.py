@@ -48,9 +48,9 @@ class Watched:
     limit: float
 
 
-def watch_of(wanted: float) -> RecallWatch:
-    """The watch over a validation for this recall, before the first bag."""
-    return RecallWatch.over(YEAR, ERROR, wanted, wanted - FALL)
+def watch_of(bound: float) -> RecallWatch:
+    """The watch over a validation whose evidence has this lower bound of recall, before the first bag."""
+    return RecallWatch.over(YEAR, ERROR, bound, bound - FALL)
 
 
 def draw(session: Session, bag_id: str) -> None:
@@ -111,7 +111,7 @@ def _add(session: Session, analysis: Analysis, kind: str, labels: list[str], fou
     if session.scalar(known.where(KnownTruthRow.bag_id == analysis.scan.bag_id).limit(1)) is not None:
         return
     last = session.scalar(known.order_by(KnownTruthRow.number.desc()).limit(1))
-    watch = watch_of(holding.evidence.wanted).resumed(last.watch if last else 0.0).after([found])
+    watch = watch_of(_bound(holding)).resumed(last.watch if last else 0.0).after([found])
     session.add(
         KnownTruthRow(
             validation_id=holding.id,
@@ -129,6 +129,11 @@ def _add(session: Session, analysis: Analysis, kind: str, labels: list[str], fou
         validations.withdraw_within(session, holding.id, POLICY, _fallen(session, holding))
 
 
+def _bound(validation: Validation) -> float:
+    """Nothing is signed whose bound does not reach the policy's recall."""
+    return validation.evidence.recall_low or validation.evidence.wanted
+
+
 def _fallen(session: Session, holding: Validation) -> str:
     seen = _watched(session, holding)
     recent = list(
@@ -140,7 +145,7 @@ def _fallen(session: Session, holding: Validation) -> str:
         )
     )
     return (
-        f"Recall has fallen below {holding.evidence.wanted:.0%}: of the last {len(recent)} bags of known truth with a "
+        f"Recall has fallen below the {_bound(holding):.1%} that were signed: of the last {len(recent)} bags of known truth with a "
         f"threat {recent.count(False)} were not advised to be searched ({seen.threats - seen.found} of {seen.threats} "
         "since it was signed)."
     )
@@ -165,5 +170,5 @@ def _watched(session: Session, validation: Validation) -> Watched:
         found=sum(hits for _, hits in by_kind.values()),
         by_kind=by_kind,
         sum=last or 0.0,
-        limit=watch_of(validation.evidence.wanted).limit,
+        limit=watch_of(_bound(validation)).limit,
     )
