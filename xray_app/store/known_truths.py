@@ -50,7 +50,7 @@ class Watched:
 
 def watch_of(bound: float) -> RecallWatch:
     """The watch over a validation whose evidence has this lower bound of recall, before the first bag."""
-    return RecallWatch.over(YEAR, ERROR, bound, bound - FALL)
+    return RecallWatch.over(YEAR, ERROR, bound, bound - min(FALL, bound / 2))
 
 
 def draw(session: Session, bag_id: str) -> None:
@@ -145,8 +145,8 @@ def _fallen(session: Session, holding: Validation) -> str:
         )
     )
     return (
-        f"Recall has fallen below the {_bound(holding):.1%} that were signed: of the last {len(recent)} bags of known truth with a "
-        f"threat {recent.count(False)} were not advised to be searched ({seen.threats - seen.found} of {seen.threats} "
+        f"Recall has fallen below the {_bound(holding):.1%} that were signed: of the last {len(recent)} bags of known truth "
+        f"with a threat {recent.count(False)} were not advised to be searched ({seen.threats - seen.found} of {seen.threats} "
         "since it was signed)."
     )
 
