@@ -144,10 +144,11 @@ def _fallen(session: Session, holding: Validation) -> str:
             .limit(50)
         )
     )
+    missed = seen.threats - seen.found
     return (
-        f"Recall has fallen below the {_bound(holding):.1%} that were signed: of the last {len(recent)} bags of known truth "
-        f"with a threat {recent.count(False)} were not advised to be searched ({seen.threats - seen.found} of {seen.threats} "
-        "since it was signed)."
+        f"Recall has fallen below the {_bound(holding):.1%} that were signed: of the last {len(recent)} bags of known "
+        f"truth with a threat {recent.count(False)} were not advised to be searched ({missed} of {seen.threats} since "
+        "it was signed)."
     )
 
 
