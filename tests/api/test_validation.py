@@ -232,3 +232,23 @@ def test_the_command_says_how_a_campaign_stands_and_signs_it(
     site = ValidatingSite(tmp_path / "data")
     assert site.advice()[0] == "CLEAR"
     site.services.db.close()
+
+
+def test_a_blind_bag_of_a_campaign_is_asked_for_once_its_prediction_may_be_seen(site: ValidatingSite) -> None:
+    site.open()
+    (one,) = site.services.intake.read(scan(5, number := site.number(True)), "a.png", bag_id=f"bag{number}")
+    (blind,) = site.services.intake.take_in(
+        [replace(one, scanner_id="A")], "eye", blind=lambda: True, drawn=lambda: False
+    )
+    site.taken(7)
+    asked = "validation campaign: to be labelled by two people"
+
+    def waiting() -> list[str]:
+        items = site.client.get("/v1/queue", headers=site.second).json()["items"]
+        return [item["analysis_id"] for item in items if asked in item["reasons"]]
+
+    assert blind.id not in waiting()
+    assert len(waiting()) == 1
+    path = f"/v1/analyses/{blind.id}/decision"
+    assert site.client.post(path, json={"decision": "REVIEW"}, headers=site.eye).status_code == 201
+    assert blind.id in waiting()
