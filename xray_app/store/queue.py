@@ -164,8 +164,7 @@ def take(db: Database, analysis_id: str, username: str) -> Claim:
 
 
 def renew(db: Database, analysis_id: str, username: str) -> Claim | None:
-    """Prolong a claim, or take it again after it ran out where nobody else has it. None where this person saved or
-    skipped the scan since: a sign of work that was on its way then does not bring it back.
+    """Prolong a claim, or take it again after it ran out. None where this person saved or skipped the scan since.
 
     Raises:
         NotFound: no analysis has this id.
@@ -182,10 +181,9 @@ def renew(db: Database, analysis_id: str, username: str) -> Claim | None:
         )
         if session.scalar(another.limit(1)) is not None:
             raise Conflict("You have taken another scan since, perhaps in another window. This one is free again.")
-        skipped = session.get(QueueSkipRow, (analysis_id, username)) is not None
-        if session.get(QueueClaimRow, analysis_id) is None and (
-            skipped or saved_newest(session, analysis_id, username)
-        ):
+        skipped = session.get(QueueSkipRow, (analysis_id, username))
+        done = skipped or saved_newest(session, analysis_id, username)
+        if done and session.get(QueueClaimRow, analysis_id) is None:
             return None
         return _take(session, analysis_id, username, now)
 
