@@ -44,6 +44,55 @@ def test_folders_that_number_alike_are_different_bags_and_parts_of_a_set_are_non
     assert {bag for bag, _ in bags(*(f"{part}/7.png" for part in parts))} == {"7"}
 
 
+def lying(root: Path, **content: str) -> dict[str, str]:
+    """The bag of each picture, and its view after a dash; `train__7` is a file 7.png in train, with these bytes."""
+    paths = [name.replace("__", "/") + ".png" for name in content]
+    for path, said in zip(paths, content.values(), strict=True):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(said)
+    named = BagNaming("s").of(paths, root.joinpath)
+    shown = {path: f"{named[path].bag_id.removeprefix('s:')}-{named[path].view or ''}".strip("-") for path in paths}
+    return dict(zip(content, shown.values(), strict=True))
+
+
+def test_parts_that_number_anew_have_bags_of_their_own_and_a_picture_in_both_is_one(tmp_path: Path) -> None:
+    assert lying(tmp_path / "a", train__7="x", valid__7="y", test__7="x", train__8="z", valid__8="z", train__9="q") == {
+        "train__7": "train:7", "valid__7": "valid:7", "test__7": "train:7", "train__8": "8", "valid__8": "8",
+        "train__9": "9",
+    }  # fmt: skip
+    # Under the folder that is the bag's own name, and without a folder.
+    assert lying(tmp_path / "b", gate__train__images__7="x", gate__val__images__7="y", gate__other__7="w") == {
+        "gate__train__images__7": "gate:train:images:7", "gate__val__images__7": "gate:val:images:7",
+        "gate__other__7": "gate:other:7",
+    }  # fmt: skip
+    # Copies of one original differ in their bytes, and in their names.
+    copies = {f"{part}__b_jpg.rf.{tail * 16}": tail for part, tail in (("train", "a1"), ("valid", "b2"))}
+    assert set(lying(tmp_path / "c", **copies).values()) == {"b"}
+    # A picture and its copy as another kind of file lie in one folder.
+    assert lying(tmp_path / "d", train__7="x", images__7="x") == {"train__7": "7", "images__7": "7"}
+
+
+def test_views_and_copies_stay_with_their_bag_where_parts_number_anew(tmp_path: Path) -> None:
+    found = lying(tmp_path, train__7_OL="a", train__7_SD="b", valid__7_OL="c", valid__7_SD="d", test__7_SD="b")
+    assert found == {
+        "train__7_OL": "train:7-OL", "train__7_SD": "train:7-SD", "valid__7_OL": "valid:7-OL",
+        "valid__7_SD": "valid:7-SD", "test__7_SD": "train:7-SD",
+    }  # fmt: skip
+    # One view of a bag lies in one part alone: it stays with the other view there.
+    found = lying(tmp_path / "more", train__5_OL="a", train__5_SD="b", valid__5_OL="c")
+    assert found == {"train__5_OL": "train:5-OL", "train__5_SD": "train:5-SD", "valid__5_OL": "valid:5_OL"}
+    other = f"train__3_jpg.rf.{'ab' * 8}"
+    found = lying(tmp_path / "copy", **{"train__3": "a", "valid__3": "b", other: "c"})
+    assert found == {"train__3": "train:3", "valid__3": "valid:3", other: "train:3"}
+
+
+def test_a_picture_that_cannot_be_read_is_no_other(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "7.png").write_text("x")
+    named = BagNaming().of(["train/7.png", "valid/7.png"], tmp_path.joinpath)
+    assert [one.bag_id for one in named.values()] == ["train:7", "valid:7"]
+
+
 def test_views_count_where_a_bag_has_two_of_them() -> None:
     assert bags("a_OL.png", "a_SD.png", "b-top.png", "b-side.png", "c_OL.png") == [
         ("a", "OL"), ("a", "SD"), ("b", "top"), ("b", "side"), ("c_OL", None),

@@ -324,3 +324,34 @@ def test_copies_in_two_parts_of_a_set_are_one_bag_on_one_side(db: Database, tmp_
     # A second time the pictures are here, whatever the set is called now.
     again = bring_in(db, root, naming=BagNaming("other name"), looked_for=("knife",))
     assert (again.added, again.already) == (0, 18)
+
+
+def test_pictures_numbered_alike_in_two_parts_are_two_bags_and_stored_ones_keep_theirs(
+    db: Database, tmp_path: Path, bring_in: BringIn
+) -> None:
+    """Train and valid both begin at 12; 13 is the same picture in both. Train alone came in before."""
+    root = tmp_path / "set"
+
+    def put(part: str, name: str, shade: int, label: str) -> None:
+        (root / part).mkdir(parents=True, exist_ok=True)
+        (root / part / f"{name}.png").write_bytes(png(shade))
+        box = f"<object><name>{label}</name><bndbox><xmin>2</xmin><ymin>2</ymin><xmax>6</xmax><ymax>6</ymax></bndbox>"
+        text = f"<annotation><filename>{name}.png</filename>{box}</object></annotation>"
+        (root / part / f"{name}.xml").write_text(text)
+
+    def bags() -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for analysis, correction in documents(db, of_scans(db)):
+            assert correction is not None
+            found.setdefault(analysis.scan.bag_id, []).extend(item.label for item in correction.items)
+        return found
+
+    put("train", "12", 1, "knife")
+    assert bring_in(db, root, naming=BagNaming("v"), looked_for=("knife", "gun")).added == 1
+    assert bags() == {"v:12": ["knife"]}
+    put("valid", "12", 2, "gun")
+    put("train", "13", 3, "gun")
+    put("valid", "13", 3, "gun")
+    done = bring_in(db, root, naming=BagNaming("v"), looked_for=("knife", "gun"))
+    assert (done.added, done.already) == (2, 2)
+    assert bags() == {"v:12": ["knife"], "v:valid:12": ["gun"], "v:13": ["gun"]}

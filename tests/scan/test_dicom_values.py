@@ -204,6 +204,39 @@ def test_energies_with_slopes_of_their_own_keep_their_colours() -> None:
         assert scan.opaque_fraction == plain.opaque_fraction
 
 
+@pytest.mark.parametrize("weak_first", [True, False])
+@pytest.mark.parametrize("as_signed", [True, False])
+def test_metal_too_dense_for_both_energies_is_as_dark_as_at_the_weaker_alone(weak_first: bool, as_signed: bool) -> None:
+    """It would be told as opaque and shown in a bright blue that one seems to see through."""
+    low, high = np.full((2, 60, 80), 30_000.0)
+    low[:, 40:60], high[:, 40:60] = 1_200, 5_000  # 4 and 17 % come through: 0.08 in the mean of the logarithms
+    low[:, 60:], high[:, 60:] = 6_000, 13_000
+    energies = np.stack([low, high] if weak_first else [high, low]).astype(np.uint16)
+    names = ("LOW_ENERGY", "HIGH_ENERGY") if weak_first else ("HIGH_ENERGY", "LOW_ENERGY")
+    content = make(signed(energies) if as_signed else energies, ImageType=["ORIGINAL", "PRIMARY", *names])
+    scan = read_scan(content, "bag.dcm", LIMITS)
+    alone = read_scan(make(low.astype(np.uint16)), "bag.dcm", LIMITS)
+    assert scan.image.getpixel((50, 30)) == alone.image.getpixel((50, 30)) == (10, 10, 10)
+    assert scan.opaque_fraction == alone.opaque_fraction == 0.25
+    red, green, blue = scan.image.getpixel((70, 30))
+    assert blue > green > red
+    assert blue > 100, "thinner metal keeps its colour"
+
+
+def test_colour_fades_into_the_dark_without_an_edge_and_what_is_opaque_is_never_bright() -> None:
+    depth = np.tile(np.linspace(0.5, 4, 400), (32, 1))
+    low, high = (60_000 * np.exp(-depth * share) for share in (1.35, 0.65))
+    low[:, :9], high[:, :9] = 60_000, 60_000
+    scan = read_scan(
+        make(np.stack([low, high]).astype(np.uint16), ImageType=["A", "B", "LOW_ENERGY", "HIGH_ENERGY"]), "a", LIMITS
+    )
+    brightest = np.asarray(scan.image)[0, 9:].max(1).astype(int)
+    assert (np.diff(brightest) <= 1).all(), "the denser, the darker"
+    assert np.diff(brightest).min() > -8
+    opaque = brightest < 40
+    assert scan.opaque_fraction == pytest.approx(opaque.mean() * 391 / 400, abs=0.02)
+
+
 def test_a_light_bag_of_logarithms_is_not_opaque_and_a_dense_one_is() -> None:
     def scan_of(depth: float) -> Scan:
         logs = np.zeros((40, 40))

@@ -196,7 +196,9 @@ def test_a_claim_is_kept_shown_refused_to_others_and_runs_out(db: Database, dull
     run_out(db)
     assert queue.claim_of(db, "anna") is None
     assert queue.get(db, first.id).claimed_by is None
-    assert queue.renew(db, first.id, "anna").expires_at >= claim.expires_at, "free still: the work goes on"
+    renewed = queue.renew(db, first.id, "anna")
+    assert renewed is not None
+    assert renewed.expires_at >= claim.expires_at, "free still: the work goes on"
     run_out(db)
     queue.take(db, first.id, "ben")
     with pytest.raises(Conflict, match="ben is at work"):
@@ -218,6 +220,35 @@ def test_saving_lets_go(db: Database, dull: MakeAnalysis, taxonomy: Taxonomy) ->
     correct(db, taxonomy, analysis)
     assert queue.standing(db) == queue.Standing(0, ())
     assert drafts.get(db, analysis.id, "anna") is None
+
+
+def test_who_saved_or_skipped_a_scan_does_not_get_it_back_by_a_late_sign_of_work(
+    db: Database, dull: MakeAnalysis, taxonomy: Taxonomy
+) -> None:
+    saved, skipped, others = dull(1), dull(2), dull(3)
+    queue.take(db, saved.id, "anna")
+    correct(db, taxonomy, saved)
+    queue.take(db, skipped.id, "anna")
+    queue.skip(db, skipped.id, "anna", "later")
+    for analysis in (saved, skipped):
+        assert queue.renew(db, analysis.id, "anna") is None
+        drafts.keep(db, analysis.id, "anna", CorrectionIn(items=(), boxes=()))
+        assert queue.renew(db, analysis.id, "ben") is not None
+        queue.release(db, analysis.id, "ben")
+    assert drafts.get(db, saved.id, "anna") is None
+    # Taken again on purpose it is work like any other, also after the claim ran out.
+    queue.take(db, skipped.id, "anna")
+    run_out(db)
+    assert queue.renew(db, skipped.id, "anna") is not None
+    queue.take(db, saved.id, "anna")
+    later = CorrectionIn(items=(), boxes=(), base_revision=1)
+    drafts.keep(db, saved.id, "anna", later)
+    assert drafts.get(db, saved.id, "anna") == later
+    # Somebody else's newer revision is no reason: the edits are kept, to be merged.
+    queue.take(db, others.id, "ben")
+    correct(db, taxonomy, others)
+    drafts.keep(db, others.id, "ben", CorrectionIn(items=(), boxes=()))
+    assert drafts.get(db, others.id, "ben") is not None
 
 
 def test_a_skip_passes_a_scan_to_others_with_its_reason(db: Database, dull: MakeAnalysis) -> None:

@@ -14,6 +14,7 @@ from xray_app.auth import Identity
 from xray_app.errors import BadInput, Conflict, NotFound
 from xray_app.services import Services
 from xray_app.store import corrections, drafts, queue
+from xray_app.store.database import Database
 from xray_app.store.tables import QueueClaimRow
 from xray_app.types import Agreement, Analysis, Role
 from xray_app.ui.annotate import AnnotateTab
@@ -156,6 +157,42 @@ def test_a_late_draft_after_ones_own_save_is_not_kept(
     tab.save_correction(NORA, with_gun(work), None, None)
     tab.keep_draft(NORA, with_gun(work), None, None)
     assert drafts.get(services.db, analysis.id, "nora") is None
+
+
+@pytest.mark.parametrize("passing", ["save", "skip"])
+def test_a_draft_on_its_way_while_one_saves_or_skips_brings_the_scan_not_back(
+    tab: AnnotateTab, services: Services, analysis: Analysis, work: Work, stored: MakeAnalysis, passing: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The page keeps drafts by itself. One was read before the save and written after it: the same scan came again."""
+    other = stored(shade=9)
+    read, taking = corrections.history, queue.take_next
+    late: list[dict[Any, Any]] = []
+
+    def pass_on(db: Database, analysis_id: str) -> Any:
+        found = read(db, analysis_id)
+        monkeypatch.setattr("xray_app.ui.annotate.corrections.history", read)
+        if passing == "save":
+            save_as(services, NORA, analysis, work)
+        else:
+            queue.skip(services.db, analysis_id, "nora", "later")
+        return found
+
+    def keep_late(db: Database, username: str) -> Any:
+        """Between the save and the next scan."""
+        monkeypatch.setattr("xray_app.ui.annotate.queue.take_next", taking)
+        monkeypatch.setattr("xray_app.ui.annotate.corrections.history", pass_on)
+        late.append(tab.keep_draft(NORA, with_gun(work), None, None))
+        return taking(db, username)
+
+    monkeypatch.setattr("xray_app.ui.annotate.queue.take_next", keep_late)
+    page = tab.take_next(NORA)
+    assert page[tab.viewer]["analysis_id"] == other.id
+    assert late[0][tab.claim] == gr.skip(), "nothing is told of the scan before"
+    assert (drafts.get(services.db, analysis.id, "nora") is None) == (passing == "save")
+    held = queue.claim_of(services.db, "nora")
+    assert held is not None
+    assert held.analysis_id == other.id
 
 
 def test_a_lost_claim_is_told_and_the_work_is_kept(

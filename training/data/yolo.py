@@ -86,7 +86,7 @@ def read_yolo(
     }
     naming = replace(naming or BagNaming(), said=read_column_file(folder))
     paths = {image: _within(image, folder) for of_split in images.values() for image in of_split}
-    named = naming.of(paths.values())
+    named = naming.of(paths.values(), {path: image for image, path in paths.items()}.__getitem__)
     groups = groups_of(paths.values(), folder, group, naming.dataset or dataset_name(folder))
     seen: dict[str, Path] = {}
     bags: set[str] = set()

@@ -82,7 +82,8 @@ def examine_adapter(
     holdout = _holdout(settings, site, rules, on_share)
 
     def key(adapter: str) -> str:
-        told = "" if vlm.knows_form or adapter != "base" else ":told"  # asked in other words, it answers otherwise
+        # Asked in other words, or held to a grammar, it answers otherwise.
+        told = "" if vlm.knows_form or adapter != "base" else ":held" if vlm.held else ":told"
         return f"{vlm.weights_sha256}:{settings.vlm_dtype}:{adapter}{told}"
 
     def measure_active(progress: Progress) -> HoldoutResult:

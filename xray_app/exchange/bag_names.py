@@ -7,7 +7,7 @@ import hashlib
 import re
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -28,7 +28,8 @@ _SPLIT_FOLDER = re.compile(
     r"|(jpeg)?(images?|imgs?|pictures)|labels?|annotations?|data",
     re.IGNORECASE,
 )
-"""Folders that say which part of a data set or which kind of file: the same bag may have a copy in two of them."""
+"""Folders that say which part of a data set or which kind of file: the same bag may have a copy in two of them. They
+stay in the names of bags that each part numbers anew: where different pictures in two of them are called alike."""
 _EXPORTED = re.compile(r"\.rf\.[0-9A-Za-z]{8,}$")
 """What Roboflow puts behind the name of each copy."""
 _WAS_SUFFIX = re.compile(r"_(jpe?g|png|bmp|webp|tiff?)$", re.IGNORECASE)
@@ -67,12 +68,13 @@ class BagNaming:
         if self.pattern is not None:
             _compiled(self.pattern)
 
-    def of(self, paths: Iterable[str]) -> dict[str, BagView]:
+    def of(self, paths: Iterable[str], file: Callable[[str], Path] | None = None) -> dict[str, BagView]:
         """The bag and view of each picture.
 
         Args:
             paths: of the pictures, relative to the data set, with slashes. All at once: whether a name is a copy's or
                 a view's is seen by the others.
+            file: where the picture of a path lies, so that two of one name can be told apart; None: they are copies.
 
         Raises:
             BadInput: the pattern does not fit a path, or takes too long.
@@ -80,13 +82,15 @@ class BagNaming:
         wanted = list(dict.fromkeys(paths))
         said = self.said or {}
         rest = [path for path in wanted if path not in said]
-        found = self._by_name(rest) if self.pattern is None else self._by_pattern(rest, self.pattern)
+        found = self._by_name(rest, file) if self.pattern is None else self._by_pattern(rest, self.pattern)
         named = {**found, **{path: said[path] for path in wanted if path in said}}
         return {path: BagView(bag_name(self.dataset, named[path].bag_id), named[path].view) for path in wanted}
 
-    def _by_name(self, paths: list[str]) -> dict[str, BagView]:
+    def _by_name(self, paths: list[str], file: Callable[[str], Path] | None) -> dict[str, BagView]:
         there = {_place(path) for path in paths}
         bags = {path: _original(*_place(path), there) for path in paths}
+        if file is not None:
+            bags |= _numbered_anew(bags, file)
         views: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
         for folder, stem in bags.values():
             if match := _VIEW.search(stem):
@@ -193,6 +197,49 @@ def _original(folder: str, stem: str, there: set[tuple[str, str]]) -> tuple[str,
     while (shorter := _COPY.sub("", stem)) != stem and shorter and (folder, shorter) in there:
         stem = shorter
     return folder, stem
+
+
+def _numbered_anew(bags: Mapping[str, tuple[str, str]], file: Callable[[str], Path]) -> dict[str, tuple[str, str]]:
+    """Whole folder and stem of the pictures whose names each part of the set numbers anew.
+
+    They are known by different pictures of one file name in two folders that are otherwise one. The same picture in
+    both is one bag, named by the first folder; the views and copies of a bag go by their own folder.
+    """
+    groups: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for path, (folder, stem) in bags.items():
+        groups[folder, _VIEW.sub("", stem)].append(path)
+    found = {}
+    for paths in groups.values():
+        names: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+        for path in paths:
+            pure = PurePosixPath(path)
+            names[pure.stem][":".join(pure.parts[:-1])].append(path)
+        pictures = {
+            path: _picture(path, file)
+            for folders in names.values()
+            if len(folders) > 1
+            for same in folders.values()
+            for path in same
+        }
+        if all(
+            len(folders) == 1 or set.intersection(*({pictures[path] for path in same} for same in folders.values()))
+            for folders in names.values()
+        ):
+            continue
+        first: dict[str, str] = {}
+        for path in paths:
+            own = ":".join(PurePosixPath(path).parts[:-1])
+            found[path] = (first.setdefault(pictures.get(path, path), own), bags[path][1])
+    return found
+
+
+def _picture(path: str, file: Callable[[str], Path]) -> str:
+    """The same text for the same picture; one that cannot be read is no other's."""
+    try:
+        with file(path).open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError:
+        return path
 
 
 def _compiled(pattern: str) -> regex.Pattern[str]:

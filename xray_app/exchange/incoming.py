@@ -94,7 +94,7 @@ def incoming(
         BadInput: the pattern of `naming` does not fit the pictures' paths.
     """
     sidecar = read_sidecar(root)
-    bags = (naming or BagNaming()).of(_key(image.image, root) for image in found.images)
+    bags = (naming or BagNaming()).of((_key(image.image, root) for image in found.images), root.joinpath)
     notes = [_relative(note, root) for note in found.notes]
     if lost := sum(box.outline.lost for image in found.images for box in image.boxes):
         notes.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,9 @@ from xray_app.scan.attenuation import MOST, OPAQUE_BELOW, OPAQUE_PAST, Scale, Va
 _RATIOS = (1.26, 1.5, 2.15)
 _COLOURS = ((240, 120, 30), (80, 185, 70), (20, 76, 210))
 _GAIN, _DEPTH = 2.3, 0.2
+_FADES_PAST = math.log(5)
+"""Mean log attenuation from which on colour fades, so that it ends at `OPAQUE_PAST` without an edge: where a fifth of
+the beam comes through, the ratio of what is left tells material less and less."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +87,8 @@ def pseudo_colour(low: Frame, high: Frame) -> Shown:
     """The usual colours of a dual-energy scan, from frames of both energies of one shape.
 
     Material is told by the ratio of the two log attenuations, which falls from metal to organic (Alvarez and
-    Macovski 1976). Opaque is what their mean says, so that it does not hang on the colour.
+    Macovski 1976). Opaque is what their mean says, so that it does not hang on the colour; it looks as it does at the
+    energy that comes through less, alone: near black.
     """
     picture = np.empty((*low.stored.shape, 3), np.uint8)
     opaque = 0
@@ -99,10 +104,13 @@ def _coloured(weak: NDArray[np.float32], strong: NDArray[np.float32]) -> NDArray
     depth = (weak + strong) / 2
     cover = 1 - np.exp(-_GAIN * depth)
     dark = np.exp(-_DEPTH * depth - 0.03 * np.maximum(depth - 2, 0) ** 2)
+    faded = np.clip((depth - _FADES_PAST) / (OPAQUE_PAST - _FADES_PAST), 0, 1)
+    black = faded * np.exp(-np.maximum(weak, strong))
     picture = np.empty((*weak.shape, 3), np.uint8)
     for channel in range(3):
-        hue = np.interp(ratio, _RATIOS, [colour[channel] / 255 for colour in _COLOURS]).astype(np.float32)
-        picture[..., channel] = (255 * np.clip((1 - (1 - hue) * cover) * dark, 0, 1)).round()
+        hue = np.interp(ratio, _RATIOS, [one[channel] / 255 for one in _COLOURS]).astype(np.float32)
+        colour = np.clip((1 - (1 - hue) * cover) * dark, 0, 1)
+        picture[..., channel] = (255 * ((1 - faded) * colour + black)).round()
     # What no ray of either energy came through is black: no material can be told.
     picture[(weak >= MOST) & (strong >= MOST)] = 0
     return picture

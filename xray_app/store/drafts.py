@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from xray_app.errors import NotFound
 from xray_app.store.database import Database
-from xray_app.store.tables import AnalysisRow, DraftRow
+from xray_app.store.tables import AnalysisRow, CorrectionRow, DraftRow
 from xray_app.types import CorrectionIn
 
 
@@ -20,16 +20,38 @@ def put(db: Database, analysis_id: str, username: str, draft: CorrectionIn) -> N
         NotFound: no analysis has this id.
     """
     with db.write() as session:
-        if session.get(AnalysisRow, analysis_id) is None:
-            raise NotFound("There is no analysis with this id.")
-        session.merge(
-            DraftRow(
-                username=username,
-                analysis_id=analysis_id,
-                updated_at=datetime.now(UTC),
-                document=draft.model_dump_json(),
-            )
+        _put(session, analysis_id, username, draft)
+
+
+def keep(db: Database, analysis_id: str, username: str, draft: CorrectionIn) -> None:
+    """As `put`, unless this person has saved the analysis since: a draft sent on the way may come after the save.
+
+    Raises:
+        NotFound: no analysis has this id.
+    """
+    with db.write() as session:
+        if not saved_newest(session, analysis_id, username, draft.base_revision):
+            _put(session, analysis_id, username, draft)
+
+
+def _put(session: Session, analysis_id: str, username: str, draft: CorrectionIn) -> None:
+    if session.get(AnalysisRow, analysis_id) is None:
+        raise NotFound("There is no analysis with this id.")
+    session.merge(
+        DraftRow(
+            username=username,
+            analysis_id=analysis_id,
+            updated_at=datetime.now(UTC),
+            document=draft.model_dump_json(),
         )
+    )
+
+
+def saved_newest(session: Session, analysis_id: str, username: str, after: int = 0) -> bool:
+    """Whether an analysis has a revision later than `after`, and this person saved its newest."""
+    of_it = select(CorrectionRow.revision, CorrectionRow.author).where(CorrectionRow.analysis_id == analysis_id)
+    newest = session.execute(of_it.order_by(CorrectionRow.revision.desc()).limit(1)).first()
+    return newest is not None and newest.revision > after and newest.author == username
 
 
 def get(db: Database, analysis_id: str, username: str) -> CorrectionIn | None:

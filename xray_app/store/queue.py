@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from xray_app.correction.usefulness import RARE, RARE_BELOW, REJECTED, Reasons, rarest, reasons_of, sightings
 from xray_app.errors import BadInput, Conflict, NotFound
 from xray_app.store.database import Database
+from xray_app.store.drafts import saved_newest
 from xray_app.store.fact_tables import CorrectedLabelRow
 from xray_app.store.paging import MAX_LIMIT, read_score_cursor, score_cursor
 from xray_app.store.standing import over_analyses
@@ -162,8 +163,8 @@ def take(db: Database, analysis_id: str, username: str) -> Claim:
         return _take(session, analysis_id, username, now)
 
 
-def renew(db: Database, analysis_id: str, username: str) -> Claim:
-    """Prolong a claim, or take it again after it ran out where nobody else has it.
+def renew(db: Database, analysis_id: str, username: str) -> Claim | None:
+    """Prolong a claim, or take it again after it ran out. None where this person saved or skipped the scan since.
 
     Raises:
         NotFound: no analysis has this id.
@@ -180,6 +181,10 @@ def renew(db: Database, analysis_id: str, username: str) -> Claim:
         )
         if session.scalar(another.limit(1)) is not None:
             raise Conflict("You have taken another scan since, perhaps in another window. This one is free again.")
+        skipped = session.get(QueueSkipRow, (analysis_id, username))
+        done = skipped or saved_newest(session, analysis_id, username)
+        if done and session.get(QueueClaimRow, analysis_id) is None:
+            return None
         return _take(session, analysis_id, username, now)
 
 

@@ -155,7 +155,8 @@ class AnnotateTab:
         if not isinstance(shown, str):
             return self._nothing(who)
         try:
-            shown_claim = bars.claim(queue.renew(self.services.db, shown, who.username))
+            claim = queue.renew(self.services.db, shown, who.username)
+            shown_claim = bars.claim(claim) if claim else gr.skip()
         except DeskError as error:
             shown_claim = bars.lost(error.message)
         return {self.list: self._list(who, shown), self.claim: shown_claim}
@@ -273,7 +274,7 @@ class AnnotateTab:
             return {self.claim: gr.skip()}  # sent before their own save was answered: there is nothing left to keep
         if edited.dirty:
             read_draft(sent, analyses.get(db, analysis_id), revisions, self.services.taxonomy)
-            drafts.put(db, analysis_id, who.username, sent)
+            drafts.keep(db, analysis_id, who.username, sent)
         elif (kept := drafts.get(db, analysis_id, who.username)) and kept.base_revision == sent.base_revision:
             drafts.drop(db, analysis_id, who.username)
         if newest is not None and newest.revision > sent.base_revision:
@@ -282,6 +283,8 @@ class AnnotateTab:
             claim = queue.renew(db, analysis_id, who.username)
         except Conflict as error:
             return {self.claim: bars.lost(error.message)}
+        if claim is None:  # saved or skipped while this was on its way
+            return {self.claim: gr.skip()}
         return {self.claim: bars.claim(claim, drafts.others(db, analysis_id, who.username))}
 
     # --- saving -------------------------------------------------------------------------------------------

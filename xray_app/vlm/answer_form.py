@@ -1,4 +1,4 @@
-"""What a model that was not trained on the report text is told of it, and the JSON schema that holds it to that.
+"""What a model that was not trained on the report text is told of it, and the JSON schemas that hold it to that.
 
 A model that was trained here knows the form; it gets the prompt it was trained with, unchanged.
 """
@@ -11,9 +11,11 @@ from typing import Any
 
 from xray_app.report import format_report
 from xray_app.taxonomy import Taxonomy
-from xray_app.types import Status
+from xray_app.types import MAX_COUNT, Status
 
 SCHEMA_NAME = "baggage_report"
+MOST_COORDINATE = 99_999
+"""Of a box, in pixels or in thousandths of the picture."""
 _KINDS = {
     Status.PROHIBITED: "Threats",
     Status.RESTRICTED: "Restricted items",
@@ -28,13 +30,15 @@ class AnswerForm:
     Attributes:
         words: the report text, with an example.
         json_words: the same content as a JSON object.
-        schema: of that object.
+        schema: of that object, in what every server knows.
+        bounded_schema: of that object, in what the reader can read: counts of 1 to 99, boxes of four whole numbers.
         boxes: it asks for a box of each item, by a model whose coordinates are known.
     """
 
     words: str
     json_words: str
     schema: Mapping[str, Any]
+    bounded_schema: Mapping[str, Any]
     boxes: bool
 
     def told(self, instruction: str, *, as_json: bool) -> str:
@@ -69,7 +73,8 @@ def answer_form(taxonomy: Taxonomy, boxes: bool) -> AnswerForm:
         f"{each}; of an empty bag the list is empty. The risk is HIGH with a threat, else MEDIUM with a restricted "
         f"item, else LOW. Use these names only. {names}"
     )
-    return AnswerForm(words, json_words, _schema(taxonomy.names, boxes), boxes)
+    schema, bounded = (_schema(taxonomy.names, boxes, bounded) for bounded in (False, True))
+    return AnswerForm(words, json_words, schema, bounded, boxes)
 
 
 def _listed(counts: Mapping[str, int], taxonomy: Taxonomy) -> str:
@@ -77,11 +82,20 @@ def _listed(counts: Mapping[str, int], taxonomy: Taxonomy) -> str:
     return ", ".join(f"{count} {one.plural if count > 1 else one.name}" for count, one in numbered)
 
 
-def _schema(names: tuple[str, ...], boxes: bool) -> Mapping[str, Any]:
-    """Of what every server knows: objects whose properties are all required, and no bounds of numbers or lists."""
-    place: dict[str, Any] = {"bbox_2d": {"type": "array", "items": {"type": "number"}}}
+def _schema(names: tuple[str, ...], boxes: bool, bounded: bool) -> Mapping[str, Any]:
+    """Objects whose properties are all required; bounds of numbers and of their lists, which not every server knows,
+    where wanted.
+
+    How many items there are is never bounded: a model that loops must be cut off, or its answer would seem whole. Nor
+    is the risk bound to the items: a model that calls a bag HIGH and names nothing has said something.
+    """
+    count = {"type": "integer"} | ({"minimum": 1, "maximum": MAX_COUNT} if bounded else {})
+    place: dict[str, Any] = {"type": "array", "items": {"type": "number"}}
+    if bounded:
+        number = {"type": "integer", "minimum": 0, "maximum": MOST_COORDINATE}
+        place = {"type": "array", "items": number, "minItems": 4, "maxItems": 4}
     label: dict[str, Any] = {"label": {"type": "string", "enum": list(names)}}
-    entry = place | label if boxes else label | {"count": {"type": "integer"}}
+    entry = {"bbox_2d": place} | label if boxes else label | {"count": count}
     return _object({"items": {"type": "array", "items": _object(entry)}, "risk": {"enum": ["LOW", "MEDIUM", "HIGH"]}})
 
 

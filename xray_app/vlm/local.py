@@ -27,6 +27,7 @@ from xray_app.taxonomy import Taxonomy, prohibited_labels
 from xray_app.vlm.answer_form import AnswerForm, answer_form
 from xray_app.vlm.base import CUT_OFF, Answer
 from xray_app.vlm.coordinates import coordinate_frame, family_of
+from xray_app.vlm.grammar import Held, grammar_of
 from xray_app.vlm.older_names import module_of, todays_names
 from xray_app.vlm.pictures import ShownSize, limits_of_adapter, picture_limits, set_picture_limits
 from xray_app.vlm.prompt import batch, encode
@@ -51,17 +52,28 @@ class _Said(LogitsProcessor):
 
     The logits of a whole batch, which `generate` could hand back instead, are gigabytes for a large vocabulary. Those
     after the report's opening are kept, as log-probabilities.
+
+    An answer held to a grammar says the likeliest token that it allows. The probabilities are the model's own all the
+    same, among all its tokens: one that only the grammar made it say has a small one.
     """
 
-    def __init__(self, opening: int | None) -> None:
+    def __init__(self, opening: int | None, held: Held | None) -> None:
         self.probabilities: list[torch.Tensor] = []
         self.opening = opening
         self.after_opening: torch.Tensor | None = None
+        self.held = held
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         if len(self.probabilities) == self.opening:
             self.after_opening = torch.log_softmax(scores.float(), dim=-1)
-        self.probabilities.append(torch.softmax(scores.float(), dim=-1).topk(2, dim=-1).values)
+        likely = torch.softmax(scores.float(), dim=-1)
+        if self.held is not None:
+            if self.probabilities:
+                self.held.say(input_ids[:, -1].tolist())
+            refused = ~self.held.allowed(scores.shape[-1]).to(scores.device)
+            likely = likely.masked_fill(refused, 0.0)
+            scores = scores.masked_fill(refused, -torch.inf)
+        self.probabilities.append(likely.topk(2, dim=-1).values)
         return scores
 
 
@@ -88,8 +100,8 @@ class LocalVlm:
             name: to report.
             weights_sha256: from `weights_hash`.
             max_new_tokens: an answer longer than this is cut off and marked incomplete.
-            form: what the base is told of the report, since it was not trained on it; None where it was. With an
-                adapter, which was, it is told nothing.
+            form: what the base is told of the report and held to, since it was not trained on it; None where it was.
+                With an adapter, which was, it is told nothing and free.
             threats: prohibited classes whose probability each answer gives; None gives none.
         """
         self.model = model.eval()
@@ -107,6 +119,7 @@ class LocalVlm:
         ends = self.model.generation_config.eos_token_id
         self._ends = set(ends if isinstance(ends, list) else [ends]) | {tokenizer.eos_token_id}
         self._ends.discard(None)
+        self._grammar = grammar_of(tokenizer, self._ends, form.bounded_schema) if form is not None else None
         self._pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
 
     @classmethod
@@ -152,16 +165,21 @@ class LocalVlm:
         """Whether what answers now was trained on the report; it then gets the prompt of its training."""
         return self.form is None or self.model is not self._base
 
+    @property
+    def held(self) -> bool:
+        """Whether what answers now is held to the form's JSON by a grammar."""
+        return self._grammar is not None and not self.knows_form
+
     def asked(self, instruction: str, *, as_json: bool = True) -> str:
         """The words that go with the picture: the instruction, and for a model that does not know it, the form.
 
         Args:
             instruction: as a trained model is given it.
-            as_json: a model that writes boxes is told to answer in JSON.
+            as_json: a model that writes boxes, or is held to JSON, is told to answer in JSON.
         """
         if self.form is None or self.knows_form:
             return instruction
-        return self.form.told(instruction, as_json=as_json and self.form.boxes)
+        return self.form.told(instruction, as_json=as_json and (self.form.boxes or self.held))
 
     def answer(self, images: Sequence[Image], instructions: Sequence[str]) -> list[Answer]:
         """Answers each (picture, instruction) pair, greedily and in one batch."""
@@ -171,9 +189,11 @@ class LocalVlm:
             # Within the lock: the picture size limits change with the adapter.
             asked = [self.asked(instruction) for instruction in instructions]
             frames = [self._frame(image) for image in images]
-            inputs = batch(encode(self.processor, images, asked), self._pad, side="left")
+            encoded = encode(self.processor, images, asked)
+            inputs = batch(encoded, self._pad, side="left")
             device = self.model.device
-            said = _Said(len(self.threats.opening) if self.threats else None)
+            held = self._grammar.hold(encoded.ids) if self._grammar is not None and self.held else None
+            said = _Said(len(self.threats.opening) if self.threats else None, held)
             out = self.model.generate(
                 **{key: value.to(device) for key, value in inputs.items()},
                 max_new_tokens=self.max_new_tokens,

@@ -93,12 +93,20 @@ def test_missing_files_broken_pictures_and_leaks_are_each_reported(yolo: YoloFol
 
 
 def test_a_bag_in_both_splits_is_a_leak_and_the_training_copy_goes(yolo: YoloFolder, taxonomy: Taxonomy) -> None:
-    yolo.add("train", {"a": "", "b": ""}).add("val", {"a": ""}, start=9).names("knife")
-    with pytest.raises(BadDataset, match=r"images/train/a\.png: the bag a is in val too"):
+    copies = [f"a_jpg.rf.{tail * 16}" for tail in ("a1", "b2")]
+    yolo.add("train", {copies[0]: "", "b": ""}).add("val", {copies[1]: ""}, start=9).names("knife")
+    with pytest.raises(BadDataset, match=r"images/train/a_jpg\.rf\.a1.*: the bag a is in val too"):
         read_yolo(yolo.root, taxonomy)
     splits = read_yolo(yolo.root, taxonomy, skip_bad=True).splits
     assert [sample.bag_id for sample in splits["train"]] == ["b"]
     assert [sample.bag_id for sample in splits["val"]] == ["a"]
+
+
+def test_splits_that_number_their_pictures_anew_hold_different_bags(yolo: YoloFolder, taxonomy: Taxonomy) -> None:
+    yolo.add("train", {"0007": "", "0008": ""}).add("val", {"0007": ""}, start=9).names("knife")
+    splits = read_yolo(yolo.root, taxonomy).splits
+    assert [sample.bag_id for sample in splits["train"]] == ["images:train:0007", "0008"]
+    assert [sample.bag_id for sample in splits["val"]] == ["images:val:0007"]
 
 
 def test_a_box_past_the_edge_by_rounding_alone_is_clipped(yolo: YoloFolder, taxonomy: Taxonomy) -> None:

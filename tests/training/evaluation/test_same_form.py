@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from tests.tiny_families import save_family
 from tests.vlm.scripted_server import Asked, Reply, completion, serving
 from training.data.samples import Sample, make_sample
 from training.evaluation.compare import comparison, evaluate_models
@@ -15,6 +17,8 @@ from xray_app.report import format_report, instruction
 from xray_app.settings import BUNDLED_VLM, Settings
 from xray_app.taxonomy import Taxonomy
 from xray_app.vlm.answer_form import answer_form
+from xray_app.vlm.base import Answer
+from xray_app.vlm.local import LocalVlm
 
 
 @pytest.fixture(autouse=True)
@@ -67,3 +71,22 @@ def test_compare_asks_the_trained_one_as_it_was_trained(samples: list[Sample], t
         list(comparison(samples, taxonomy, names, [], ["none"]))
     assert all(untrained.form.json_words in words for words in untrained.words)
     assert sorted(trained.words) == sorted([instruction(), instruction(["knife"], taxonomy)])
+
+
+def test_a_local_base_model_is_held_to_the_form_by_both(
+    samples: list[Sample], taxonomy: Taxonomy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_family("llava_next", tmp_path / "base", seed=1)
+    texts: list[str] = []
+    answer = LocalVlm.answer
+
+    def listening(vlm: LocalVlm, images: Sequence[Image.Image], instructions: Sequence[str]) -> list[Answer]:
+        answers = answer(vlm, images, instructions)
+        texts.extend(one.text for one in answers)
+        return answers
+
+    monkeypatch.setattr(LocalVlm, "answer", listening)
+    evaluate_models(samples, Settings(_env_file=None, vlm=str(folder), detector="none"), taxonomy)
+    list(comparison(samples, taxonomy, [str(folder)], [], ["none"]))
+    assert len(texts) == 3 * len(samples)
+    assert all(text.strip().startswith('{"items": [') for text in texts), "with random weights it would babble"
