@@ -170,7 +170,7 @@ class Analyser:
     def _follow_classes(self) -> SiteRules:
         """The rules as they are now; the VLM is told of classes that were added."""
         wanted = self._current_rules()
-        if wanted is not self.rules:
+        if wanted != self.rules:
             self.vlm.use_taxonomy(wanted.taxonomy)
             self.rules = wanted
             logger.info("now reading with %d classes", len(wanted.taxonomy.names))

@@ -17,7 +17,7 @@ const IGNORE = "ignore";
 const STATUSES = ["prohibited", "restricted", "allowed"];
 const HEADS = ["label in the data set", "what it is here", "name of the new class", "status"];
 const TITLE = "Unknown labels: say what each is, then press Import again.";
-const NOTE = " A new class counts at once and stays for good; where you are not sure, prohibited is the safe side.";
+const NOTE = " A new class counts at once and stays for good; prohibited is the safe side where you are not sure.";
 
 /** What a label may be said to be: value and words, the new class before the many that are there.
  * @param {readonly string[]} classes @returns {[string, string][]} */
@@ -36,7 +36,7 @@ export function withSaid(table, at, said) {
   return { ...table, rows: table.rows.map((row, place) => (place === at ? { ...row, ...said } : row)) };
 }
 
-/** @param {HTMLElement} cell @param {string} name @param {readonly [string, string][]} offered @param {string} chosen */
+/** @param {HTMLElement} cell @param {string} name @param {[string, string][]} offered @param {string} chosen */
 function addSelect(cell, name, offered, chosen) {
   const select = add(cell, "select", "");
   select.setAttribute("aria-label", name);
