@@ -30,6 +30,7 @@ from xray_app.errors import (
     UnknownLabel,
 )
 from xray_app.settings import Settings
+from xray_app.site_classes import MEASURED_ANEW
 from xray_app.store import analyses, standing, users
 from xray_app.store.database import Database
 from xray_app.taxonomy import load_taxonomy
@@ -241,9 +242,9 @@ def test_the_set_and_the_pattern_name_the_bags(run: CliRunner, tmp_path: Path) -
 
 def test_a_class_is_added_and_listed_beside_those_of_the_file(run: CliRunner) -> None:
     added = run.invoke(command_line.app, ["classes", "add", "katana"])
-    assert (added.exit_code, added.stdout) == (0, "Added katana (prohibited).\n")
+    assert (added.exit_code, added.stdout) == (0, f"Added katana (prohibited). {MEASURED_ANEW}\n")
     added = run.invoke(command_line.app, ["classes", "add", "vape", "--status", "restricted", "--by", "ann"])
-    assert (added.exit_code, added.stdout) == (0, "Added vape (restricted).\n")
+    assert (added.exit_code, added.stdout) == (0, f"Added vape (restricted). {MEASURED_ANEW}\n")
     assert isinstance(run.invoke(command_line.app, ["classes", "add", "Katana"]).exception, BadInput)
     assert run.invoke(command_line.app, ["classes", "add", "sabre", "--status", "harmless"]).exit_code == 2
     listed = run.invoke(command_line.app, ["classes", "list"]).stdout.splitlines()

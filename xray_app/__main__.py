@@ -19,7 +19,7 @@ from xray_app import auth
 from xray_app.errors import BadScan, DeskError, Forbidden, ModelUnavailable, NotFound, OutOfMemory, ScanTooLarge
 from xray_app.exchange.formats import FORMATS
 from xray_app.settings import Settings
-from xray_app.site_classes import new_class
+from xray_app.site_classes import MEASURED_ANEW, new_class
 from xray_app.store import adapters
 from xray_app.store import users as stored_users
 from xray_app.store.database import Database
@@ -300,7 +300,7 @@ def add_class(
     known = site_taxonomy(db, settings.taxonomy)
     new = new_class(name, status, known)
     add_classes(db, known, [new], by)
-    print(f"Added {new.name} ({new.status.value}).")
+    print(f"Added {new.name} ({new.status.value}). {MEASURED_ANEW}")
 
 
 @classes.command("list")

@@ -12,6 +12,7 @@ MOST_CLASSES = 200
 """That one site may add."""
 IGNORE, ALL = "ignore", "all"
 """Words that a person writes where a class may stand, so that none is called like them."""
+MEASURED_ANEW = "What was measured before rests on other classes: thresholds of the threat score have to be set anew."
 
 _NO_PART_OF_A_NAME = re.compile(r"[^\w '’-]|_")
 

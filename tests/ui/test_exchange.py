@@ -169,7 +169,7 @@ def test_a_label_becomes_a_new_class_that_the_whole_desk_knows_at_once(
     started = tab.start_import(admin, None, None, False, None, True, said, job)
     told = finished(tab, admin, started[tab.imported])[tab.import_status]
     assert "1 corrections added" in told
-    assert "katana is a class of this site from now on, prohibited." in told
+    assert "New at this site from now on: katana (prohibited). What was measured before rests on other classes" in told
     assert "<li>katana: 1 boxes taken, 0 left out</li>" in told
     assert "katana" in started[tab.label]["choices"]
     assert "katana" in started[tab.looked_for]["choices"]

@@ -25,7 +25,7 @@ from xray_app.exchange.meanings import Meanings
 from xray_app.exchange.reader_process import read_in_own_process
 from xray_app.intake import keep_unanalysed
 from xray_app.scan.read import Scan
-from xray_app.site_classes import ALL
+from xray_app.site_classes import ALL, MEASURED_ANEW
 from xray_app.types import Analysis, Level, Role
 from xray_app.ui import presses
 from xray_app.ui.guard import Guard, beside
@@ -235,7 +235,9 @@ class ExchangeTab:
                 discard(one)
         waiting.clear()
         job = services.jobs.start("import", who.username)
-        job.news.extend(f"{one.name} is a class of this site from now on, {one.status.value}." for one in said.new)
+        if said.new:
+            made = " and ".join(f"{one.name} ({one.status.value})" for one in said.new)
+            job.news.append(f"New at this site from now on: {made}. {MEASURED_ANEW}")
         threading.Thread(target=self._import, args=(job, file, labels, naming, bool(labels_only)), daemon=True).start()
         none = gr.update(visible=False, value=None)
         return {
@@ -386,7 +388,7 @@ def _status(job: Job) -> str:
             f'<p role="status">{verb} {progress.done} of {progress.total or "…"}</p>'
             f'<progress max="1" value="{share:.3f}"></progress>'
         )
-    line += "".join(f'<p role="status">{escape(words)}</p>' for words in job.news)
+    line = "".join(f'<p role="status">{escape(words)}</p>' for words in job.news) + line
     if not progress.problems:
         return line
     rows = "".join(f"<li>{escape(problem[:500])}</li>" for problem in progress.problems[:SHOWN])
