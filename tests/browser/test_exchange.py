@@ -104,6 +104,10 @@ def test_an_unknown_label_becomes_a_class_by_hand(scripted: Desk, open_desk: Ope
     page.click(".match.high")
     page.wait_for_selector("#banner:has-text('katana')")
     picture(page, "new-class-bag")
+    page.reload()  # of a page that is opened from now on also the classes one may have looked for
+    page.click("#scope button")
+    page.click("#scope input")
+    page.wait_for_selector("[role=option]:has-text('katana')")
     # The next set of this kind asks nothing.
     again = zipped(yolo(tmp_path / "next", {"next": (png(42), rows)}, names))
     page.get_by_role("tab", name="Export").click()

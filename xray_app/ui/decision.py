@@ -137,7 +137,7 @@ class DecisionForm:
             self.conflict_buttons: gr.update(visible=False),
             self.note: "",
             self.comment: "",
-            self.labelled: gr.update(choices=list(self.services.taxonomy.names), value=[]),
+            self.labelled: [],
             self.review_group: gr.update(visible=reviewing),
             self.pending: panels.to_review(newest) if newest and reviewing else "",
         }
