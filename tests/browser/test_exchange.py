@@ -105,6 +105,10 @@ def test_an_unknown_label_becomes_a_class_by_hand(scripted: Desk, open_desk: Ope
     page.wait_for_selector("#banner:has-text('katana')")
     picture(page, "new-class-bag")
     page.reload()  # of a page that is opened from now on also the classes one may have looked for
+    page.wait_for_selector(".desk-user")
+    page.get_by_role("tab", name="Search").click()
+    page.click(".match.high")
+    page.wait_for_selector("#banner:has-text('katana')")
     page.click("#scope button")
     page.click("#scope input")
     page.wait_for_selector("[role=option]:has-text('katana')")
