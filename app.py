@@ -45,6 +45,7 @@ from xray_app.services import Services
 from xray_app.settings import Settings
 from xray_app.store import adapters, facts, idempotency, operating_points, validations
 from xray_app.store.database import Database, only_server
+from xray_app.store.site_taxonomy import rules_in_force
 from xray_app.taxonomy import load_taxonomy
 from xray_app.threat_score import Thresholds, thresholds_of
 from xray_app.types import AdapterKind
@@ -69,13 +70,13 @@ class CannotListen(DeskError):
 
 def wire(settings: Settings) -> Services:
     """Opens the database, looks whether it is whole, and loads both models."""
-    taxonomy = load_taxonomy(settings.taxonomy)
-    rules = taxonomy.rules(settings.policy)
+    of_file = load_taxonomy(settings.taxonomy).rules(settings.policy)  # a wrong file is said before all else
     db = Database.open(settings.sqlalchemy_url, settings.data_dir)
     db.check_whole()
-    facts.complete(db, taxonomy)
-    vlm = load_vlm(settings, taxonomy)
-    detector = load_detector(settings, taxonomy)
+    rules = rules_in_force(db, of_file)
+    facts.complete(db, rules.taxonomy)
+    vlm = load_vlm(settings, rules.taxonomy)
+    detector = load_detector(settings, rules.taxonomy)
     password = auth.ensure_admin(db, settings.admin_password)
     if password:
         print(f"First start: user 'admin', password '{password}'. It is not shown again.", flush=True)
@@ -85,7 +86,7 @@ def wire(settings: Settings) -> Services:
         return ActiveAdapter(adapter.id, adapters.folder(db, adapter.id), adapter.trial) if adapter else None
 
     def thresholds(scanner_id: str | None, pair: str) -> Thresholds | None:
-        point = operating_points.of_scanner(db, scanner_id, pair, rules.measured_sha256)
+        point = operating_points.of_scanner(db, scanner_id, pair, rules_in_force(db, of_file).measured_sha256)
         return thresholds_of(point) if point else None
 
     def validated(scanner_id: str | None, rests_on: str) -> bool:
@@ -100,11 +101,12 @@ def wire(settings: Settings) -> Services:
         validated=never_validated if settings.demonstration else validated,
         active_detector=lambda: active("detector", detector.sha256),
         operating_point=thresholds,
+        current_rules=lambda: rules_in_force(db, of_file),
     )
     return Services(
         settings=settings,
         db=db,
-        rules=rules,
+        file_rules=of_file,
         analyser=analyser,
         launch=lambda run: supervisor.launch(db, settings, run),
     )

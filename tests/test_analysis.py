@@ -14,10 +14,11 @@ from PIL import Image
 
 from xray_app.analysis import ActiveAdapter, Analyser, boxes_of
 from xray_app.detector.base import Detection
-from xray_app.errors import BadModel, Busy, ModelUnavailable, OutOfMemory
+from xray_app.errors import BadModel, Busy, ModelUnavailable, OutOfMemory, UnknownLabel
 from xray_app.scan.read import Limits, Scan, read_scan
-from xray_app.taxonomy import SiteRules, Taxonomy
+from xray_app.taxonomy import ItemClass, SiteRules, Taxonomy
 from xray_app.threat_score import Calibration, Thresholds
+from xray_app.types import Status
 from xray_app.vlm.base import Answer
 
 KNIFE = "Items detected: 1 knife (threat), 1 laptop. Security risk: HIGH - knife detected."
@@ -40,6 +41,7 @@ class SaysThis:
         self.leave = threading.Event()
         self.leave.set()
         self.inside = self.most_inside = 0
+        self.told: list[Taxonomy] = []
 
     def answer(self, images: Sequence[Image.Image], instructions: Sequence[str]) -> list[Answer]:
         self.inside += 1
@@ -55,6 +57,9 @@ class SaysThis:
                 self.folder = None
             raise BadModel(f"The adapter in {folder} does not fit.")
         self.folder = folder
+
+    def use_taxonomy(self, taxonomy: Taxonomy) -> None:
+        self.told.append(taxonomy)
 
 
 class SeesThis:
@@ -351,3 +356,31 @@ def test_a_model_that_gives_no_probabilities_counts_by_what_it_names(
     assert analysis.threat_score is not None
     assert analysis.threat_score >= least
     assert (analysis.threat_score > 0.5) == (least == 1.0)
+
+
+def test_a_class_that_is_added_counts_from_the_next_answer_on(taxonomy: Taxonomy, scan: Scan) -> None:
+    rules = [taxonomy.rules()]
+    vlm = SaysThis(said("Items detected: 1 katana (threat). Security risk: HIGH - katana detected."))
+    asked: list[str] = []
+
+    def thresholds(scanner: str | None, pair: str) -> None:
+        asked.append(pair)
+
+    desk = analyser(
+        taxonomy, vlm, SeesThis(Detection("katana", 0.9, (0, 0, 9, 9))),
+        current_rules=lambda: rules[-1], operating_point=thresholds,
+    )  # fmt: skip
+    with pytest.raises(UnknownLabel, match="katana"):
+        desk.detect(scan)
+    rules.append(taxonomy.with_classes([ItemClass.of_desk("katana", Status.PROHIBITED)]).rules())
+    pair = desk.pair_in_use()
+    for _ in range(2):
+        analysis = desk.analyse(scan)
+        assert [item.label for item in analysis.report.items] == ["katana"]
+        assert [box.label for box in analysis.boxes if box.threat] == ["katana"]
+        assert analysis.report.complete
+        assert (analysis.risk.level, analysis.risk.action) == ("HIGH", "SEARCH")
+        assert analysis.taxonomy_sha256 == rules[-1].taxonomy.sha256
+    assert vlm.told == [rules[-1].taxonomy], "once, when it changed"
+    assert set(asked) == {pair}
+    assert pair != analyser(taxonomy, vlm, SeesThis()).pair_in_use(), "thresholds of before rest on other classes"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,18 @@ from tests.exchange.test_import import yolo
 from xray_app import __main__ as command_line
 from xray_app import auth
 from xray_app.analysis import Analyser
-from xray_app.errors import ModelUnavailable, NotFound, NotSignedIn, StorageFailed, UnknownLabel
+from xray_app.errors import (
+    BadInput,
+    Forbidden,
+    ModelUnavailable,
+    NotFound,
+    NotSignedIn,
+    StorageFailed,
+    UnknownLabel,
+)
 from xray_app.settings import Settings
-from xray_app.store import analyses, users
+from xray_app.site_classes import MEASURED_ANEW
+from xray_app.store import analyses, standing, users
 from xray_app.store.database import Database
 from xray_app.taxonomy import load_taxonomy
 from xray_app.types import Analysis, Role
@@ -227,3 +238,46 @@ def test_the_set_and_the_pattern_name_the_bags(run: CliRunner, tmp_path: Path) -
     with closing(Database.open(Settings().sqlalchemy_url, Settings().data_dir)) as db:
         found = {(one.scan.bag_id, one.scan.view) for one in analyses.page(db, 10)[0]}
     assert found == {("gate:s7", "v1"), ("gate:s7", "v2"), ("gate:s9", "v1")}
+
+
+def test_a_class_is_added_and_listed_beside_those_of_the_file(run: CliRunner) -> None:
+    added = run.invoke(command_line.app, ["classes", "add", "katana"])
+    assert (added.exit_code, added.stdout) == (0, f"Added katana (prohibited). {MEASURED_ANEW}\n")
+    added = run.invoke(command_line.app, ["classes", "add", "vape", "--status", "restricted", "--by", "ann"])
+    assert (added.exit_code, added.stdout) == (0, f"Added vape (restricted). {MEASURED_ANEW}\n")
+    assert isinstance(run.invoke(command_line.app, ["classes", "add", "Katana"]).exception, BadInput)
+    assert run.invoke(command_line.app, ["classes", "add", "sabre", "--status", "harmless"]).exit_code == 2
+    listed = run.invoke(command_line.app, ["classes", "list"]).stdout.splitlines()
+    assert len(listed) == len(load_taxonomy().names) + 2
+    assert listed[0] == "knife\tprohibited"
+    today = datetime.now(UTC).date().isoformat()
+    assert f"katana\tprohibited\tadded {today} by command line" in listed
+    assert f"vape\trestricted\tadded {today} by ann" in listed
+
+
+def test_an_import_makes_a_class_of_an_unknown_label(run: CliRunner, data_dir: Path, tmp_path: Path) -> None:
+    for name, role in (("ann", "admin"), ("nora", "annotator")):
+        run.invoke(command_line.app, ["users", "add", name, "--role", role], input="a long word\n")
+    root = yolo(tmp_path / "set", {"a": (png(1), "0 0.5 0.5 0.5 0.5\n1 0.2 0.2 0.2 0.2\n")}, "[knife, Katana]")
+    asked = ["import", str(root), "--labels-only", "--map", "Katana=new:katana"]
+    refused = run.invoke(command_line.app, [*asked, "--author", "nora"])
+    assert isinstance(refused.exception, Forbidden)
+    assert "katana" not in run.invoke(command_line.app, ["classes", "list"]).stdout
+    done = run.invoke(command_line.app, [*asked, "--author", "ann"])
+    assert done.exit_code == 0, done.stderr
+    assert "katana: 1 boxes taken, 0 left out" in done.stdout
+    assert "katana\tprohibited\tadded" in run.invoke(command_line.app, ["classes", "list"]).stdout
+    settings = Settings(_env_file=None)
+    with closing(Database.open(settings.sqlalchemy_url, settings.data_dir)) as db:
+        ((analysis, correction),) = standing.accepted(db)
+        assert correction.labelled_classes == ("knife", "katana")
+        risk = standing.of_bag(db, analysis.scan.bag_id).risk
+        assert (risk.level, risk.by) == ("HIGH", "ann")
+    # The same options serve the next import; so does no option at all, by whoever, since it was kept.
+    again = run.invoke(command_line.app, [*asked, "--author", "nora"])
+    assert (again.exit_code, again.stdout.splitlines()[0]) == (0, "yolo: 0 added, 1 here already, 0 left out.")
+    out = tmp_path / "out.zip"
+    assert run.invoke(command_line.app, ["export", "--format", "coco", "--out", str(out)]).exit_code == 0
+    with zipfile.ZipFile(out) as opened:
+        listed = json.loads(opened.read(next(name for name in opened.namelist() if name.endswith(".json"))))
+    assert {one["name"]: one["id"] for one in listed["categories"]}["katana"] == len(load_taxonomy().names) + 1

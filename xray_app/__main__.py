@@ -16,13 +16,17 @@ import typer
 from sqlalchemy import make_url
 
 from xray_app import auth
-from xray_app.errors import BadScan, DeskError, ModelUnavailable, NotFound, OutOfMemory, ScanTooLarge
+from xray_app.errors import BadScan, DeskError, Forbidden, ModelUnavailable, NotFound, OutOfMemory, ScanTooLarge
 from xray_app.exchange.formats import FORMATS
 from xray_app.settings import Settings
-from xray_app.store import adapters, label_meanings
+from xray_app.site_classes import MEASURED_ANEW, new_class
+from xray_app.store import adapters
 from xray_app.store import users as stored_users
 from xray_app.store.database import Database
-from xray_app.types import AdapterKind, Role
+from xray_app.store.site_taxonomy import add as add_classes
+from xray_app.store.site_taxonomy import added as added_classes
+from xray_app.store.site_taxonomy import site_taxonomy
+from xray_app.types import AdapterKind, Role, Status
 
 if TYPE_CHECKING:
     from xray_app.analysis import Analyser
@@ -36,6 +40,8 @@ app = typer.Typer(
 )
 users = typer.Typer(no_args_is_help=True, help="Who may use the desk.")
 app.add_typer(users, name="users")
+classes = typer.Typer(no_args_is_help=True, help="The classes of this site.")
+app.add_typer(classes, name="classes")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", show_default=False)]
 
@@ -106,13 +112,13 @@ def export(
     """Writes the newest accepted correction of every scan, in a format other programs read."""
     from xray_app.exchange.export import Filter, Progress, write_zip
     from xray_app.scan.read import Limits
-    from xray_app.taxonomy import load_taxonomy
 
     settings = Settings()
     chosen = Filter(since and since.date(), until and until.date(), label, risk, analyst, not predictions)
     progress = Progress()
     limits = Limits(settings.max_upload_bytes, settings.max_pixels)
-    write_zip(out, _open(settings), load_taxonomy(settings.taxonomy), limits, format_name, chosen, progress)
+    db = _open(settings)
+    write_zip(out, db, site_taxonomy(db, settings.taxonomy), limits, format_name, chosen, progress)
     for problem in progress.problems:
         print(problem, file=sys.stderr)
     print(f"{out}: {progress.written} scans, {len(progress.problems)} left out.")
@@ -128,9 +134,10 @@ def bring_in(
     ] = None,
     author: Annotated[str, typer.Option(help="who vouches for the labels")] = "admin",
     meanings: Annotated[
-        list[str] | None, typer.Option("--map", metavar="LABEL=CLASS", help="what a label is; CLASS may be ignore")
+        list[str] | None,
+        typer.Option("--map", metavar="LABEL=CLASS", help="what a label is; CLASS may be ignore, or new:NAME:STATUS"),
     ] = None,
-    map_file: Annotated[Path | None, typer.Option(help="YAML `label: class`, or CSV `label,class`")] = None,
+    map_file: Annotated[Path | None, typer.Option(help="YAML `label: class`, or CSV `label,class`; as --map")] = None,
     looked_for: Annotated[
         str | None, typer.Option(metavar="LABELS", help="what was looked for, besides what has a box; or all")
     ] = None,
@@ -150,28 +157,29 @@ def bring_in(
     """
     from xray_app.exchange.bag_names import BagNaming, read_column_file
     from xray_app.exchange.import_dataset import import_dataset
-    from xray_app.exchange.label_map import LabelMap, mapping_file, mapping_option, read_looked_for, read_mapping
+    from xray_app.exchange.label_map import mapping_file, mapping_option
+    from xray_app.exchange.meanings import Meanings
     from xray_app.exchange.readers import read_dataset
     from xray_app.exchange.source import dataset_name, opened
     from xray_app.intake import Intake, keep_unanalysed
     from xray_app.scan.read import Limits
     from xray_app.scratch_folder import remove_abandoned
-    from xray_app.taxonomy import load_taxonomy
 
     settings = Settings()
     remove_abandoned()
     db = _open(settings)
     _require_author(db, author)
-    taxonomy = load_taxonomy(settings.taxonomy)
     pairs = [*(mapping_file(map_file) if map_file else []), *(mapping_option(one) for one in meanings or [])]
-    said = read_mapping(pairs, taxonomy)
-    before = label_meanings.said(db, taxonomy)
-    labels = LabelMap(taxonomy, before | said, skip_unknown, read_looked_for(looked_for, taxonomy))
+    said = Meanings.read(pairs, site_taxonomy(db, settings.taxonomy))
+    if said.new and not stored_users.get(db, author).role.includes(Role.ADMIN):
+        raise Forbidden(f"Only an admin adds classes, which {author} is not; name one with --author.")
+    labels = said.label_map(db, skip_unknown, looked_for)
+    taxonomy = labels.taxonomy
     naming = BagNaming(dataset or dataset_name(data), bag)
     with opened(data) as root:
         naming = replace(naming, said=read_column_file(root))
         found = read_dataset(root, labels, format_name)
-        label_meanings.keep(db, said, author)
+        said.keep(db, author)
         for line in (*found.notes, *found.problems):
             print(line.replace(f"{root}/", ""), file=sys.stderr, flush=True)
         limits = Limits(settings.max_upload_bytes, settings.max_pixels)
@@ -277,6 +285,36 @@ def disable_user(name: Name) -> None:
     print(f"{name} is disabled.")
 
 
+@classes.command("add")
+def add_class(
+    name: Name,
+    status: Annotated[Status, typer.Option(help="what the site's rules say of it")] = Status.PROHIBITED,
+    by: Annotated[str, typer.Option(help="who adds it; goes into the audit log")] = "command line",
+) -> None:
+    """Adds a class beside those of the taxonomy file, which stays as it is. A desk at work knows it from now on.
+
+    It is never taken back, for records will name it; the file has the last word on what it names.
+    """
+    settings = Settings()
+    db = _open(settings)
+    known = site_taxonomy(db, settings.taxonomy)
+    new = new_class(name, status, known)
+    add_classes(db, known, [new], by)
+    print(f"Added {new.name} ({new.status.value}). {MEASURED_ANEW}")
+
+
+@classes.command("list")
+def list_classes() -> None:
+    """Lists the classes in the order of reports: name, status, and of those added here when and by whom."""
+    settings = Settings()
+    db = _open(settings)
+    taxonomy, whose = site_taxonomy(db, settings.taxonomy), {one.name: one for one in added_classes(db)}
+    for name in taxonomy.names:
+        item = taxonomy.resolve(name)
+        one = whose.get(name) if item.added else None
+        print(f"{name}\t{item.status.value}" + (f"\tadded {one.created_at:%Y-%m-%d} by {one.by}" if one else ""))
+
+
 def _open(settings: Settings) -> Database:
     return Database.open(settings.sqlalchemy_url, settings.data_dir)
 
@@ -300,9 +338,9 @@ def _load_analyser(settings: Settings) -> Analyser:
     from xray_app.taxonomy import load_taxonomy
     from xray_app.vlm.load import load_vlm
 
-    taxonomy = load_taxonomy(settings.taxonomy)
-    vlm, detector = load_vlm(settings, taxonomy), load_detector(settings, taxonomy)
     db = _open(settings) if _has_database(settings) else None
+    taxonomy = site_taxonomy(db, settings.taxonomy) if db else load_taxonomy(settings.taxonomy)
+    vlm, detector = load_vlm(settings, taxonomy), load_detector(settings, taxonomy)
 
     def active(kind: AdapterKind, base_sha256: str) -> ActiveAdapter | None:
         adapter = adapters.active(db, kind, base_sha256) if db else None

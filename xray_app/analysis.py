@@ -23,7 +23,7 @@ from xray_app.overlap import iou
 from xray_app.report import instruction
 from xray_app.risk import agree, assess
 from xray_app.scan.read import Scan
-from xray_app.taxonomy import SiteRules, prohibited_labels
+from xray_app.taxonomy import SiteRules, Taxonomy, prohibited_labels
 from xray_app.threat_score import (
     DETECTOR_FLOOR,
     Thresholds,
@@ -118,7 +118,17 @@ class Analyser:
         validated: Validated = never_validated,
         active_detector: Callable[[], ActiveAdapter | None] = lambda: None,
         operating_point: OperatingPoints = no_operating_point,
+        current_rules: Callable[[], SiteRules] | None = None,
     ) -> None:
+        """
+        Args:
+            vlm, detector: the base models, loaded with the classes of `rules`.
+            rules: what the words mean now.
+            active_adapter, active_detector: what is promoted, asked before each batch.
+            max_queue: scans that may wait.
+            validated, operating_point: what is on record of the models in use.
+            current_rules: asked before each batch; classes may be added meanwhile. None: `rules` stay as they are.
+        """
         self.vlm = vlm
         self.detector = detector
         self.rules = rules
@@ -126,6 +136,7 @@ class Analyser:
         self._active_detector = active_detector
         self._validated = validated
         self._operating_point = operating_point
+        self._current_rules = current_rules or (lambda: rules)
         self._slots = threading.BoundedSemaphore(max_queue + 1)
         self._turn = threading.Lock()
         self._adapter: ActiveAdapter | None = None
@@ -154,9 +165,17 @@ class Analyser:
         detector = self.detector.sha256
         if promoted is not None:
             detector = hashlib.sha256((promoted.folder / DETECTOR_FILE).read_bytes()).hexdigest()
-        return pair_key(
-            self.vlm.weights_sha256, wanted.id if wanted else None, detector, self.rules.taxonomy.classes_sha256
-        )
+        classes = self._current_rules().taxonomy.classes_sha256
+        return pair_key(self.vlm.weights_sha256, wanted.id if wanted else None, detector, classes)
+
+    def _follow_classes(self) -> SiteRules:
+        """The rules as they are now; the VLM is told of classes that were added."""
+        wanted = self._current_rules()
+        if wanted != self.rules:
+            self.vlm.use_taxonomy(wanted.taxonomy)
+            self.rules = wanted
+            logger.info("now reading with %d classes", len(wanted.taxonomy.names))
+        return wanted
 
     def rests_on_in_use(self, scanner_id: str | None) -> str:
         """`threat_score.rests_on` of the next answer about a scan of this scanner."""
@@ -213,13 +232,14 @@ class Analyser:
             return []
         with self._queued():
             started = time.perf_counter()
+            rules = self._follow_classes()
             adapter = self._follow_promotion()
             detector, detector_trial = self._detector_in_use()
             answers = self.vlm.answer([scan.image for scan in scans], [instruction()] * len(scans))
             answering = (time.perf_counter() - started) / len(scans)
             detected = [self._timed(detector, scan.image) for scan in scans]
         return [
-            self._analysis(scan, answer, found, _timings(answering, seconds), adapter, detector, detector_trial)
+            self._analysis(scan, answer, found, _timings(answering, seconds), rules, adapter, detector, detector_trial)
             for scan, answer, (found, seconds) in zip(scans, answers, detected, strict=True)
         ]
 
@@ -233,12 +253,13 @@ class Analyser:
         answer: Answer,
         found: Sequence[Detection],
         timings: Timings,
+        rules: SiteRules,
         active: ActiveAdapter | None,
         detector: Detector,
         detector_trial: bool,
     ) -> Analysis:
-        taxonomy = self.rules.taxonomy
-        report, boxes = read_answer(answer, taxonomy), boxes_of(found, self.rules)
+        taxonomy = rules.taxonomy
+        report, boxes = read_answer(answer, taxonomy), boxes_of(found, rules)
         adapter, trial = (active.id, active.trial) if active else (None, False)
         pair = pair_key(self.vlm.weights_sha256, adapter, detector.sha256, taxonomy.classes_sha256)
         thresholds = self._operating_point(scan.scanner_id, pair)
@@ -255,9 +276,9 @@ class Analyser:
             created_at=datetime.now(UTC),
             scan=facts_of(scan),
             report=report,
-            risk=assess(report, boxes, scan.opaque_fraction, validated, self.rules.policy, score.value, thresholds),
-            boxes=(*boxes, *self._placed(answer, report, scan, boxes)),
-            agreement=agree(report, boxes, self.rules.policy),
+            risk=assess(report, boxes, scan.opaque_fraction, validated, rules.policy, score.value, thresholds),
+            boxes=(*boxes, *_placed(answer, report, scan, boxes, taxonomy)),
+            agreement=agree(report, boxes, rules.policy),
             opaque_fraction=scan.opaque_fraction,
             models=ModelFacts(
                 vlm=VlmFacts(name=self.vlm.name, adapter=adapter, trial=trial, validated=validated),
@@ -272,13 +293,6 @@ class Analyser:
             score_evidence=score.evidence,
         )
 
-    def _placed(self, answer: Answer, report: Report, scan: Scan, detected: Sequence[Box]) -> Iterator[Box]:
-        """The VLM's boxes, but for those that the detector plainly shows in the same place: nothing is drawn twice."""
-        shown = [box for box in detected if (box.confidence or 0.0) >= DISPLAY_CONFIDENCE]
-        for box in read_boxes(answer, report, (scan.width, scan.height), self.rules.taxonomy):
-            if not any(one.label == box.label and iou(one.xyxy, box.xyxy)[0, 0] >= SAME_PLACE for one in shown):
-                yield box
-
     def detect(self, scan: Scan) -> list[Box]:
         """The detector alone: the boxes an analysis of this scan would hold.
 
@@ -288,7 +302,8 @@ class Analyser:
             OutOfMemory: it needed more than there is.
         """
         with self._queued():
-            return boxes_of(self._detections(self._detector_in_use()[0], scan.image), self.rules)
+            rules = self._follow_classes()
+            return boxes_of(self._detections(self._detector_in_use()[0], scan.image), rules)
 
     def _detections(self, detector: Detector, image: Image) -> list[Detection]:
         """More than is shown: the threat score asks for what the detector hardly believes."""
@@ -297,6 +312,14 @@ class Analyser:
 
 def _timings(vlm: float, detector: float) -> Timings:
     return Timings(vlm=vlm * 1000, detector=detector * 1000, total=(vlm + detector) * 1000)
+
+
+def _placed(answer: Answer, report: Report, scan: Scan, detected: Sequence[Box], taxonomy: Taxonomy) -> Iterator[Box]:
+    """The VLM's boxes, but for those that the detector plainly shows in the same place: nothing is drawn twice."""
+    shown = [box for box in detected if (box.confidence or 0.0) >= DISPLAY_CONFIDENCE]
+    for box in read_boxes(answer, report, (scan.width, scan.height), taxonomy):
+        if not any(one.label == box.label and iou(one.xyxy, box.xyxy)[0, 0] >= SAME_PLACE for one in shown):
+            yield box
 
 
 def boxes_of(detections: Sequence[Detection], rules: SiteRules) -> list[Box]:

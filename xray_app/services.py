@@ -12,6 +12,7 @@ from xray_app.scan.decoding import Room
 from xray_app.scan.read import Limits
 from xray_app.settings import Settings
 from xray_app.store.database import Database
+from xray_app.store.site_taxonomy import rules_in_force
 from xray_app.taxonomy import SiteRules, Taxonomy
 from xray_app.tip import TipMaker
 from xray_app.types import Run
@@ -24,7 +25,7 @@ class Services:
     Attributes:
         settings: as read at start.
         db: the open database.
-        rules: this site's classes, and the policy profile in force here.
+        file_rules: the classes of this site's taxonomy file, and the policy profile in force here.
         analyser: both models, loaded once; asks for the active adapter at every scan.
         launch: starts a queued run as a detached process, or leaves it queued behind another.
         jobs: exports and imports at work in this process.
@@ -33,15 +34,20 @@ class Services:
 
     settings: Settings
     db: Database
-    rules: SiteRules
+    file_rules: SiteRules
     analyser: Analyser
     launch: Callable[[Run], None]
     jobs: Jobs = field(default_factory=Jobs)
     decoding: Room = field(default_factory=Room)
 
     @property
+    def rules(self) -> SiteRules:
+        """The classes of this site by now, those added at the desk among them, and the policy profile in force."""
+        return rules_in_force(self.db, self.file_rules)
+
+    @property
     def taxonomy(self) -> Taxonomy:
-        """The classes of this site."""
+        """The classes of this site by now."""
         return self.rules.taxonomy
 
     @property

@@ -10,7 +10,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -36,6 +36,16 @@ def normalise(label: str) -> str:
     return _SEPARATORS.sub("", unicodedata.normalize("NFKC", label).casefold())
 
 
+def fault_of_name(text: str) -> str | None:
+    """Why a text cannot name a class, quoted before the reason; None where it can."""
+    if _NAME.fullmatch(text) and normalise(text) not in _RESERVED:
+        return None
+    return (
+        f"{text[:60]!r} cannot be used: up to 40 letters, digits, spaces, hyphens and apostrophes, a letter first, "
+        "and not a word of the report itself such as 'none'"
+    )
+
+
 @dataclass(frozen=True)
 class ItemClass:
     """One class of item.
@@ -48,6 +58,7 @@ class ItemClass:
         drawn: False where the simulator does not draw it, so that no bundled model knows it.
         retired: True where it is only kept so that old records can be read.
         replaced_by: canonical name of the class that took over a retired one.
+        added: True where a person added it at the desk; it is in no file, and nothing draws it.
     """
 
     name: str
@@ -57,6 +68,12 @@ class ItemClass:
     drawn: bool = True
     retired: bool = False
     replaced_by: str | None = None
+    added: bool = False
+
+    @classmethod
+    def of_desk(cls, name: str, status: Status) -> ItemClass:
+        """A class that a person adds at the desk. Its plural is its name: nobody asks for another."""
+        return cls(name, name, (), status, drawn=False, added=True)
 
 
 @dataclass(frozen=True)
@@ -93,19 +110,32 @@ class Policy:
 
 @dataclass(frozen=True, eq=False)
 class Taxonomy:
-    """All classes and policies of a site. Immutable; made by `load_taxonomy`.
+    """All classes and policies of a site. Immutable; made by `load_taxonomy` and `with_classes`.
 
     Attributes:
-        classes: every class in file order, retired ones included.
+        classes: every class in file order, retired ones included; after them those added at the desk.
         policies: profiles by name.
         default_policy: name of the profile used when none is asked for.
-        sha256: hash of the file's bytes, carried by analyses, corrections and adapters.
+        sha256: hash of the file's bytes and of the classes added, carried by analyses, corrections and adapters.
     """
 
     classes: tuple[ItemClass, ...]
     policies: Mapping[str, Policy]
     default_policy: str
     sha256: str
+
+    def with_classes(self, added: Iterable[ItemClass]) -> Taxonomy:
+        """This taxonomy with classes of the desk after its own, in this order.
+
+        A name that is known here already is left as it is: the file has the last word on what it names.
+        """
+        taken, kept, sha256 = set(self._index), [], self.sha256
+        for one in added:
+            if (key := normalise(one.name)) not in taken:
+                taken.add(key)
+                kept.append(one)
+                sha256 = hashlib.sha256(json.dumps([sha256, one.name, one.status.value]).encode()).hexdigest()
+        return replace(self, classes=(*self.classes, *kept), sha256=sha256) if kept else self
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -165,13 +195,13 @@ class Taxonomy:
         return self._ranks[self.resolve(name).name] if rank is None else rank
 
     def scope(self, labels: Iterable[str]) -> tuple[str, ...] | None:
-        """Canonical names in rank order, or None when they cover every drawn class.
+        """Canonical names in rank order, or None when they cover every class that is drawn or was added at the desk.
 
         Raises:
             UnknownLabel: a label is neither a class nor an alias.
         """
         names = {self.resolve(label).name for label in labels}
-        if names >= {item.name for item in self.drawn}:
+        if names >= {item.name for item in self.classes if (item.drawn or item.added) and not item.retired}:
             return None
         return tuple(sorted(names, key=self.rank))
 
@@ -364,10 +394,6 @@ class _Reader:
 
     def _name(self, node: yaml.Node, what: str) -> str:
         text = self.nodes.text(node, what)
-        if not _NAME.fullmatch(text) or normalise(text) in _RESERVED:
-            raise self.nodes.wrong(
-                node,
-                f"{what} {text[:60]!r} cannot be used: up to 40 letters, digits, spaces, hyphens and "
-                "apostrophes, a letter first, and not a word of the report itself such as 'none'",
-            )
+        if (fault := fault_of_name(text)) is not None:
+            raise self.nodes.wrong(node, f"{what} {fault}")
         return text

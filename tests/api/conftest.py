@@ -21,7 +21,7 @@ from xray_app.detector.base import Detection
 from xray_app.services import Services
 from xray_app.settings import Settings
 from xray_app.store.database import Database
-from xray_app.taxonomy import load_taxonomy
+from xray_app.taxonomy import Taxonomy, load_taxonomy
 from xray_app.types import Role, Run
 from xray_app.vlm.base import Answer
 
@@ -40,6 +40,9 @@ class FixedVlm:
         return [Answer(ANSWER, finished=True) for _ in images]
 
     def use_adapter(self, folder: Path | None) -> None:
+        pass
+
+    def use_taxonomy(self, taxonomy: Taxonomy) -> None:
         pass
 
 
@@ -63,7 +66,7 @@ def make_services(data_dir: Path, launched: list[Run] | None = None, **settings:
     return Services(
         settings=chosen,
         db=Database.open(chosen.sqlalchemy_url, data_dir),
-        rules=rules,
+        file_rules=rules,
         analyser=Analyser(FixedVlm(), FixedDetector(), rules, max_queue=chosen.max_queue),
         launch=noted.append,
     )

@@ -129,6 +129,7 @@ def scripted(tmp_path: Path, address: socket.socket) -> Iterator[Desk]:
     from xray_app.services import Services
     from xray_app.settings import Settings
     from xray_app.store.database import Database
+    from xray_app.store.site_taxonomy import rules_in_force
     from xray_app.taxonomy import load_taxonomy
     from xray_app.types import Role
 
@@ -138,7 +139,7 @@ def scripted(tmp_path: Path, address: socket.socket) -> Iterator[Desk]:
     db = Database.open(settings.sqlalchemy_url, settings.data_dir)
     auth.ensure_admin(db, ADMIN_PASSWORD)
     auth.add_user(db, "ana", ADMIN_PASSWORD, Role.ANALYST)
-    analyser = Analyser(ScriptedVlm(), ScriptedDetector(), rules)
+    analyser = Analyser(ScriptedVlm(), ScriptedDetector(), rules, current_rules=lambda: rules_in_force(db, rules))
     services = Services(settings, db, rules, analyser, lambda run: None)
     server = uvicorn.Server(uvicorn.Config(app.with_desk(services), log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [address.dup()]}, daemon=True)

@@ -9,9 +9,12 @@ import pytest
 from xray_app.errors import BadInput, UnknownLabel
 from xray_app.exchange.known_sets import OFFERED, offered
 from xray_app.exchange.label_map import LabelMap, mapping_file, mapping_option, read_looked_for, read_mapping
-from xray_app.store import label_meanings
+from xray_app.exchange.meanings import Meanings
+from xray_app.settings import ASSETS
+from xray_app.store import label_meanings, site_taxonomy
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy
+from xray_app.types import Status
 
 # As the sets' own label files write them.
 SETS = {
@@ -91,3 +94,47 @@ def test_meanings_are_kept_and_the_last_word_counts(db: Database, taxonomy: Taxo
     assert label_meanings.said(db, taxonomy) == {"bat": "saw", "dart": None}
     label_meanings.keep(db, {"bat": "a class of old"}, "bob")
     assert label_meanings.said(db, taxonomy) == {"dart": None}
+
+
+def test_a_label_may_be_a_new_class(taxonomy: Taxonomy, tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(
+        "Katana: new:katana\nVape: 'NEW: vape : Restricted'\nSword: new:katana\nBat: baton\n"
+    )
+    pairs = mapping_file(tmp_path / "m.yaml")
+    assert mapping_option("Katana=new:katana") == pairs[0]
+    said = Meanings.read(pairs, taxonomy)
+    assert [(one.name, one.status.value) for one in said.new] == [("katana", "prohibited"), ("vape", "restricted")]
+    assert said.said == {"katana": "katana", "vape": "vape", "sword": "katana", "bat": "baton"}
+    assert said.taxonomy.resolve("KATANA").status is Status.PROHIBITED
+    assert taxonomy.find("katana") is None, "nothing is kept by reading"
+    again = Meanings.read(pairs, said.taxonomy)
+    assert (again.new, again.said) == ((), said.said), "the same file serves the next import"
+
+
+@pytest.mark.parametrize(
+    ("pairs", "why"),
+    [
+        ([("Sword", "new:")], "cannot be used"),
+        ([("Sword", "new:a:b:allowed")], "cannot be used"),
+        ([("Sword", "new:sword:harmless")], "not 'harmless'"),
+        ([("Gun", "new:pistol")], "known here already: gun"),
+        ([("Gun", "new:gun")], "known here already: gun"),
+        ([("A", "new:sword"), ("B", "new:sword:allowed")], "known here already: sword, which is prohibited"),
+        ([("Sword", "new:sword"), ("sword", "knife")], "says twice"),
+        ([("Sword", "new")], "'new' is not a class"),
+    ],
+)
+def test_a_class_that_cannot_be_made_is_refused(taxonomy: Taxonomy, pairs: list[tuple[str, str]], why: str) -> None:
+    with pytest.raises(BadInput, match=why):
+        Meanings.read(pairs, taxonomy)
+
+
+def test_a_new_class_is_kept_with_what_was_said(db: Database, taxonomy: Taxonomy) -> None:
+    said = Meanings.read([("Katana", "new:katana"), ("Dart", "ignore")], taxonomy)
+    said.keep(db, "ann")
+    said.keep(db, "ann")
+    known = site_taxonomy.site_taxonomy(db, ASSETS / "taxonomy.yaml")
+    assert known.sha256 == said.taxonomy.sha256
+    labels = Meanings.read([("Bat", "baton")], known).label_map(db, False, "katana, gun")
+    assert [labels.find(one) for one in ("Katana", "Dart", "bat")] == ["katana", None, "baton"]
+    assert labels.looked_for == ("katana", "gun")

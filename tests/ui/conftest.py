@@ -6,6 +6,7 @@ import io
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,6 +26,7 @@ from xray_app.services import Services
 from xray_app.session import COOKIE
 from xray_app.settings import Settings
 from xray_app.store.database import Database
+from xray_app.store.site_taxonomy import rules_in_force
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Role, Run
 
@@ -42,7 +44,8 @@ def launched() -> list[Run]:
 def services(db: Database, taxonomy: Taxonomy, tmp_path: Path, launched: list[Run]) -> Services:
     settings = Settings(data_dir=tmp_path / "data", vlm="bundled", detector="bundled")
     rules = taxonomy.rules()
-    analyser = Analyser(ScriptedVlm(), ScriptedDetector(), rules)
+    current = partial(rules_in_force, db, rules)
+    analyser = Analyser(ScriptedVlm(), ScriptedDetector(), rules, current_rules=current)
     return Services(settings, db, rules, analyser, launched.append)
 
 

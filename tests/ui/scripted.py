@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL.Image import Image
 
 from xray_app.detector.base import Detection
+from xray_app.taxonomy import Taxonomy
 from xray_app.vlm.base import Answer
 
 REPORT = "Items detected: 1 knife (threat), 2 plastic bottles, 1 laptop. Security risk: HIGH - knife detected."
@@ -23,6 +24,7 @@ class ScriptedVlm:
     name: str = "scripted-vlm"
     weights_sha256: str = "0" * 64
     adapters: list[Path | None] = field(default_factory=list)
+    classes: tuple[str, ...] | None = None
 
     def answer(self, images: Sequence[Image], instructions: Sequence[str]) -> list[Answer]:
         spans = tuple((i, i + 1, self.certainty) for i in range(len(self.text)))
@@ -30,6 +32,9 @@ class ScriptedVlm:
 
     def use_adapter(self, folder: Path | None) -> None:
         self.adapters.append(folder)
+
+    def use_taxonomy(self, taxonomy: Taxonomy) -> None:
+        self.classes = taxonomy.names
 
 
 @dataclass

@@ -145,7 +145,7 @@ def test_a_draft_survives_a_reload_and_another_machine(
     assert draft["boxes"][0] == work["boxes"][0], "an untouched box is the model's still"
     assert draft["boxes"][1]["id"].startswith("new-")
     assert {item["label"]: item["count"] for item in draft["items"]} == {"knife": 1, "plastic bottle": 2, "gun": 1}
-    assert (page[tab.comment], page[tab.labelled]) == ("look again", ["gun"])
+    assert (page[tab.comment], page[tab.labelled]["value"]) == ("look again", ["gun"])
     assert page[tab.viewer]["boxes"] == work["boxes"], "what it is compared with is what was saved"
     tab.keep_draft(NORA, {**work, "dirty": False}, None, None)  # undone
     assert drafts.get(services.db, analysis.id, "nora") is None
@@ -274,7 +274,7 @@ def test_a_merge_says_what_both_looked_for(
     corrections.add(services.db, analysis.id, sent, BEN.username, services.taxonomy, False)
     tab.save_correction(NORA, with_gun(work), None, mine)
     page = tab.merge_both(NORA, work)
-    assert page[tab.labelled] == both
+    assert page[tab.labelled]["value"] == both
 
 
 def test_ones_own_can_be_dropped_for_theirs(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import threading
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,12 +20,15 @@ from tests.exchange.test_import import yolo, zipped
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, Conflict
 from xray_app.exchange import reader_process
+from xray_app.exchange.export import Filter, export_zip
 from xray_app.services import Services
-from xray_app.store import corrections, label_meanings, standing
+from xray_app.store import corrections, label_meanings, site_taxonomy, standing
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import CorrectionIn, Role
 from xray_app.ui.exchange import ExchangeTab
 from xray_app.ui.guard import Guard
+from xray_app.ui.label_table import NEW
+from xray_app.ui.viewer.component import correction_from, work_of
 
 CHOSEN: list[Any] = ["yolo", None, None, "any", "any", "", False]
 ANNOTATOR = Identity("nora", Role.ANNOTATOR)
@@ -73,6 +78,12 @@ def uploaded(path: Path) -> str:
     return str(shutil.copy(path, folder))
 
 
+def said_of(job: Any, *rows: tuple[str, ...]) -> dict[str, Any]:
+    """The table as a browser sends it: label, meaning, and of a new class name and status."""
+    fields = ("label", "meaning", "name", "status")
+    return {"shown": job, "classes": [], "rows": [dict(zip(fields, row, strict=False)) for row in rows]}
+
+
 def finished(tab: ExchangeTab, who: Identity, job: Any) -> dict[Any, Any]:
     for _ in range(600):
         shown = tab.show(who, None, job)
@@ -106,14 +117,21 @@ def test_unknown_labels_are_asked_about_and_the_answer_is_kept(
     path = uploaded(zipped(yolo(tmp_path / "set", files, "[knife, Bat, <b>odd</b>]")))
     job = tab.start_import(admin, None, path, False)[tab.imported]
     assert "some labels are unknown here" in finished(tab, admin, job)[tab.import_status]
-    table = tab.tick(admin, None, job, *CHOSEN)[tab.meanings]
-    assert table["value"] == [["Bat", "baton"], ["<b>odd</b>", ""]]
+    shown = tab.tick(admin, None, job, *CHOSEN)[tab.meanings]
+    assert shown["visible"]
+    table = shown["value"]
+    assert [(row["label"], row["meaning"]) for row in table["rows"]] == [("Bat", "baton"), ("<b>odd</b>", "")]
+    assert table["classes"] == list(services.taxonomy.names)
     assert Path(path).exists()
     forged: Any
-    for forged in ([["Bat", 7]], [["Bat"]], [["Bat", "no class"]]):
+    for forged in (
+        [["Bat", "gun"]], "Bat=gun", {"shown": job, "rows": [{"label": "Bat", "meaning": 7}]},
+        {"shown": job, "rows": [{"label": "Bat"}]}, said_of(job, ("Bat", "no class")),
+        said_of(job, *[("a", "gun")] * 101),
+    ):  # fmt: skip
         with pytest.raises(BadInput):
             tab.start_import(admin, None, None, False, None, False, forged, job)
-    said = [["Bat", "baton"], ["<b>odd</b>", "ignore"]]
+    said = said_of(job, ("Bat", "baton"), ("<b>odd</b>", "ignore"))
     again = tab.start_import(admin, None, None, False, ["gun"], True, said, job)[tab.imported]
     shown = finished(tab, admin, again)[tab.import_status]
     assert "1 corrections added" in shown
@@ -131,6 +149,49 @@ def test_unknown_labels_are_asked_about_and_the_answer_is_kept(
     assert "1 corrections added" in finished(tab, admin, job)[tab.import_status]
 
 
+def test_a_label_becomes_a_new_class_that_the_whole_desk_knows_at_once(
+    tab: ExchangeTab, services: Services, admin: Identity, tmp_path: Path
+) -> None:
+    file = services.settings.taxonomy.read_bytes()
+    rows = "0 0.5 0.5 0.5 0.5\n1 0.2 0.2 0.2 0.2\n"
+    path = uploaded(zipped(yolo(tmp_path / "set", {"a": (png(1, 64, 64), rows)}, "[laptop, Samurai_sword]")))
+    job = tab.start_import(admin, None, path, False)[tab.imported]
+    finished(tab, admin, job)
+    (row,) = tab.tick(admin, None, job, *CHOSEN)[tab.meanings]["value"]["rows"]
+    assert row == {"label": "Samurai_sword", "meaning": "", "name": "Samurai sword", "status": "prohibited"}
+    for name, status in (("knife", "prohibited"), ("a, b", "prohibited"), ("x:y", "allowed"), ("katana", "harmless")):
+        wrong = said_of(job, ("Samurai_sword", NEW, name, status))
+        with pytest.raises(BadInput) as refused:
+            tab.start_import(admin, None, None, False, None, True, wrong, job)
+        assert refused.value.beside == "import-meanings"
+    assert site_taxonomy.added(services.db) == ()
+    said = said_of(job, ("Samurai_sword", NEW, "katana", "prohibited"))
+    started = tab.start_import(admin, None, None, False, None, True, said, job)
+    told = finished(tab, admin, started[tab.imported])[tab.import_status]
+    assert "1 corrections added" in told
+    assert "New at this site from now on: katana (prohibited). What was measured before rests on other classes" in told
+    assert "<li>katana: 1 boxes taken, 0 left out</li>" in told
+    assert "katana" in started[tab.label]["choices"]
+    assert "katana" in started[tab.looked_for]["choices"]
+    # Whoever works at the desk now sees it, finds it and can say it; the taxonomy file is as it was.
+    ((analysis, correction),) = standing.accepted(services.db)
+    bag = standing.of_bag(services.db, analysis.scan.bag_id)
+    assert (bag.risk.level, bag.risk.by) == ("HIGH", "root")
+    work = work_of(analysis, [correction], services.taxonomy, "nora")
+    assert [(box.label, box.status) for box in work.boxes] == [("laptop", "allowed"), ("katana", "prohibited")]
+    assert "katana" in [label.name for label in work.labels]
+    kept = corrections.add(
+        services.db, analysis.id, correction_from(work, None, ["katana"]), "nora", services.taxonomy, False
+    )
+    assert kept.counts == correction.counts
+    assert "<b>1</b> corrected" in tab.count(ANNOTATOR, *CHOSEN[:3], "katana", *CHOSEN[4:])
+    content = b"".join(export_zip(services.db, services.taxonomy, services.limits, "csv", Filter(), None))
+    with zipfile.ZipFile(io.BytesIO(content)) as opened:
+        assert any(b"katana" in opened.read(name) for name in opened.namelist() if name.endswith(".csv"))
+    assert services.settings.taxonomy.read_bytes() == file
+    assert label_meanings.said(services.db, services.taxonomy) == {"samuraisword": "katana"}
+
+
 def test_an_import_that_ends_before_it_is_first_shown_is_shown_to_its_end(
     tab: ExchangeTab, admin: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,7 +207,7 @@ def test_an_import_that_ends_before_it_is_first_shown_is_shown_to_its_end(
     started = tab.start_import(admin, None, path, False)
     assert started[tab.timer]["active"]
     shown = tab.tick(admin, None, started[tab.imported], *CHOSEN)
-    assert shown[tab.meanings]["value"] == [["Sword", ""]]
+    assert [row["label"] for row in shown[tab.meanings]["value"]["rows"]] == ["Sword"]
     assert not shown[tab.timer]["active"]
 
 

@@ -17,6 +17,8 @@ from training.recipes.recipe import load_recipe
 from training.vlm.finetune import add_lora
 from xray_app.report import instruction, parse_report
 from xray_app.settings import BUNDLED_VLM, Settings
+from xray_app.taxonomy import ItemClass, prohibited_labels
+from xray_app.types import Status
 from xray_app.vlm.answer_form import answer_form
 from xray_app.vlm.load import load_local, load_vlm, trained_here
 from xray_app.vlm.local import MAX_NEW_TOKENS, LocalVlm
@@ -196,3 +198,26 @@ def test_the_token_limit_can_be_set(tokens: int | None, monkeypatch: pytest.Monk
     with serving([Reply(200, completion(TEXT))]) as script:
         load_vlm(settings.model_copy(update={"vlm": f"openai:m@{script.url}"}), taxonomy()).answer([picture()], ["x"])
     assert script.asked[0].body["max_tokens"] == (tokens or MAX_TOKENS)
+
+
+def test_a_class_that_is_added_is_told_and_asked_for_at_once(untrained: Path) -> None:
+    more = taxonomy().with_classes([ItemClass.of_desk("katana", Status.PROHIBITED)])
+    with serving([Reply(200, completion(TEXT))]) as script:
+        remote = model(script)
+        remote.use_taxonomy(more)
+        remote.answer([picture()], [SCOPED])
+        trained = model(script, name=str(BUNDLED_VLM))
+        trained.use_taxonomy(more)
+        trained.answer([picture()], [SCOPED])
+    form = answer_form(more, boxes=False)
+    assert words_in(script.asked[0]) == form.told(SCOPED, as_json=True)
+    assert script.asked[0].body["response_format"]["json_schema"]["schema"] == form.schema
+    assert words_in(script.asked[1]) == SCOPED, "one that was trained here is told nothing"
+    vlm = load_local(str(untrained), taxonomy=taxonomy())
+    vlm.use_taxonomy(more)
+    assert vlm.asked(SCOPED) == answer_form(more, boxes=True).told(SCOPED, as_json=True)
+    assert vlm.threats is not None
+    assert {label for label, _ in vlm.threats.tails} == set(prohibited_labels(more))
+    bundled = load_local("bundled", taxonomy=taxonomy())
+    bundled.use_taxonomy(more)
+    assert bundled.asked(SCOPED) == SCOPED

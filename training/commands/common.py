@@ -19,7 +19,8 @@ Out = Annotated[Path, typer.Option("--out", help="Where the result goes.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint.")]
 
 
-def site_taxonomy() -> Taxonomy:
+def file_taxonomy() -> Taxonomy:
+    """The classes of the taxonomy file alone, for commands that open no database."""
     return load_taxonomy(Settings().taxonomy)
 
 

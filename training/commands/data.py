@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from training.commands.common import Out, open_database, print_json, site_taxonomy
+from training.commands.common import Out, file_taxonomy, open_database, print_json
 from xray_app.errors import BadDataset, BadInput
 
 # Heavy modules are imported inside the commands: --help answers at once.
@@ -30,7 +30,7 @@ def simulate(
     low, _, high = items.partition(":")
     if not (low.isdecimal() and high.isdecimal() and int(low) <= int(high)):
         raise BadInput(f"--items is a range such as 0:8, not {items!r}.")
-    write_dataset(out, count, seed, site_taxonomy(), threat_rate, (int(low), int(high)))
+    write_dataset(out, count, seed, file_taxonomy(), threat_rate, (int(low), int(high)))
     print_json(scans=count, out=str(out))
 
 
@@ -64,7 +64,7 @@ def prepare(
 
     naming = BagNaming(dataset or dataset_name(yolo), bag)
     try:
-        done = write(yolo, out, site_taxonomy(), val, seed, skip_bad, skip_unknown, naming, group, leave_out)
+        done = write(yolo, out, file_taxonomy(), val, seed, skip_bad, skip_unknown, naming, group, leave_out)
     except BadDataset as error:
         # Here every one is listed, so that all can be put right in one go.
         for problem in (problems := (error.details or {}).get("problems", [])):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from training.commands.common import Data, Out, method_named, site_taxonomy
+from training.commands.common import Data, Out, file_taxonomy, method_named
 from training.data.json_file import write_json
 from xray_app.settings import Settings
 
@@ -53,7 +53,7 @@ def evaluate(
     if full_instruction:
         samples, kept = with_full_instruction(samples), with_full_instruction(kept) if kept else None
     result = evaluate_models(
-        samples, _settings(vlm, detector), site_taxonomy(), adapter, kept, recall, _training_scans(train)
+        samples, _settings(vlm, detector), file_taxonomy(), adapter, kept, recall, _training_scans(train)
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     write_json(out, result)
@@ -101,7 +101,7 @@ def compare(
     try:
         for row in comparison(
             samples,
-            site_taxonomy(),
+            file_taxonomy(),
             vlm or ["bundled"],
             adapter or [],
             detector or ["bundled"],
@@ -143,7 +143,7 @@ def experiment(
         if not figures.keys() <= {"step", "seconds", "loss"}:
             print(f"{name} {done:6.1%} {json.dumps(figures)}", file=sys.stderr)
 
-    taxonomy = site_taxonomy()
+    taxonomy = file_taxonomy()
     scans = read_scans(data, clear, taxonomy, skip_bad)
     table = run(
         scans,
@@ -187,7 +187,7 @@ def plan(
     if measure or (measure is None and chosen.base == "bundled"):
         samples = read_jsonl(data / "train.jsonl" if data.is_dir() else data) if data else []
         print("Training a few steps here, to measure ...", file=sys.stderr)
-        rows[-1] = measured_here(chosen, way, images, epochs or chosen.epochs, site_taxonomy(), samples)
+        rows[-1] = measured_here(chosen, way, images, epochs or chosen.epochs, file_taxonomy(), samples)
     print(f"{chosen.name}, {way}, {images} scans:\n\n{tables.machines_table(rows)}")
     print(f"\nMemory by picture size:\n\n{tables.memory_table(chosen, way)}")
     if shape_of(chosen.base).parameters >= tables.COMPARABLE:

@@ -11,7 +11,6 @@ import typer
 from training.commands.common import open_database
 from xray_app.errors import BadInput
 from xray_app.settings import Settings
-from xray_app.taxonomy import load_taxonomy
 from xray_app.types import AdapterKind
 
 if TYPE_CHECKING:
@@ -73,9 +72,10 @@ def examine(
 def _examine(db: Database, settings: Settings, base: str, kind: AdapterKind, folder: Path, adapter_id: str) -> Examined:
     from training.data.samples import from_corrections
     from training.promotion.examination import Examined, examine_adapter, examine_detector
+    from xray_app.store.site_taxonomy import site_taxonomy
     from xray_app.vlm.load import load_local
 
-    taxonomy = load_taxonomy(settings.taxonomy)
+    taxonomy = site_taxonomy(db, settings.taxonomy)
     rules = taxonomy.rules(settings.policy)
     site = from_corrections(db, taxonomy)["holdout"]
 
@@ -111,12 +111,14 @@ def promote(
 ) -> None:
     """Let a registered adapter answer from the next scan on."""
     from training.promotion import registry
+    from xray_app.store.site_taxonomy import site_taxonomy
     from xray_app.vlm.load import load_if_remote
 
     settings = Settings()
-    remote = load_if_remote(settings, load_taxonomy(settings.taxonomy))
+    db = open_database(settings)
+    remote = load_if_remote(settings, site_taxonomy(db, settings.taxonomy))
     hand_over = remote.receive if remote else None
-    adapter = registry.promote(open_database(settings), adapter_id, by, force, reason, hand_over, trial)
+    adapter = registry.promote(db, adapter_id, by, force, reason, hand_over, trial)
     print(adapter.model_dump_json())
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from training.commands.common import Data, Out, Resume, method_named, open_database, print_json, site_taxonomy
+from training.commands.common import Data, Out, Resume, file_taxonomy, method_named, open_database, print_json
 from xray_app.errors import BadInput
 from xray_app.settings import Settings
 
@@ -31,7 +31,7 @@ def pretrain(
     from training.vlm.pretrain import pretrain as train
 
     config = PretrainConfig() if steps is None else PretrainConfig(steps=steps)
-    print_json(model=str(train(data, out, site_taxonomy(), config, start=start, resume=resume)))
+    print_json(model=str(train(data, out, file_taxonomy(), config, start=start, resume=resume)))
 
 
 @app.command()
@@ -57,7 +57,7 @@ def finetune(
             print(f"{done:6.1%} {json.dumps(figures)}", file=sys.stderr)
         return False
 
-    loaded, taxonomy, chosen = load_recipe(recipe), site_taxonomy(), method_named(method)
+    loaded, taxonomy, chosen = load_recipe(recipe), file_taxonomy(), method_named(method)
     if replay is not None:
         loaded = loaded.model_copy(update={"replay": replay, "replay_minimum": 0})
     if not resume:
@@ -101,7 +101,7 @@ def finetune_detector(
     result = train(
         data,
         out,
-        site_taxonomy(),
+        file_taxonomy(),
         weights=start,
         recipe=recipe,
         resume=resume,

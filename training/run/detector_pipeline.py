@@ -20,7 +20,8 @@ from xray_app.settings import Settings
 from xray_app.simulate.dataset import write_dataset
 from xray_app.store import runs
 from xray_app.store.database import Database
-from xray_app.taxonomy import Taxonomy, load_taxonomy
+from xray_app.store.site_taxonomy import site_taxonomy
+from xray_app.taxonomy import Taxonomy
 from xray_app.types import Run, SampleCounts
 
 REPLAYED_AT_LEAST = 96
@@ -53,7 +54,7 @@ def run_detector(
         BadModel: the served detector cannot be trained on, or what training needs is not installed.
         Stopped: somebody cancelled the run.
     """
-    taxonomy = load_taxonomy(settings.taxonomy)
+    taxonomy = site_taxonomy(db, settings.taxonomy)  # as the server knows it; the same for the whole run
     recipe = recipe if run.epochs is None else recipe.model_copy(update={"epochs": run.epochs})
     corrected = from_corrections(db, taxonomy)
     if not any(sample.boxes for sample in corrected["train"]):

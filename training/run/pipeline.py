@@ -29,7 +29,8 @@ from xray_app.errors import BadInput, BadRecipe, Conflict, DeskError, Stopped, i
 from xray_app.settings import Settings
 from xray_app.store import runs
 from xray_app.store.database import Database
-from xray_app.taxonomy import Taxonomy, load_taxonomy
+from xray_app.store.site_taxonomy import site_taxonomy
+from xray_app.taxonomy import Taxonomy
 from xray_app.types import Run, SampleCounts
 from xray_app.vlm.load import load_local
 
@@ -111,7 +112,7 @@ def _train(db: Database, settings: Settings, run: Run, on_share: OnShare) -> Non
     recipe = load_recipe(run.recipe)
     if run.method == "full":
         raise BadRecipe(FULL_AT_THE_DESK)
-    taxonomy = load_taxonomy(settings.taxonomy)
+    taxonomy = site_taxonomy(db, settings.taxonomy)  # as the server knows it; the same for the whole run
     corrected = from_corrections(db, taxonomy)
     site = corrected["holdout"]
     counts = SampleCounts(train=len(corrected["train"]), holdout=len(site))

@@ -24,6 +24,7 @@ class Job:
         id, kind, who: which, and whose.
         progress: how far it is.
         result: what to say when it has ended well.
+        news: what is different at this desk from now on, whatever comes of the job.
         lost: what to say in red: boxes were left out.
         unknown: labels nobody knows, and what each is offered to become ("" without an offer).
         kept: the upload that waits until somebody has said what these are.
@@ -34,6 +35,7 @@ class Job:
     who: str
     progress: Progress
     result: list[str] = field(default_factory=list)
+    news: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     unknown: dict[str, str] = field(default_factory=dict)
     kept: list[Path] = field(default_factory=list)

@@ -9,10 +9,11 @@ from pathlib import Path
 from xray_app.errors import BadInput, UnknownLabel
 from xray_app.exchange.bounded_text import read_text, read_yaml
 from xray_app.exchange.known_sets import offered
-from xray_app.taxonomy import Taxonomy, normalise
+from xray_app.site_classes import ALL, IGNORE, new_class
+from xray_app.taxonomy import ItemClass, Taxonomy, normalise
+from xray_app.types import Status
 
-IGNORE = "ignore"
-ALL = "all"
+NEW = "new"
 MAX_MAPPING = 2**20
 MAX_SHOWN = 100
 
@@ -64,8 +65,8 @@ class LabelMap:
         guess = "; ".join(f"{label[:60]}={offer}" for label, offer in list(offers.items())[:20])
         raise UnknownLabel(
             f"{where}: the taxonomy does not know {listed}{' and others' if len(unknown) > 20 else ''}. "
-            "Say what each is (--map LABEL=CLASS, or LABEL=ignore), add it to the taxonomy, or leave the boxes of all "
-            f"of them out (--skip-unknown).{f' Offered: {guess}.' if guess else ''}",
+            "Say what each is (--map LABEL=CLASS, LABEL=ignore, or LABEL=new:NAME for a class of its own), or leave "
+            f"the boxes of all of them out (--skip-unknown).{f' Offered: {guess}.' if guess else ''}",
             details={"labels": [label[:200] for label in unknown[:MAX_SHOWN]], "offered": offers},
         )
 
@@ -93,8 +94,45 @@ def read_looked_for(text: str | None, taxonomy: Taxonomy) -> tuple[str, ...] | N
     return tuple(dict.fromkeys(taxonomy.resolve(label.strip()).name for label in text.split(",") if label.strip()))
 
 
+def meaning_new(name: str, status: str) -> str:
+    """The meaning of a label that is to be a class of its own, as `read_new_classes` takes it."""
+    return f"{NEW}:{name}:{status}"
+
+
+def _as_new(meaning: str) -> tuple[str, str] | None:
+    """Name and status of "new:NAME" or "new:NAME:STATUS"; None of any other meaning. No class has a colon."""
+    word, sign, rest = meaning.partition(":")
+    if not sign or normalise(word) != NEW:
+        return None
+    name, sign, status = rest.rpartition(":")
+    if not sign:  # who says nothing of a class means one that must not be missed
+        name, status = status, Status.PROHIBITED.value
+    return " ".join(name.split()), status.strip().lower()
+
+
+def read_new_classes(pairs: Iterable[tuple[str, str]], taxonomy: Taxonomy) -> tuple[ItemClass, ...]:
+    """The classes that a mapping makes, "new:NAME:STATUS", those left out that the desk added before just so.
+
+    Raises:
+        BadInput: as `new_class`.
+    """
+    made: list[ItemClass] = []
+    for _, meaning in pairs:
+        if (new := _as_new(meaning)) is None:
+            continue
+        known = taxonomy.with_classes(made)
+        found = known.find(new[0])
+        if found is None or not found.added or found.status != new[1]:
+            made.append(new_class(*new, known))
+    return tuple(made)
+
+
 def read_mapping(pairs: Iterable[tuple[str, str]], taxonomy: Taxonomy) -> dict[str, str | None]:
-    """A mapping as `LabelMap` takes it, of labels and what each is: a class, an alias, or "ignore".
+    """A mapping as `LabelMap` takes it, of labels and what each is: a class, an alias, "ignore", or "new:NAME:STATUS".
+
+    Args:
+        pairs: labels, and what each is.
+        taxonomy: the site's classes, with those that the mapping makes (`read_new_classes`).
 
     Raises:
         UnknownLabel: something is to be what is no class.
@@ -105,7 +143,8 @@ def read_mapping(pairs: Iterable[tuple[str, str]], taxonomy: Taxonomy) -> dict[s
         key = normalise(label[:200])
         if not key:
             raise BadInput(f"The mapping names no label for {meaning!r}.")
-        value = None if normalise(meaning) == IGNORE else taxonomy.resolve(meaning.strip()).name
+        name, _ = _as_new(meaning) or (meaning.strip(), "")
+        value = None if normalise(meaning) == IGNORE else taxonomy.resolve(name).name
         if said.setdefault(key, value) != value:
             raise BadInput(f"The mapping says twice what {label[:60]!r} is: {said[key] or IGNORE} and {meaning}.")
     return said
@@ -124,7 +163,9 @@ def mapping_file(path: Path) -> list[tuple[str, str]]:
         return [pair for pair in pairs if pair != ("label", "class")]
     document = read_yaml(path, MAX_MAPPING)
     if not isinstance(document, dict) or not all(isinstance(value, str) for value in document.values()):
-        raise BadInput(f"{path}: a mapping file has a line `label: class` for each label, or `label: ignore`.")
+        raise BadInput(
+            f"{path}: a mapping file has a line `label: class` for each label, `label: ignore` or `label: new:NAME`."
+        )
     return [(str(label), meaning) for label, meaning in document.items()]
 
 
@@ -136,5 +177,5 @@ def mapping_option(text: str) -> tuple[str, str]:
     """
     label, sign, meaning = text.rpartition("=")
     if not sign or not label.strip() or not meaning.strip():
-        raise BadInput(f"--map takes LABEL=CLASS or LABEL=ignore, not {text!r}.")
+        raise BadInput(f"--map takes LABEL=CLASS, LABEL=ignore or LABEL=new:NAME, not {text!r}.")
     return label.strip(), meaning.strip()

@@ -1,4 +1,5 @@
-"""Tables of what other programs know us by, and we them: class ids of exports, meanings of other sets' labels."""
+"""Tables of what other programs know us by, and we them: class ids of exports, meanings of other sets' labels; and
+the classes that were added for these."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy.orm import Mapped, mapped_column
 
-from xray_app.store.tables import Base, Id, Name
+from xray_app.store.tables import Base, Id, Name, Word
 
 
 class ClassIdRow(Base):
@@ -27,3 +28,15 @@ class LabelMeaningRow(Base):
     class_name: Mapped[str | None] = mapped_column(Name)  # None: its boxes are ignored
     said_by: Mapped[str] = mapped_column(Id)
     said_at: Mapped[datetime]
+
+
+class SiteClassRow(Base):
+    """A class that somebody added at the desk. Append-only."""
+
+    __tablename__ = "site_classes"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # from 0, without gaps
+    name: Mapped[str] = mapped_column(Name, unique=True)
+    status: Mapped[str] = mapped_column(Word)
+    created_at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(Id)

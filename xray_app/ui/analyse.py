@@ -115,8 +115,9 @@ class AnalyseTab:
     # --- showing ------------------------------------------------------------------------------------------
 
     def start(self, who: Identity) -> dict[Any, Any]:
-        """The queue of this shift when the page opens; nothing opened yet."""
-        return {self.strip: self.queue(who, None)}
+        """The queue of this shift when the page opens, and the classes of now; nothing opened yet."""
+        classes = gr.update(choices=list(self.services.taxonomy.names))
+        return {self.strip: self.queue(who, None), self.decision.labelled: classes}
 
     def stored(self, who: Identity) -> dict[str, Any]:
         """The queue as it is stored now; what is open stays open."""

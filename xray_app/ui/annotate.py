@@ -193,7 +193,9 @@ class AnnotateTab:
             self.claim: bars.claim(claim, drafts.others(db, analysis.id, who.username)),
             self.conflict: conflict,
             self.conflict_buttons: gr.update(visible=bool(conflict)),
-            self.labelled: list((draft.labelled_classes if draft else None) or ()),
+            self.labelled: gr.update(
+                choices=list(taxonomy.names), value=list((draft.labelled_classes if draft else None) or ())
+            ),
             self.comment: (draft.comment if draft else None) or "",
             self.opinions: panels.opinions(analysis, self.services.rules, entry.standing),
             self.history: panels.history(analysis, revisions, outcomes.history(db, analysis.id)),

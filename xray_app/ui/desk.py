@@ -89,7 +89,8 @@ def build_desk(services: Services) -> gr.Blocks:
 
         for_some = [annotate_tab, review_tab, insights_tab, exchange_tab, exchange.imports]
         for_admins = [train_tab, thresholds_tab, users_tab]
-        guard.on(desk.load, Role.ANALYST, start, None, [head, *for_some, *for_admins, analyse.strip])
+        opened = [analyse.strip, analyse.decision.labelled]
+        guard.on(desk.load, Role.ANALYST, start, None, [head, *for_some, *for_admins, *opened])
     return desk
 
 

@@ -20,15 +20,16 @@ from xray_app.exchange.export import Filter, select_scans
 from xray_app.exchange.formats import FORMATS
 from xray_app.exchange.import_dataset import store
 from xray_app.exchange.jobs import Job
-from xray_app.exchange.label_map import ALL, MAX_SHOWN, LabelMap, read_looked_for, read_mapping
+from xray_app.exchange.label_map import MAX_SHOWN, LabelMap
+from xray_app.exchange.meanings import Meanings
 from xray_app.exchange.reader_process import read_in_own_process
 from xray_app.intake import keep_unanalysed
 from xray_app.scan.read import Scan
-from xray_app.store import label_meanings
+from xray_app.site_classes import ALL, MEASURED_ANEW
 from xray_app.types import Analysis, Level, Role
 from xray_app.ui import presses
 from xray_app.ui.guard import Guard, beside
-from xray_app.ui.label_table import label_table, pairs
+from xray_app.ui.label_table import LabelTable, label_table, pairs
 from xray_app.ui.uploads import discard, uploaded
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ class ExchangeTab:
         chosen = [self.format, self.since, self.until, self.label, self.risk, self.analyst, self.predictions]
         shown = [self.timer, self.export_status, self.export_stop, self.import_status, self.import_stop]
         jobs = [self.exported, self.imported]
-        guard.on(tab.select, Role.ANNOTATOR, self.open, [*jobs, *chosen], [*jobs, *shown, self.found])
+        lists = [self.label, self.looked_for]
+        guard.on(tab.select, Role.ANNOTATOR, self.open, [*jobs, *chosen], [*jobs, *shown, *lists, self.found])
         for part in chosen:
             guard.on(part.change, Role.ANNOTATOR, self.count, chosen, self.found)
         started = guard.on(
@@ -73,7 +75,7 @@ class ExchangeTab:
             self.bring_in.click, Role.ADMIN, self.start_import,
             [self.exported, self.upload, self.skip_unknown, self.looked_for, self.labels_only, self.meanings,
              self.imported, self.dataset, self.bag],
-            [self.imported, self.upload, self.meanings, *shown],
+            [self.imported, self.upload, self.meanings, *lists, *shown],
         )  # fmt: skip
         guard.on(self.import_stop.click, Role.ADMIN, self.stop_import, jobs, shown)
 
@@ -124,7 +126,7 @@ class ExchangeTab:
         self.meanings = label_table()
         with gr.Row():
             self.looked_for = gr.Dropdown(
-                [("every class", ALL), *self.services.taxonomy.names], multiselect=True, value=[],
+                _looked_for(self.services.taxonomy.names), multiselect=True, value=[],
                 label="Looked for, besides what has a box", elem_id="import-looked-for",
             )  # fmt: skip
             self.dataset = gr.Textbox(
@@ -221,24 +223,26 @@ class ExchangeTab:
         if (other := services.jobs.at_work("import")) is not None:
             raise Conflict(f"{other.who} is importing a data set already. Wait for its end, or stop it.")
         with beside(self.meanings):
-            said = read_mapping(pairs(meanings) if waiting else [], services.taxonomy)
-        labels = LabelMap(
-            services.taxonomy,
-            label_meanings.said(services.db, services.taxonomy) | said,
-            bool(skip_unknown),
-            read_looked_for(_list(looked_for), services.taxonomy),
-        )
+            said = Meanings.read(pairs(meanings) if waiting else [], services.taxonomy)
+        labels = said.label_map(services.db, bool(skip_unknown), _list(looked_for))
         with beside(self.bag):
             naming = BagNaming(_text(dataset), _text(bag) or None)
-        file = uploaded(path) if path is not None else waiting.pop()
-        while waiting:
-            discard(waiting.pop())
-        label_meanings.keep(services.db, said, who.username)
+        file = uploaded(path) if path is not None else waiting[0]
+        with beside(self.meanings):
+            said.keep(services.db, who.username)
+        for one in waiting:
+            if one != file:
+                discard(one)
+        waiting.clear()
         job = services.jobs.start("import", who.username)
+        if said.new:
+            made = " and ".join(f"{one.name} ({one.status.value})" for one in said.new)
+            job.news.append(f"New at this site from now on: {made}. {MEASURED_ANEW}")
         threading.Thread(target=self._import, args=(job, file, labels, naming, bool(labels_only)), daemon=True).start()
-        none = gr.update(visible=False, value=[])
+        none = gr.update(visible=False, value=None)
         return {
-            self.imported: job.id, self.upload: None, self.meanings: none, **self.show(who, exported, job.id),
+            self.imported: job.id, self.upload: None, self.meanings: none, **self._lists(),
+            **self.show(who, exported, job.id),
             self.timer: gr.update(active=True),  # though it has ended by now: a tick shows what comes of it
         }  # fmt: skip
 
@@ -252,7 +256,7 @@ class ExchangeTab:
 
         try:
             with read_in_own_process(file, labels, naming, services.limits, progress.stop) as coming:
-                done = store(coming, services.db, services.taxonomy, take_in, job.who, progress)
+                done = store(coming, services.db, labels.taxonomy, take_in, job.who, progress)
             job.result.append(f"{done.added} corrections added, {done.already} were here already.")
             job.result.extend(done.boxes.lines())
             job.result.extend(f"Passed over: {note}" for note in done.notes)
@@ -282,10 +286,20 @@ class ExchangeTab:
         jobs = self.services.jobs
         export, bring_in = jobs.at_work("export", who.username), jobs.at_work("import", who.username)
         exported, imported = export.id if export else exported, bring_in.id if bring_in else imported
-        shown = {self.exported: exported, self.imported: imported, **self.show(who, exported, imported)}
+        shown = {
+            self.exported: exported,
+            self.imported: imported,
+            **self._lists(),
+            **self.show(who, exported, imported),
+        }
         with suppress(DeskError):  # said when the choice was made
             shown[self.found] = self.count(who, *chosen)
         return shown
+
+    def _lists(self) -> dict[Any, Any]:
+        """The lists of classes as they are now."""
+        names = self.services.taxonomy.names
+        return {self.label: gr.update(choices=[ANY, *names]), self.looked_for: gr.update(choices=_looked_for(names))}
 
     def show(self, who: Identity, exported: Any, imported: Any) -> dict[Any, Any]:
         """How far this page's export and import are."""
@@ -308,8 +322,8 @@ class ExchangeTab:
                 shown[self.found] = self.count(who, *chosen)
             job = self.services.jobs.find(imported, who.username)
             if job is not None and job.kept:
-                rows = [[label, offer] for label, offer in job.unknown.items()]
-                shown[self.meanings] = gr.update(visible=True, value=rows)
+                table = LabelTable.of(job.id, job.unknown, self.services.taxonomy)
+                shown[self.meanings] = gr.update(visible=True, value=table.model_dump(mode="json"))
         return shown
 
     def stop_export(self, who: Identity, exported: Any, imported: Any) -> dict[Any, Any]:
@@ -327,6 +341,10 @@ class ExchangeTab:
         if job is None:
             raise BadInput("There is nothing to stop.")
         job.progress.stop.set()
+
+
+def _looked_for(names: tuple[str, ...]) -> list[str | tuple[str, str]]:
+    return [("every class", ALL), *names]
 
 
 def _list(looked_for: Any) -> str | None:
@@ -370,6 +388,7 @@ def _status(job: Job) -> str:
             f'<p role="status">{verb} {progress.done} of {progress.total or "…"}</p>'
             f'<progress max="1" value="{share:.3f}"></progress>'
         )
+    line = "".join(f'<p role="status">{escape(words)}</p>' for words in job.news) + line
     if not progress.problems:
         return line
     rows = "".join(f"<li>{escape(problem[:500])}</li>" for problem in progress.problems[:SHOWN])

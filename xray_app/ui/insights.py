@@ -45,7 +45,7 @@ class InsightsTab:
         )
         asked = [self.period, self.scanner, self.adapter, self.of_class]
         guard.on(
-            tab.select, Role.ANALYST, self.open, asked, [self.scanner, self.adapter, self.shown],
+            tab.select, Role.ANALYST, self.open, asked, [self.scanner, self.adapter, self.of_class, self.shown],
             show_progress_on=self.shown,
         )  # fmt: skip
         for field in asked:
@@ -60,6 +60,7 @@ class InsightsTab:
         return {
             self.scanner: gr.update(choices=[("all", ALL), *((one, one) for one in known.scanners)]),
             self.adapter: gr.update(choices=[("all", ALL), *adapters]),
+            self.of_class: gr.update(choices=[ALL_CLASSES, *self.services.taxonomy.names]),
             **self.show(who, *values),
         }
 

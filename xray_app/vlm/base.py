@@ -9,6 +9,8 @@ from typing import Protocol
 
 from PIL.Image import Image
 
+from xray_app.taxonomy import Taxonomy
+
 CUT_OFF = "cut off at the token limit; raise XRAY_VLM_MAX_TOKENS"
 """The problem of an answer that was longer than it may be."""
 
@@ -55,4 +57,8 @@ class Vlm(Protocol):
         Raises:
             BadModel: the adapter does not fit; the one in use before stays in use.
         """
+        ...
+
+    def use_taxonomy(self, taxonomy: Taxonomy) -> None:
+        """Is told the names of these classes from now on, where it is told any, and gives their probability."""
         ...

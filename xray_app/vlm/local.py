@@ -277,6 +277,15 @@ class LocalVlm:
             self.model = attach(self._base, folder).eval()
             set_picture_limits(self._base, self.processor, limits)
 
+    def use_taxonomy(self, taxonomy: Taxonomy) -> None:
+        """Is told the names of these classes from now on, where it was told any, and gives their probability, where it
+        gave those of others."""
+        with self.lock:
+            if self.form is not None:
+                self.form = answer_form(taxonomy, self.form.boxes)
+            if self.threats is not None:
+                self.threats = FirstEntries.of(self.processor.tokenizer, prohibited_labels(taxonomy), taxonomy)
+
 
 def write_base(folder: Path, vlm: LocalVlm) -> None:
     """Notes beside an adapter which base model it belongs to."""

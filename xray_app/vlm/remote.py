@@ -21,7 +21,8 @@ from transformers import AutoProcessor
 from xray_app.adapter import Adapter
 from xray_app.errors import BadModel, Conflict
 from xray_app.settings import Settings
-from xray_app.vlm.answer_form import AnswerForm
+from xray_app.taxonomy import Taxonomy
+from xray_app.vlm.answer_form import AnswerForm, answer_form
 from xray_app.vlm.base import Answer
 from xray_app.vlm.completion import read_completion
 from xray_app.vlm.coordinates import coordinate_frame
@@ -156,6 +157,7 @@ class RemoteVlm:
         self._takes_sizes = True
         self._loading = Lock()
         self._unfit: dict[str, str] = {}
+        self._tokens = tokens
         self._told = first_options(tokens, base is not None, form)
         self._trained = first_options(tokens, base is not None, None)
 
@@ -246,6 +248,13 @@ class RemoteVlm:
         if adapter is not None:
             self._load(adapter)
         self._adapter = adapter
+
+    def use_taxonomy(self, taxonomy: Taxonomy) -> None:
+        """Is told the names of these classes from now on, where it was told any."""
+        if self._form is not None:
+            form = answer_form(taxonomy, self._form.boxes)
+            # What the server refused of the options before, it refuses again, and is not asked for any more then.
+            self._form, self._told = form, first_options(self._tokens, self._base is not None, form)
 
     def receive(self, adapter: Adapter, folder: Path) -> None:
         """Has the server load an adapter that is about to be promoted, and repeat the answers that the gate passed it

@@ -19,6 +19,7 @@ from tests.tiny import save_tiny_vlm
 from tests.training.data.test_samples import correct
 from training.__main__ import app
 from training.commands import train
+from training.data.samples import read_jsonl
 from training.promotion import examination
 from training.promotion import holdout as held
 from training.promotion.registry import promote, read_manifest
@@ -27,9 +28,11 @@ from training.run import pipeline
 from training.run import supervisor as life
 from training.vlm.finetune import add_lora
 from xray_app import settings as settings_module
+from xray_app.correction.revision import split_of
 from xray_app.errors import Stopped
 from xray_app.settings import ROOT, Settings
-from xray_app.store import adapters, holdout_figures, runs
+from xray_app.site_classes import new_class
+from xray_app.store import adapters, holdout_figures, runs, site_taxonomy
 from xray_app.store.database import Database
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Run
@@ -313,3 +316,26 @@ def test_the_command_line_answers_fast_and_speaks_plainly(tmp_path: Path) -> Non
     bad = run("prepare", "--yolo", str(tmp_path), "--out", str(tmp_path / "out"))
     assert bad.returncode == 1
     assert bad.stderr.strip() == f"{tmp_path} needs a data.yaml (YOLO layout)."
+
+
+@pytest.mark.usefixtures("corrected")
+def test_a_run_learns_the_classes_that_were_added_at_the_desk(
+    db: Database, settings: Settings, stored: MakeAnalysis, taxonomy: Taxonomy, untrained: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    site_taxonomy.add(db, taxonomy, [new_class("katana", "prohibited", taxonomy)], "root")
+    known = site_taxonomy.site_taxonomy(db, settings.taxonomy)
+    bag = next(f"katana {n}" for n in range(99) if split_of(f"katana {n}") == "train")
+    correct(db, known, stored(shade=50, bag_id=bag).id, {"katana": 1})
+    frozen: list[str] = []
+
+    def learn(data: Path, *_: object, **__: object) -> Path:
+        frozen.extend(sample.response for sample in read_jsonl(data / "train.jsonl"))
+        return copy_of(untrained, db)
+
+    monkeypatch.setattr(pipeline, "finetune", learn)
+    run = queue(db)
+    assert pipeline.run_pipeline(db, settings, run.id) == 0, runs.get(db, run.id).error
+    assert "Items detected: 1 katana (threat). Security risk: HIGH - katana detected." in frozen
+    manifest = read_manifest(adapters.folder(db, str(runs.get(db, run.id).adapter_id)))
+    assert manifest.taxonomy_sha256 == known.sha256 != taxonomy.sha256

@@ -18,6 +18,7 @@ import { undoOffer } from "./undo_offer.js";
 import "./found.js";
 import "./intake.js";
 import "./items.js";
+import "./label_table.js";
 import "./picklist.js";
 import "./strip.js";
 import "./viewer/viewer.js";
