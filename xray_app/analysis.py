@@ -181,7 +181,7 @@ class Analyser:
         """`threat_score.rests_on` of the next answer about a scan of this scanner."""
         pair = self.pair_in_use()
         thresholds = self._operating_point(scanner_id, pair)
-        return rests_on(pair, self.rules.measured_sha256, thresholds.id if thresholds else None)
+        return rests_on(pair, self._current_rules().measured_sha256, thresholds.id if thresholds else None)
 
     def _follow_promotion(self) -> ActiveAdapter | None:
         """Makes the VLM answer with the active adapter, and returns it."""
@@ -267,7 +267,7 @@ class Analyser:
             vlm_evidence(answer, report, taxonomy),
             detector_evidence(found, prohibited_labels(taxonomy)),
             pair,
-            self.rules.measured_sha256,
+            rules.measured_sha256,
             thresholds,
         )
         validated = self._validated(scan.scanner_id, score.evidence.rests_on)
