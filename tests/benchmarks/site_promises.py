@@ -8,21 +8,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from training.evaluation.bootstrap import calibration_error
 from training.evaluation.operating_point import HeldOut, operating_point
 from training.evaluation.threat_score import BagEvidence, binned, brier_skill, group_rates, probabilities
-from xray_app.analysis import Analyser
+from xray_app.analysis import BATCH, Analyser
 from xray_app.scan.appearance import appearance_of
-from xray_app.scan.read import Limits, read_scan
+from xray_app.scan.read import Limits, Scan, read_scan
 from xray_app.simulate.scene import Simulated
 from xray_app.store import known_truths
 from xray_app.store.fact_tables import AppearanceRow
 from xray_app.store.insights import validated_drift
 from xray_app.store.insights.daily_sums import LOOKS, Figures, bins_of
 from xray_app.threat_score import Calibration
+from xray_app.types import Analysis
 
 CAMPAIGN = 200
 """Bags that are compared with: the fewest that can be validated."""
@@ -38,31 +40,14 @@ class Pool:
 
     @classmethod
     def scored(cls, analyser: Analyser, threats: set[str], bags: Iterator[Simulated], n: int, file: Path) -> Pool:
-        """Scores `n` bags, a few at a time; what is in the file is not scored again."""
+        """Scores `n` bags, a batch at a time; what is in the file is not scored again."""
         kept = json.loads(file.read_text()) if file.is_file() else []
-        limits = Limits(2**25, 5 * 10**7)
-        for bag in islice(bags, max(n - len(kept), 0)):
-            content = io.BytesIO()
-            bag.image.save(content, "PNG")
-            scan = read_scan(content.getvalue(), "bag.png", limits)
-            analysis = analyser.analyse(scan)
-            look = appearance_of(scan.image)
-            row = AppearanceRow(
-                scan_id="", organic=look.organic, mixed=look.mixed, metal=look.metal, brightness=look.brightness
-            )
-            named = {item.label for item in analysis.report.items} | {box.label for box in analysis.boxes}
-            kept.append(
-                {
-                    "vlm": analysis.score_evidence.vlm if analysis.score_evidence else 0.0,
-                    "detector": analysis.score_evidence.detector if analysis.score_evidence else 0.0,
-                    "labels": sorted({label for label, _ in bag.boxes} & threats),
-                    "style": bag.style,
-                    "looks": bins_of(scan.width, scan.height, analysis.opaque_fraction, row),
-                    "named": sorted(named),
-                }
-            )
-            if len(kept) % 100 == 0:
-                file.write_text(json.dumps(kept))
+        while len(kept) < n:
+            batch = list(islice(bags, min(BATCH, n - len(kept))))
+            scans = [_read(bag) for bag in batch]
+            answers = zip(batch, scans, analyser.analyse_together(scans), strict=True)
+            kept += [_row(bag, scan, analysis, threats) for bag, scan, analysis in answers]
+            file.write_text(json.dumps(kept))
         file.write_text(json.dumps(kept))
         kept = kept[:n]
         evidence = BagEvidence(
@@ -83,6 +68,28 @@ class Pool:
             self.evidence.rows(mask),
             tuple(self.labels[place] for place in places),
         )
+
+
+def _read(bag: Simulated) -> Scan:
+    content = io.BytesIO()
+    bag.image.save(content, "PNG")
+    return read_scan(content.getvalue(), "bag.png", Limits(2**25, 5 * 10**7))
+
+
+def _row(bag: Simulated, scan: Scan, analysis: Analysis, threats: set[str]) -> dict[str, Any]:
+    look, evidence = appearance_of(scan.image), analysis.score_evidence
+    row = AppearanceRow(
+        scan_id="", organic=look.organic, mixed=look.mixed, metal=look.metal, brightness=look.brightness
+    )
+    named = {item.label for item in analysis.report.items} | {box.label for box in analysis.boxes}
+    return {
+        "vlm": evidence.vlm if evidence else 0.0,
+        "detector": evidence.detector if evidence else 0.0,
+        "labels": sorted({label for label, _ in bag.boxes} & threats),
+        "style": bag.style,
+        "looks": bins_of(scan.width, scan.height, analysis.opaque_fraction, row),
+        "named": sorted(named),
+    }
 
 
 def promises(pool: Pool, held_out: int, recall: float, draws: int, seed: int) -> dict[str, object]:
