@@ -57,7 +57,7 @@ class ValidationPart:
                         "Sign validation", variant="primary", elem_id="sign-validation", elem_classes=[presses.ASKS]
                     )
                     self.withdraw = gr.Button(
-                        "Withdraw validation", variant="stop", elem_id="withdraw-validation",
+                        "Withdraw", variant="stop", elem_id="withdraw-validation",
                         elem_classes=[presses.ASKS],
                     )  # fmt: skip
             with gr.Column(scale=7):
