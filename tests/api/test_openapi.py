@@ -69,7 +69,7 @@ FIELDS = {
     "Session": "token expires_at role",
     "Analysis": (
         "id created_at scan report risk standing boxes agreement opaque_fraction models taxonomy_sha256 timings_ms "
-        "threat_score? calibrated? score_evidence?"
+        "threat_score? calibrated? score_evidence? control_search?"
     ),
     "Item": "label count status threat confidence?",
     "Box": "id source label confidence? status threat xyxy polygon? polygons?",
