@@ -125,6 +125,7 @@ def make_adapter(vlm: LocalVlm, part: str, folder: Path, images: Sequence[Image]
     The model goes on answering with it.
     """
     vlm.use_adapter(None)
+    torch.manual_seed(SEED)  # LoRA's first matrix is drawn too
     scope = {"lora_scope": "language+vision" if part == "vision" else "language"}
     wrapped = add_lora(vlm.model, load_recipe("bundled").model_copy(update=scope), "lora")
     torch.manual_seed(SEED)

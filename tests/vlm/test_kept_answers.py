@@ -34,6 +34,17 @@ def test_only_the_token_where_the_texts_part_decides() -> None:
     assert difference(unsure, Answer(NONE.replace("LOW", "HIGH"), True)) is not None
 
 
+def test_an_answer_that_was_cut_off_is_compared_as_far_as_it_goes() -> None:
+    (whole,), _ = keep_answers(Gated(), [picture()], [instruction()])
+    cut = whole.model_copy(update={"cut": True})
+    on = Answer(NONE + " Security risk: LOW", True)
+    assert difference(cut, on) is None
+    assert difference(whole, on) is not None, "a whole answer has an end"
+    for other in ("", NONE[:-1], KNIFE):
+        assert difference(cut, Answer(other, False)) is not None, other
+    assert difference(cut.model_copy(update={"text": "", "tokens": ()}), on) is not None
+
+
 def test_kept_scans_are_named_by_their_content() -> None:
     answers, pictures = keep_answers(Gated(), [picture(3), picture(4)], [instruction()] * 2)
     assert [one.scan for one in answers] == list(pictures)

@@ -37,6 +37,7 @@ class KeptAnswer(Value):
         probability: of the whole text, the product over its tokens.
         tokens: of each token its first and last character (exclusive), its probability, and by how much it leads the
             second likeliest; the end of the answer is the last of them.
+        cut: it was cut off at the token limit, and says nothing of how it would have gone on.
     """
 
     scan: str
@@ -44,6 +45,7 @@ class KeptAnswer(Value):
     text: str
     probability: Fraction
     tokens: tuple[tuple[int, int, Fraction, Fraction], ...]
+    cut: bool = False
 
 
 def keep_answers(
@@ -63,7 +65,12 @@ def _kept(scan: str, instruction: str, answer: Answer) -> KeptAnswer:
         spans.append((len(answer.text), len(answer.text), 1.0))
     tokens = [(start, end, p, lead) for (start, end, p), lead in zip(spans, leads, strict=True)]
     return KeptAnswer(
-        scan=scan, instruction=instruction, text=answer.text, probability=_probability(answer), tokens=tuple(tokens)
+        scan=scan,
+        instruction=instruction,
+        text=answer.text,
+        probability=_probability(answer),
+        tokens=tuple(tokens),
+        cut=not answer.finished,
     )
 
 
@@ -108,12 +115,15 @@ def open_kept_scan(folder: Path, kept: KeptAnswer) -> Image.Image:
 def difference(kept: KeptAnswer, answer: Answer) -> str | None:
     """How an answer differs from the kept one, in words; None where it does not, or only by rounding.
 
-    Without token probabilities the texts alone are compared.
+    Without token probabilities the texts alone are compared. Of one that was cut off, as far as it goes: a
+    server's limit may lie further off.
     """
     if answer.text == kept.text:
         apart = abs(_probability(answer) - kept.probability)
         if answer.spans and apart > SAME_PROBABILITY:
             return f"the same text has a probability of {_probability(answer):.2f}, not {kept.probability:.2f}"
+        return None
+    if kept.cut and kept.text and answer.text.startswith(kept.text):
         return None
     if _lead_at_difference(kept, answer.text) <= NEAR_TIE:
         return None
