@@ -47,6 +47,7 @@ def test_who_looked_for_some_classes_alone_cannot_say_that_none_is_there() -> No
 def test_every_view_has_to_be_labelled() -> None:
     top = [said("nora", "accepted", {})]
     assert prohibited_in({"top": top}, ["top", "side"], False) is None
+    assert prohibited_in({"top": top}, ["side", "top"], False) is None
     side = [said("nora", "accepted", KNIFE)]
     assert prohibited_in({"top": top, "side": side}, ["top", "side"], False) == {"knife"}
 

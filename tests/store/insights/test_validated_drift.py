@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from xray_app.store.insights.daily_sums import Figures
+from xray_app.store.insights.drift import features_of
 from xray_app.store.insights.validated_drift import changed, reason
 
 SHARES = (0.1, 0.3, 0.4, 0.15, 0.05)
@@ -29,6 +30,15 @@ def test_another_palette_is_told_and_named(feature: str) -> None:
 def test_scans_that_go_on_as_they_were_are_not() -> None:
     rng = np.random.Generator(np.random.PCG64(8))
     assert not any(changed(figures(rng, SHARES, 200), figures(rng, SHARES, 200)) for _ in range(2000))
+
+
+def test_a_plain_move_of_a_few_scans_may_be_chance() -> None:
+    before, now = (
+        Figures(scans=60, looks=dict(zip(("organic|0", "organic|1", "organic|2"), counts, strict=True)))
+        for counts in ((30.0, 20.0, 10.0), (14.0, 22.0, 24.0))
+    )
+    assert [one.change for one in features_of(before, now) if one.psi] == ["changed"]
+    assert changed(before, now) == []
 
 
 def test_a_slight_move_is_no_change_however_many_scans_show_it() -> None:

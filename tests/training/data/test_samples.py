@@ -201,6 +201,10 @@ def test_a_bag_that_two_people_cleared_unknown_to_each_other_teaches_half_as_muc
     decided(next(names), ("anna", "CLEAR"), ("ben", "REVIEW"), shade=60)
     told = decided(next(names), ("anna", "CLEAR"), shade=80)
     decisions.add(db, told.id, "CLEAR", None, "so do I", "ben")  # what anna said stood before him
+    decided(next(names), ("anna", "CLEAR"), ("ben", "CLEAR"), ("eve", "REVIEW"), shade=85)
+    of_another = next(names)
+    decisions.add(db, stored(shade=90, bag_id=of_another, by="anna").id, "CLEAR", None, "seen it", "ben")
+    decided(of_another, ("anna", "CLEAR"), shade=90)  # ben had asked for nothing: he may have seen anna at it
     searched = decided(next(names), ("anna", "CLEAR"), ("ben", "CLEAR"), shade=100)
     outcomes.add(db, searched.id, [ItemCount(label="knife", count=1)], None, "eve", taxonomy)
     corrected = decided(next(names), ("anna", "CLEAR"), ("ben", "CLEAR"), shade=120)
