@@ -10,8 +10,8 @@ at last A takes the palettes of B and holds nothing but thin threats, with test 
 The last line is one JSON object. `promised_lower` is what the signed evidence says of recall at least, `recall` what it
 was over `further_threats` further bags; `clear_elsewhere` counts advice to clear on B. `told_after` are the bags of A
 after the shift, and `known_after` the threats of known truth among them, until the validation was `withdrawn`, and by
-what. `kept` of 20 draws: the threshold set on `held_out` bags found the wanted share of the threats of further ones,
-all drawn anew from one pool of scored bags. `ece` and `brier_skill` of the calibrated score are of those further bags;
+what. `kept`, by the wanted share: in how many draws the threshold set on some bags found it among the threats of
+`further` ones, all drawn anew from one pool of scored bags. `ece` and `brier_skill` of the calibrated score are of those further bags;
 the skill is over the rule that knows the palette alone. `fall_told_after`: threats of known truth until the watch tells
 a fall of recall from 0.95 to 0.80; `false_by_recall_a_year` and `false_by_drift_a_year`: withdrawals in a year in which
 recall is 0.95 and the scans stay as they are.
@@ -53,6 +53,7 @@ NAMES = [style.name for style in STYLES]
 PALETTES = {"A": frozenset(NAMES[: len(NAMES) // 2]), "B": frozenset(NAMES[len(NAMES) // 2 :])}
 MOST_SHIFTED = 2000
 ITEMS, THREAT_RATE = (1, 8), 0.5
+WANTED = (0.90, 0.95)
 THIN = frozenset({"knife", "scissors", "screwdriver", "razor blade"})
 """What the shifted scanner's bags hold."""
 
@@ -81,7 +82,7 @@ class Advised:
     cleared_threats: int = 0
 
 
-FULL = Sizes(held_out=320, recall=0.97, campaign=400, further=400, pool=3000, draws=20, years=400, campaigns=20)
+FULL = Sizes(held_out=320, recall=0.97, campaign=400, further=400, pool=3000, draws=200, years=400, campaigns=20)
 TINY = Sizes(held_out=120, recall=0.95, campaign=200, further=40, pool=300, draws=5, years=20, campaigns=1)
 
 
@@ -100,7 +101,7 @@ def main() -> None:
             site = SimulatedSite(services, sizes)
             found |= site.through_its_life()
             pool = Pool.scored(services.analyser, site.threats, site.bags("A"), sizes.pool, out / "pool.json")
-        found |= promises(pool, sizes.held_out, sizes.recall, sizes.draws, SEED)
+        found |= promises(pool, sizes.held_out, WANTED, sizes.draws, SEED)
         found |= watch_figures(sizes.years, SEED) | drift_figures(pool, sizes.campaigns, SEED)
     print(json.dumps(found))
 

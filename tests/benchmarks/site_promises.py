@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -92,26 +92,34 @@ def _row(bag: Simulated, scan: Scan, analysis: Analysis, threats: set[str]) -> d
     }
 
 
-def promises(pool: Pool, held_out: int, recall: float, draws: int, seed: int) -> dict[str, object]:
-    """Sets a threshold on some bags and looks at the further ones, as often as `draws` says."""
-    rng = np.random.Generator(np.random.PCG64(seed))
-    kept, stopped, promised, errors, skills = 0, [], [], [], []
-    for _ in range(draws):
-        order = rng.permutation(len(pool.labels))
-        known, further = pool.rows(order[:held_out]), pool.rows(order[held_out:])
-        point = operating_point(known, recall, 1 - (1 - recall) / 2)
-        fitted = Calibration(**{**point["calibration"], "models": tuple(point["calibration"]["models"])})
-        scores, threat = probabilities(fitted, further.evidence), further.evidence.threat
-        kept += point["threshold"] is not None and float((scores >= point["threshold"])[threat].mean()) >= recall
-        stopped.append(float((scores >= point["threshold"])[~threat].mean()))
-        promised.append(point["false_alarms"])
-        errors.append(calibration_error(binned(scores, threat)).value or 0.0)
-        skills.append(brier_skill(scores, threat, group_rates(known.evidence, further.evidence)).value or 0.0)
+def promises(pool: Pool, held_out: int, wanted: Sequence[float], draws: int, seed: int) -> dict[str, object]:
+    """Sets a threshold on some bags and looks at the further ones, as often as `draws` says, for each wanted share."""
+    kept: dict[str, str] = {}
+    stopped: dict[str, float] = {}
+    told: dict[str, float] = {}
+    errors, skills = [], []
+    for recall in wanted:
+        rng = np.random.Generator(np.random.PCG64(seed))
+        held, shown, said = 0, [], []
+        for _ in range(draws):
+            order = rng.permutation(len(pool.labels))
+            known, further = pool.rows(order[:held_out]), pool.rows(order[held_out:])
+            point = operating_point(known, recall, 1 - (1 - recall) / 2)
+            fitted = Calibration(**{**point["calibration"], "models": tuple(point["calibration"]["models"])})
+            scores, threat = probabilities(fitted, further.evidence), further.evidence.threat
+            held += point["threshold"] is not None and float((scores >= point["threshold"])[threat].mean()) >= recall
+            shown.append(float((scores >= point["threshold"])[~threat].mean()))
+            said.append(point["false_alarms"])
+            errors.append(calibration_error(binned(scores, threat)).value or 0.0)
+            skills.append(brier_skill(scores, threat, group_rates(known.evidence, further.evidence)).value or 0.0)
+        name = f"{recall:.2f}"
+        kept[name] = f"{held} of {draws}"
+        stopped[name], told[name] = round(float(np.mean(shown)), 4), round(float(np.mean(said)), 4)
     return {
-        "kept": f"{kept} of {draws}",
+        "kept": kept,
         "further": len(pool.labels) - held_out,
-        "false_alarms": round(float(np.mean(stopped)), 4),
-        "false_alarms_told": round(float(np.mean(promised)), 4),
+        "false_alarms": stopped,
+        "false_alarms_told": told,
         "ece": round(float(np.mean(errors)), 4),
         "ece_worst": round(max(errors), 4),
         "brier_skill": round(float(np.mean(skills)), 4),

@@ -1,7 +1,7 @@
 """Operating points: the threshold that finds a wanted share of the threats, with a bound, and what it costs.
 
-The threshold is a tolerance bound (`tolerance.threshold_at`). What the same bags would say of its false alarms flatters
-it, so those are told by cross-fitting.
+The threshold is a tolerance bound (`tolerance.threshold_at`) on cross-fitted scores: each bag's by a calibration that has
+not seen it. By its own bags' calibration it promises a little too much, and its false alarms are flattered.
 """
 
 from __future__ import annotations
@@ -105,8 +105,8 @@ def operating_point(held_out: HeldOut, recall: float, review_recall: float) -> d
         "threats": threats,
         "recall": recall,
         "review_recall": review_recall,
-        "threshold": threshold_at(scores, threat, recall),
-        "review_threshold": threshold_at(scores, threat, review_recall),
+        "threshold": threshold_at(fair, threat, recall),
+        "review_threshold": threshold_at(fair, threat, review_recall),
         "missing": max(threats_needed(recall) - threats, 0),
         "review_missing": max(threats_needed(review_recall) - threats, 0),
         **_alarms("false_alarms", fair, threat, recall),
@@ -114,7 +114,7 @@ def operating_point(held_out: HeldOut, recall: float, review_recall: float) -> d
         "curve": [],
     }
     for wanted in CURVE:
-        if (threshold := threshold_at(scores, threat, wanted)) is not None:
+        if (threshold := threshold_at(fair, threat, wanted)) is not None:
             out["curve"].append(
                 {"recall": wanted, "threshold": threshold, **_alarms("false_alarms", fair, threat, wanted)}
             )

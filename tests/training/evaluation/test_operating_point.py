@@ -82,6 +82,15 @@ def test_no_bag_is_scored_by_a_calibration_it_has_taught() -> None:
     assert np.abs(fair - own).max() > 0.01
 
 
+def test_the_threshold_lies_among_scores_of_calibrations_that_have_not_seen_the_bag() -> None:
+    one = site(120, 9, skill=1.0)
+    fair = cross_fitted(one, ("vlm", "detector"))
+    point = operating_point(one, 0.9, 0.95)
+    assert point["threshold"] == threshold_at(fair, one.evidence.threat, 0.9)
+    own = probabilities(Calibration(**point["calibration"]), one.evidence)
+    assert point["threshold"] != threshold_at(own, one.evidence.threat, 0.9)
+
+
 def test_with_too_few_threats_nothing_is_promised_and_it_says_how_many_more() -> None:
     point = operating_point(site(60, 3, threat_rate=0.3), 0.9, 0.95)
     threats = point["threats"]
