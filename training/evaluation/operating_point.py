@@ -1,7 +1,7 @@
 """Operating points: the threshold that finds a wanted share of the threats, with a bound, and what it costs.
 
-The threshold is a tolerance bound (`tolerance.threshold_at`) on cross-fitted scores: each bag's by a calibration that has
-not seen it. By its own bags' calibration it promises a little too much, and its false alarms are flattered.
+The threshold is a tolerance bound (`tolerance.threshold_at`) on cross-fitted scores: each bag's by a calibration that
+has not seen it. By its own bags' calibration it promises a little too much, and its false alarms are flattered.
 """
 
 from __future__ import annotations
