@@ -12,9 +12,9 @@ was over `further_threats` further bags; `clear_elsewhere` counts advice to clea
 after the shift, and `known_after` the threats of known truth among them, until the validation was `withdrawn`, and by
 what. `kept`, by the wanted share: in how many draws the threshold set on some bags found it among the threats of
 `further` ones, all drawn anew from one pool of scored bags. `ece` and `brier_skill` of the calibrated score are of
-those; the skill is over the rule that knows the palette alone. `fall_told_after`: threats of known truth until the watch tells
-a fall of recall from 0.95 to 0.80; `false_by_recall_a_year` and `false_by_drift_a_year`: withdrawals in a year in which
-recall is 0.95 and the scans stay as they are.
+those; the skill is over the rule that knows the palette alone. `fall_told_after`: threats of known truth until the
+watch tells a fall of recall from 0.95 to 0.80; `false_by_recall_a_year` and `false_by_drift_a_year`: withdrawals in a
+year in which recall is 0.95 and the scans stay as they are.
 """
 
 from __future__ import annotations
