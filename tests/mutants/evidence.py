@@ -55,7 +55,7 @@ THRESHOLDS = [
         ("tests/training/evaluation/test_operating_point.py",),
         [
             ("thresholds: the promise is of scores of its own bags", '"threshold": threshold_at(fair, threat, recall),',
-             '"threshold": threshold_at(scores, threat, recall),'),
+             '"threshold": threshold_at(probabilities(calibration, held_out.evidence), threat, recall),'),
             ("thresholds: a bag is scored by what it has taught", "held_out.evidence.rows(~own)", "held_out.evidence"),
             ("thresholds: the best found class limits", "worst = min(enough", "worst = max(enough"),
         ],

@@ -97,7 +97,6 @@ def operating_point(held_out: HeldOut, recall: float, review_recall: float) -> d
             f"{len(threat)} held-out bags, {int(threat.sum())} with a threat: both kinds are needed to set a threshold."
         )
     calibration, fair = _calibrated(held_out)
-    scores = probabilities(calibration, held_out.evidence)
     threats = int(threat.sum())
     out: dict[str, Any] = {
         "calibration": {"models": calibration.models, "bias": calibration.bias, "weights": calibration.weights},
@@ -118,7 +117,7 @@ def operating_point(held_out: HeldOut, recall: float, review_recall: float) -> d
             out["curve"].append(
                 {"recall": wanted, "threshold": threshold, **_alarms("false_alarms", fair, threat, wanted)}
             )
-    return {**out, **_classes(scores, held_out, out["threshold"])}
+    return {**out, **_classes(fair, held_out, out["threshold"])}
 
 
 def _calibrated(held_out: HeldOut) -> tuple[Calibration, Floats]:

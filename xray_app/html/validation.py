@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 
 from xray_app.html.panels import when
@@ -104,8 +103,3 @@ def _withdrawn(one: WithdrawnValidation) -> str:
         f'<p class="promise not-yet"><b>{escape(one.validation.scanner_id)}: withdrawn {by}</b> on {when(one.at)}. '
         f"{escape(one.reason)}</p>"
     )
-
-
-def page(parts: Sequence[str]) -> str:
-    """The parts that say something, below each other."""
-    return f'<div class="insights thresholds">{"".join(f"<section>{one}</section>" for one in parts if one)}</div>'

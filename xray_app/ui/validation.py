@@ -11,6 +11,7 @@ from xray_app import validating
 from xray_app.auth import Identity
 from xray_app.errors import BadInput, NotFound
 from xray_app.html import validation as panels
+from xray_app.html.operating import page
 from xray_app.store import campaigns, validations
 from xray_app.types import Role
 from xray_app.ui import presses
@@ -77,7 +78,7 @@ class ValidationPart:
         parts.append(panels.signed(validating.all_validations(self.services)))
         if chosen and (newest := self._newest(chosen)) is not None:
             parts.append(panels.campaign(validating.status(self.services, newest.id)))
-        return {self.said: panels.page(parts)}
+        return {self.said: page(parts)}
 
     def begin(self, who: Identity, scanner: Any, reason: Any, bags: Any, days: Any, share: Any) -> dict[Any, Any]:
         """Opens a campaign."""
