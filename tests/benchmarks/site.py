@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.site [--tiny] [--out FOLDER]
 
-Beside other work set OMP_NUM_THREADS=1: threads that wait for each other cost six times the CPU. Half an hour of one core.
+Beside other work set OMP_NUM_THREADS=1: threads waiting for each other cost six times the CPU. Half an hour of a core.
 
 Two scanners, `A` and `B`, each of its own palettes; bags of known truth; the bundled models, named as a folder and a
 file as a site names its own. By script: A's bags are labelled and a threshold set, a campaign is opened and its bags
