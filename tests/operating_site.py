@@ -35,7 +35,7 @@ CLEAR = "Items detected: none. Security risk: LOW - no threats detected."
 class Seeing(FixedVlm):
     """Says nothing of a knife, but thinks of one the more, the redder a picture is."""
 
-    def answer(self, images: Sequence[Image.Image], instructions: Sequence[str]) -> list[Answer]:
+    def answer(self, images: Sequence[Image.Image], instructions: Sequence[str], drafts: object = None) -> list[Answer]:
         return [Answer(CLEAR, True, threats={"knife": redness(image)}) for image in images]
 
 

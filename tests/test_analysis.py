@@ -15,11 +15,12 @@ from PIL import Image
 from xray_app.analysis import ActiveAdapter, Analyser, boxes_of
 from xray_app.detector.base import Detection
 from xray_app.errors import BadModel, Busy, ModelUnavailable, OutOfMemory, UnknownLabel
+from xray_app.report import format_report
 from xray_app.scan.read import Limits, Scan, read_scan
 from xray_app.taxonomy import ItemClass, SiteRules, Taxonomy
 from xray_app.threat_score import Calibration, Thresholds
 from xray_app.types import Status
-from xray_app.vlm.base import Answer
+from xray_app.vlm.base import Answer, Draft
 
 KNIFE = "Items detected: 1 knife (threat), 1 laptop. Security risk: HIGH - knife detected."
 CLEAR = "Items detected: none. Security risk: LOW - no threats detected."
@@ -42,8 +43,12 @@ class SaysThis:
         self.leave.set()
         self.inside = self.most_inside = 0
         self.told: list[Taxonomy] = []
+        self.drafts: list[str | None] = []
 
-    def answer(self, images: Sequence[Image.Image], instructions: Sequence[str]) -> list[Answer]:
+    def answer(
+        self, images: Sequence[Image.Image], instructions: Sequence[str], drafts: Sequence[Draft] | None = None
+    ) -> list[Answer]:
+        self.drafts += [draft("") for draft in drafts or ()]
         self.inside += 1
         self.most_inside = max(self.most_inside, self.inside)
         self.entered.set()
@@ -85,6 +90,16 @@ def analyser(taxonomy: Taxonomy, vlm: SaysThis, detector: SeesThis, **more: obje
 
 def said(text: str, *, finished: bool = True) -> Answer:
     return Answer(text, finished)
+
+
+def test_the_detectors_sure_boxes_are_the_draft_of_the_vlms_answer(taxonomy: Taxonomy, scan: Scan) -> None:
+    vlm = SaysThis(said(CLEAR))
+    boxes = [("laptop", 0.9), ("knife", 0.5), ("knife", 0.41), ("gun", 0.39)]
+    seen = SeesThis(*(Detection(label, confidence, (1, 1, 9, 9)) for label, confidence in boxes))
+    analyser(taxonomy, vlm, seen).analyse(scan)
+    assert vlm.drafts == [format_report({"knife": 2, "laptop": 1}, taxonomy)]
+    analyser(taxonomy, vlm, SeesThis()).analyse_together([scan, scan])
+    assert vlm.drafts[1:] == [format_report({}, taxonomy)] * 2
 
 
 def test_an_analysis_holds_what_both_models_said_and_who_they_are(taxonomy: Taxonomy, scan: Scan) -> None:
@@ -258,7 +273,7 @@ def test_one_scan_at_a_time_and_past_the_queue_busy(taxonomy: Taxonomy, scan: Sc
     ],
 )
 def test_too_little_memory_is_an_error_that_says_so(taxonomy: Taxonomy, scan: Scan, problem: Exception) -> None:
-    def short(images: Sequence[Image.Image], instructions: Sequence[str]) -> list[Answer]:
+    def short(images: Sequence[Image.Image], instructions: Sequence[str], drafts: object = None) -> list[Answer]:
         raise problem
 
     vlm = SaysThis(said(CLEAR))
@@ -278,7 +293,7 @@ def test_the_memory_of_another_server_is_not_ours(taxonomy: Taxonomy, scan: Scan
 def test_a_failing_model_frees_its_place_in_the_queue(taxonomy: Taxonomy, scan: Scan) -> None:
     vlm = SaysThis(said(CLEAR))
     desk = analyser(taxonomy, vlm, SeesThis(), max_queue=1)
-    vlm.answer = lambda images, instructions: 1 / 0  # type: ignore[assignment,return-value]
+    vlm.answer = lambda images, instructions, drafts: 1 / 0  # type: ignore[assignment,return-value]
     for _ in range(5):
         with pytest.raises(ZeroDivisionError):
             desk.analyse(scan)

@@ -80,7 +80,9 @@ def test_a_scan_a_remote_model_gives_no_answer_to_does_not_stop_the_rest(
         Path(paths[-1]).write_bytes(png(number + 40))
     answer = FixedVlm.answer
 
-    def all_but_one(self: FixedVlm, images: Sequence[Image], instructions: Sequence[str]) -> list[Answer]:
+    def all_but_one(
+        self: FixedVlm, images: Sequence[Image], instructions: Sequence[str], drafts: object = None
+    ) -> list[Answer]:
         if any(image.getpixel((0, 0)) == (41, 0, 90) for image in images):
             raise ModelUnavailable("The model server is away.")
         return answer(self, images, instructions)
@@ -101,7 +103,9 @@ def test_scans_that_do_not_fit_into_memory_together_are_read_one_by_one(
         Path(path).write_bytes(png(number + 40))
     answer = FixedVlm.answer
 
-    def one_at_a_time(self: FixedVlm, images: Sequence[Image], instructions: Sequence[str]) -> list[Answer]:
+    def one_at_a_time(
+        self: FixedVlm, images: Sequence[Image], instructions: Sequence[str], drafts: object = None
+    ) -> list[Answer]:
         if len(images) > 1:
             raise MemoryError
         return answer(self, images, instructions)

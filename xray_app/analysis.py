@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from xray_app.detector.onnx import OnnxDetector
 from xray_app.errors import Busy, OutOfMemory, is_out_of_memory
 from xray_app.overlap import iou
 from xray_app.report import instruction
+from xray_app.report_draft import ReportDraft
 from xray_app.risk import agree, assess
 from xray_app.scan.read import Scan
 from xray_app.taxonomy import SiteRules, Taxonomy, prohibited_labels
@@ -33,7 +35,18 @@ from xray_app.threat_score import (
     threat_score,
     vlm_evidence,
 )
-from xray_app.types import Analysis, Box, DetectorFacts, ModelFacts, Report, ScanFacts, Status, Timings, VlmFacts
+from xray_app.types import (
+    MAX_COUNT,
+    Analysis,
+    Box,
+    DetectorFacts,
+    ModelFacts,
+    Report,
+    ScanFacts,
+    Status,
+    Timings,
+    VlmFacts,
+)
 from xray_app.vlm.base import Answer, Vlm
 from xray_app.vlm.reading import read_answer, read_boxes
 
@@ -46,6 +59,8 @@ SAME_PLACE = 0.5
 """Intersection over union from which two boxes of one class are of one thing."""
 BATCH = 32
 """Scans worth answering together: past it a CPU gains little, and a GPU runs out of memory."""
+DRAFT_CONFIDENCE = 0.4
+"""From which on a box is expected in the VLM's answer."""
 DETECTOR_FILE = "detector.onnx"
 """In the folder of a registered detector."""
 
@@ -231,13 +246,14 @@ class Analyser:
         if not scans:
             return []
         with self._queued():
-            started = time.perf_counter()
             rules = self._follow_classes()
             adapter = self._follow_promotion()
             detector, detector_trial = self._detector_in_use()
-            answers = self.vlm.answer([scan.image for scan in scans], [instruction()] * len(scans))
-            answering = (time.perf_counter() - started) / len(scans)
             detected = [self._timed(detector, scan.image) for scan in scans]
+            drafts = [draft_of(found, rules.taxonomy) for found, _ in detected]
+            started = time.perf_counter()
+            answers = self.vlm.answer([scan.image for scan in scans], [instruction()] * len(scans), drafts)
+            answering = (time.perf_counter() - started) / len(scans)
         return [
             self._analysis(scan, answer, found, _timings(answering, seconds), rules, adapter, detector, detector_trial)
             for scan, answer, (found, seconds) in zip(scans, answers, detected, strict=True)
@@ -320,6 +336,14 @@ def _placed(answer: Answer, report: Report, scan: Scan, detected: Sequence[Box],
     for box in read_boxes(answer, report, (scan.width, scan.height), taxonomy):
         if not any(one.label == box.label and iou(one.xyxy, box.xyxy)[0, 0] >= SAME_PLACE for one in shown):
             yield box
+
+
+def draft_of(detections: Sequence[Detection], taxonomy: Taxonomy) -> ReportDraft:
+    """What the VLM is expected to say of a scan, given what the detector found."""
+    sure = Counter(taxonomy.resolve(one.label).name for one in detections if one.confidence >= DRAFT_CONFIDENCE)
+    likely = sorted(detections, key=lambda one: -one.confidence)
+    counts = {label: min(count, MAX_COUNT) for label, count in sure.items()}
+    return ReportDraft(counts, taxonomy, [taxonomy.resolve(one.label).name for one in likely])
 
 
 def boxes_of(detections: Sequence[Detection], rules: SiteRules) -> list[Box]:

@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     vlm_api_key: SecretStr | None = Field(default=None, description="sent to an openai: server, nowhere else")
     vlm_timeout: float = Field(default=120, gt=0, le=3600, description="seconds an openai: answer may take, retries in")
     vlm_max_tokens: int | None = Field(default=None, ge=16, le=32_768, description="tokens an answer may have")
+    vlm_drafts: bool = Field(default=True, description="answers are drafted from the detector's boxes; same words")
     vlm_base: str = Field(default="", description="base model of an openai: vLLM server that is to load adapters")
     detector: str = "bundled"
     detector_sha256: str | None = None
@@ -84,6 +85,7 @@ class Settings(BaseSettings):
             "XRAY_VLM": self.vlm,
             "XRAY_VLM_DTYPE": self.vlm_dtype,
             "XRAY_VLM_BASE": self.vlm_base,
+            "XRAY_VLM_DRAFTS": "on" if self.vlm_drafts else "off",
             "XRAY_DETECTOR": self.detector,
             "XRAY_TAXONOMY": str(self.taxonomy.resolve()),
             "XRAY_POLICY": self.policy,

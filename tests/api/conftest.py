@@ -36,7 +36,7 @@ class FixedVlm:
     name = "fixed"
     weights_sha256 = "0" * 64
 
-    def answer(self, images: Sequence[Image.Image], instructions: Sequence[str]) -> list[Answer]:
+    def answer(self, images: Sequence[Image.Image], instructions: Sequence[str], drafts: object = None) -> list[Answer]:
         return [Answer(ANSWER, finished=True) for _ in images]
 
     def use_adapter(self, folder: Path | None) -> None:

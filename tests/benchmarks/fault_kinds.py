@@ -80,7 +80,7 @@ def cut_answer(desk: Promises) -> None:
     vlm = desk.services.analyser.vlm
     answering = vlm.answer
 
-    def cut(images: Any, instructions: Any) -> Any:
+    def cut(images: Any, instructions: Any, drafts: Any = None) -> Any:
         whole = answering(images, instructions)[0]
         return [replace(whole, text=whole.text[: desk.draws.randrange(len(whole.text))], finished=False, spans=())]
 

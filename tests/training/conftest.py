@@ -64,7 +64,7 @@ class ScriptedVlm:
         self.asked = 0
         self.batches: list[int] = []
 
-    def answer(self, images: Sequence[Image.Image], instructions: Sequence[str]) -> list[Answer]:
+    def answer(self, images: Sequence[Image.Image], instructions: Sequence[str], drafts: object = None) -> list[Answer]:
         self.batches.append(len(images))
         answers = []
         for _ in images:

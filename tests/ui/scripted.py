@@ -26,7 +26,7 @@ class ScriptedVlm:
     adapters: list[Path | None] = field(default_factory=list)
     classes: tuple[str, ...] | None = None
 
-    def answer(self, images: Sequence[Image], instructions: Sequence[str]) -> list[Answer]:
+    def answer(self, images: Sequence[Image], instructions: Sequence[str], drafts: object = None) -> list[Answer]:
         spans = tuple((i, i + 1, self.certainty) for i in range(len(self.text)))
         return [Answer(self.text, True, spans) for _ in images]
 

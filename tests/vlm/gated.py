@@ -20,7 +20,7 @@ class Gated:
     def __init__(self, text: str = NONE, probability: float = 0.99, lead: float = 0.98) -> None:
         self.text, self.probability, self.lead = text, probability, lead
 
-    def answer(self, images: Sequence[Image.Image], instructions: Sequence[str]) -> list[Answer]:
+    def answer(self, images: Sequence[Image.Image], instructions: Sequence[str], drafts: object = None) -> list[Answer]:
         places = [found for found in range(len(self.text)) if found == 0 or self.text[found - 1] == " "]
         ends = [*places[1:], len(self.text)]
         spans = tuple((start, end, self.probability) for start, end in zip(places, ends, strict=True))

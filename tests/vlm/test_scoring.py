@@ -45,7 +45,7 @@ def in_full(vlm: LocalVlm, text: str, opening: str = scoring.OPENING) -> float:
     return math.exp(sum(float(logs[at - 1, labels[at]]) for at in range(first, len(labels))))
 
 
-def test_the_shared_keys_and_values_give_what_a_full_pass_gives(vlm: LocalVlm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shared_keys_and_values_give_what_a_full_pass_gives(vlm: LocalVlm) -> None:
     labels = ("knife", "Swiss army knife", "gun")
     wanted = {
         "knife": in_full(vlm, "Items detected: 1 knife") + in_full(vlm, "Items detected: 2 knives"),
@@ -53,8 +53,6 @@ def test_the_shared_keys_and_values_give_what_a_full_pass_gives(vlm: LocalVlm, m
         + in_full(vlm, "Items detected: 2 Swiss army knives"),
         "gun": in_full(vlm, "Items detected: 1 gun") + in_full(vlm, "Items detected: 2 guns"),
     }
-    assert threat_masses(vlm, picture(), instruction(), labels, taxonomy()) == pytest.approx(wanted, rel=1e-3)
-    monkeypatch.setattr(scoring, "ROWS", 2)  # in several batches
     assert threat_masses(vlm, picture(), instruction(), labels, taxonomy()) == pytest.approx(wanted, rel=1e-3)
 
 

@@ -84,7 +84,9 @@ def _examine(db: Database, settings: Settings, base: str, kind: AdapterKind, fol
 
     if kind == "detector":
         return Examined(examine_detector(db, settings, folder, adapter_id, site, rules, ignore), {})
-    model = load_local(base, settings.vlm_dtype, taxonomy=taxonomy, max_tokens=settings.vlm_max_tokens)
+    model = load_local(
+        base, settings.vlm_dtype, taxonomy=taxonomy, max_tokens=settings.vlm_max_tokens, drafted=settings.vlm_drafts
+    )
     return examine_adapter(db, settings, model, folder, adapter_id, site, rules, ignore)
 
 

@@ -127,7 +127,13 @@ def _train(db: Database, settings: Settings, run: Run, on_share: OnShare) -> Non
         epochs=run.epochs,
         on_progress=on_progress,
     )
-    vlm = load_local(recipe.base, settings.vlm_dtype, taxonomy=taxonomy, max_tokens=settings.vlm_max_tokens)
+    vlm = load_local(
+        recipe.base,
+        settings.vlm_dtype,
+        taxonomy=taxonomy,
+        max_tokens=settings.vlm_max_tokens,
+        drafted=settings.vlm_drafts,
+    )
     rules = taxonomy.rules(settings.policy)
     examined = examine_adapter(db, settings, vlm, trained, uuid.uuid4().hex, site, rules, examining)
     register_candidate(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +13,9 @@ from xray_app.taxonomy import Taxonomy
 
 CUT_OFF = "cut off at the token limit; raise XRAY_VLM_MAX_TOKENS"
 """The problem of an answer that was longer than it may be."""
+
+Draft = Callable[[str], str | None]
+"""The whole answer that is expected, given how it begins (at first with nothing); None where nothing is expected."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Answer:
         problem: why it is no whole answer, for a person to read; None where nothing is known to be wrong.
         threats: of each prohibited class the model's probability of naming it first (`xray_app.vlm.scoring`); None
             where it gives none.
+        passes: forward passes it took; None where that is not known.
     """
 
     text: str
@@ -39,6 +43,7 @@ class Answer:
     frame: tuple[int, int] | None = None
     leads: tuple[float, ...] = ()
     threats: Mapping[str, float] | None = None
+    passes: int | None = field(default=None, compare=False)
 
 
 class Vlm(Protocol):
@@ -47,8 +52,16 @@ class Vlm(Protocol):
     name: str
     weights_sha256: str
 
-    def answer(self, images: Sequence[Image], instructions: Sequence[str]) -> list[Answer]:
-        """Answers each (picture, instruction) pair, greedily and in one batch."""
+    def answer(
+        self, images: Sequence[Image], instructions: Sequence[str], drafts: Sequence[Draft] | None = None
+    ) -> list[Answer]:
+        """Answers each (picture, instruction) pair, greedily and in one batch.
+
+        Args:
+            images: what is asked about.
+            instructions: one a picture.
+            drafts: one a picture; the answer is the same with them and without, where it comes sooner at all.
+        """
         ...
 
     def use_adapter(self, folder: Path | None) -> None:

@@ -43,48 +43,51 @@ class Grammar:
         self._ends = frozenset(ends)
         self._thought = thought
 
-    def hold(self, prompts: Sequence[Sequence[int]]) -> Held:
-        """Holds one batch of answers to it, given the token ids of their prompts."""
+    def hold(self, prompt: Sequence[int]) -> Held:
+        """Holds one answer to it, given the token ids of its prompt."""
         opened, closed = self._thought or (None, None)
-        thinking = [opened is not None and opened in prompt[-_PROMPT_END:] for prompt in prompts]
-        matchers = [LLMatcher(self._known, self._rules, log_level=0) for _ in prompts]
-        return Held(matchers, self._ends, [closed if one else None for one in thinking])
+        thinking = opened is not None and opened in prompt[-_PROMPT_END:]
+        return Held(LLMatcher(self._known, self._rules, log_level=0), self._ends, closed if thinking else None)
 
 
 class Held:
-    """The answers of one batch, each as far as it has come in the grammar."""
+    """One answer, as far as it has come in the grammar."""
 
-    def __init__(self, matchers: Sequence[LLMatcher], ends: frozenset[int], waits: Sequence[int | None]) -> None:
+    def __init__(self, matcher: LLMatcher, ends: frozenset[int], waits: int | None) -> None:
         """
         Args:
-            matchers: one an answer.
+            matcher: where it stands.
             ends: ids of the tokens that end an answer.
-            waits: of each answer the token that it is free up to; None holds it from its start.
+            waits: the token that it is free up to; None holds it from its start.
         """
-        self._matchers: list[LLMatcher | None] = list(matchers)
+        self._matcher: LLMatcher | None = matcher
         self._ends = ends
-        self._waits = list(waits)
+        self._waits = waits
 
-    def say(self, tokens: Sequence[int]) -> None:
-        """Takes the token that each answer goes on with."""
-        for row, (matcher, token) in enumerate(zip(self._matchers, tokens, strict=True)):
-            if self._waits[row] is not None:
-                self._waits[row] = None if token == self._waits[row] else self._waits[row]
-            elif token in self._ends:
-                self._matchers[row] = None  # what follows is padding
-            elif matcher is not None and not matcher.consume_token(token):
-                logger.warning("An answer left its grammar and goes on without: %.200s", matcher.get_error())
-                self._matchers[row] = None
+    def say(self, token: int) -> None:
+        """Takes the token that the answer goes on with."""
+        if self._waits is not None:
+            self._waits = None if token == self._waits else self._waits
+        elif token in self._ends:
+            self._matcher = None  # what follows is padding
+        elif self._matcher is not None and not self._matcher.consume_token(token):
+            logger.warning("An answer left its grammar and goes on without: %.200s", self._matcher.get_error())
+            self._matcher = None
 
     def allowed(self, width: int) -> torch.Tensor:
-        """Which of `width` tokens may follow in each answer: booleans (answers, width)."""
-        rows = np.ones((len(self._matchers), width), dtype=bool)
-        for row, matcher, wait in zip(rows, self._matchers, self._waits, strict=True):
-            if matcher is not None and wait is None:
-                bits = np.unpackbits(np.frombuffer(matcher.compute_bitmask(), np.uint8), bitorder="little")[:width]
-                row[:] = False
-                row[: len(bits)] = bits
-        return torch.from_numpy(rows)
+        """Which of `width` tokens may follow: booleans (width,)."""
+        if self._matcher is None or self._waits is not None:
+            return torch.ones(width, dtype=torch.bool)
+        row = np.zeros(width, dtype=bool)
+        bits = np.unpackbits(np.frombuffer(self._matcher.compute_bitmask(), np.uint8), bitorder="little")[:width]
+        row[: len(bits)] = bits
+        return torch.from_numpy(row)
+
+    def forced(self) -> list[int]:
+        """The tokens that the grammar leaves no choice about, as the tokenizer would write them."""
+        if self._matcher is None or self._waits is not None:
+            return []
+        return list(self._matcher.compute_ff_tokens())
 
 
 def grammar_of(tokenizer: Any, ends: Iterable[int], schema: Mapping[str, Any]) -> Grammar | None:

@@ -33,11 +33,22 @@ def load_vlm(settings: Settings, taxonomy: Taxonomy) -> Vlm:
     remote = load_if_remote(settings, taxonomy)
     if remote is not None:
         return remote
-    return load_local(settings.vlm, settings.vlm_dtype, taxonomy=taxonomy, max_tokens=settings.vlm_max_tokens)
+    return load_local(
+        settings.vlm,
+        settings.vlm_dtype,
+        taxonomy=taxonomy,
+        max_tokens=settings.vlm_max_tokens,
+        drafted=settings.vlm_drafts,
+    )
 
 
 def load_local(
-    name: str, dtype: Dtype = "auto", *, taxonomy: Taxonomy | None = None, max_tokens: int | None = None
+    name: str,
+    dtype: Dtype = "auto",
+    *,
+    taxonomy: Taxonomy | None = None,
+    max_tokens: int | None = None,
+    drafted: bool = True,
 ) -> LocalVlm:
     """Loads a model into this process, to train or to measure it here.
 
@@ -46,6 +57,7 @@ def load_local(
         dtype: the precision.
         taxonomy: its names are told to a model that was not trained on the report, and answers give the probability of
             its prohibited classes; None does neither.
+        drafted: drafts of answers are made use of.
         max_tokens: of an answer; None is enough for a report, or for JSON where that is told.
 
     Raises:
@@ -54,12 +66,18 @@ def load_local(
     if name == "bundled":
         tokens = max_tokens or MAX_NEW_TOKENS
         return LocalVlm.load(
-            str(BUNDLED_VLM), dtype, label="bundled", max_new_tokens=tokens, taxonomy=taxonomy, tell=False
+            str(BUNDLED_VLM),
+            dtype,
+            label="bundled",
+            max_new_tokens=tokens,
+            taxonomy=taxonomy,
+            tell=False,
+            drafted=drafted,
         )
     _refuse_remote(name)
     tell = taxonomy is not None and not trained_here(resolve_folder(name))
     tokens = max_tokens or (MAX_TOKENS if tell else MAX_NEW_TOKENS)
-    return LocalVlm.load(name, dtype, max_new_tokens=tokens, taxonomy=taxonomy, tell=tell)
+    return LocalVlm.load(name, dtype, max_new_tokens=tokens, taxonomy=taxonomy, tell=tell, drafted=drafted)
 
 
 def load_if_remote(settings: Settings, taxonomy: Taxonomy) -> RemoteVlm | None:

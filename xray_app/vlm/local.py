@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,25 +14,19 @@ import torch
 from peft import PeftConfig, get_peft_model
 from peft.utils import load_peft_weights, set_peft_model_state_dict
 from PIL.Image import Image
-from transformers import (
-    AutoConfig,
-    AutoModelForImageTextToText,
-    AutoProcessor,
-    BitsAndBytesConfig,
-    LogitsProcessor,
-    LogitsProcessorList,
-)
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, BitsAndBytesConfig, DynamicCache
 
 from xray_app.errors import BadModel, is_out_of_memory
 from xray_app.taxonomy import Taxonomy, prohibited_labels
 from xray_app.vlm.answer_form import AnswerForm, answer_form
-from xray_app.vlm.base import CUT_OFF, Answer
+from xray_app.vlm.base import CUT_OFF, Answer, Draft
 from xray_app.vlm.coordinates import coordinate_frame, family_of
+from xray_app.vlm.decoding import CannotDraft, Ended, Expected, Limits, Said, drafted, plainly
 from xray_app.vlm.grammar import Held, grammar_of
 from xray_app.vlm.older_names import module_of, todays_names
 from xray_app.vlm.pictures import ShownSize, limits_of_adapter, picture_limits, set_picture_limits
 from xray_app.vlm.prompt import batch, encode
-from xray_app.vlm.scoring import FirstEntries, only_row, row_of
+from xray_app.vlm.scoring import FirstEntries, row_of
 from xray_app.vlm.weights import resolve_folder, weights_hash
 
 logger = logging.getLogger(__name__)
@@ -45,36 +40,6 @@ BASE_FILE = "base.json"
 
 # On a CPU, models larger than this keep the precision they were saved in: fp32 would not fit.
 _BIG = 4 * 1024**3
-
-
-class _Said(LogitsProcessor):
-    """Notes the probabilities of the two likeliest tokens at each step; a greedy answer says the first.
-
-    The logits of a whole batch, which `generate` could hand back instead, are gigabytes for a large vocabulary. Those
-    after the report's opening are kept, as log-probabilities.
-
-    An answer held to a grammar says the likeliest token that it allows. The probabilities are the model's own all the
-    same, among all its tokens: one that only the grammar made it say has a small one.
-    """
-
-    def __init__(self, opening: int | None, held: Held | None) -> None:
-        self.probabilities: list[torch.Tensor] = []
-        self.opening = opening
-        self.after_opening: torch.Tensor | None = None
-        self.held = held
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        if len(self.probabilities) == self.opening:
-            self.after_opening = torch.log_softmax(scores.float(), dim=-1)
-        likely = torch.softmax(scores.float(), dim=-1)
-        if self.held is not None:
-            if self.probabilities:
-                self.held.say(input_ids[:, -1].tolist())
-            refused = ~self.held.allowed(scores.shape[-1]).to(scores.device)
-            likely = likely.masked_fill(refused, 0.0)
-            scores = scores.masked_fill(refused, -torch.inf)
-        self.probabilities.append(likely.topk(2, dim=-1).values)
-        return scores
 
 
 class LocalVlm:
@@ -92,6 +57,7 @@ class LocalVlm:
         max_new_tokens: int,
         form: AnswerForm | None = None,
         threats: FirstEntries | None = None,
+        drafted: bool = True,
     ):
         """
         Args:
@@ -103,6 +69,7 @@ class LocalVlm:
             form: what the base is told of the report and held to, since it was not trained on it; None where it was.
                 With an adapter, which was, it is told nothing and free.
             threats: prohibited classes whose probability each answer gives; None gives none.
+            drafted: drafts are made use of.
         """
         self.model = model.eval()
         self.processor = processor
@@ -111,6 +78,8 @@ class LocalVlm:
         self.max_new_tokens = max_new_tokens
         self.form = form
         self.threats = threats
+        self.drafted = drafted
+        self._in_passes = True
         self.lock = threading.RLock()
         self._family = family_of(str(getattr(model.config, "model_type", "")))
         self._base = self.model
@@ -132,6 +101,7 @@ class LocalVlm:
         max_new_tokens: int = MAX_NEW_TOKENS,
         taxonomy: Taxonomy | None = None,
         tell: bool = True,
+        drafted: bool = True,
     ) -> LocalVlm:
         """Loads a model by folder or Hub id, onto the GPU where there is one.
 
@@ -143,6 +113,7 @@ class LocalVlm:
             max_new_tokens: an answer longer than this is cut off and marked incomplete.
             taxonomy: every answer gives the probability of its prohibited classes; None gives none.
             tell: the taxonomy's names are told to a model that was not trained on the report.
+            drafted: drafts of answers are made use of; the answers are the same.
 
         Raises:
             BadModel: the model cannot be found or loaded; the message says why.
@@ -158,7 +129,7 @@ class LocalVlm:
         if taxonomy is not None:
             form = answer_form(taxonomy, family_of(str(model.config.model_type)) is not None) if tell else None
             threats = FirstEntries.of(processor.tokenizer, prohibited_labels(taxonomy), taxonomy)
-        return cls(model, processor, label or name, sha256, max_new_tokens, form, threats)
+        return cls(model, processor, label or name, sha256, max_new_tokens, form, threats, drafted)
 
     @property
     def knows_form(self) -> bool:
@@ -181,8 +152,13 @@ class LocalVlm:
             return instruction
         return self.form.told(instruction, as_json=as_json and (self.form.boxes or self.held))
 
-    def answer(self, images: Sequence[Image], instructions: Sequence[str]) -> list[Answer]:
-        """Answers each (picture, instruction) pair, greedily and in one batch."""
+    def answer(
+        self, images: Sequence[Image], instructions: Sequence[str], drafts: Sequence[Draft] | None = None
+    ) -> list[Answer]:
+        """Answers each (picture, instruction) pair, greedily and in one batch; see `Vlm.answer`.
+
+        An answer held to a grammar is drafted by the grammar itself.
+        """
         if not images:
             return []
         with self.lock, torch.inference_mode():
@@ -190,71 +166,80 @@ class LocalVlm:
             asked = [self.asked(instruction) for instruction in instructions]
             frames = [self._frame(image) for image in images]
             encoded = encode(self.processor, images, asked)
-            inputs = batch(encoded, self._pad, side="left")
             device = self.model.device
-            held = self._grammar.hold(encoded.ids) if self._grammar is not None and self.held else None
-            said = _Said(len(self.threats.opening) if self.threats else None, held)
-            out = self.model.generate(
-                **{key: value.to(device) for key, value in inputs.items()},
-                max_new_tokens=self.max_new_tokens,
-                do_sample=False,
-                # None keeps a base model's sampling defaults from warning about greedy search.
-                temperature=None,
-                top_p=None,
-                top_k=None,
-                repetition_penalty=1.0,
-                eos_token_id=sorted(self._ends),
-                pad_token_id=self._pad,
-                logits_processor=LogitsProcessorList([said]),
-                return_dict_in_generate=True,
-            )
-            ids = out.sequences[:, inputs["input_ids"].shape[1] :].tolist()
-            threats = [
-                self._threats(row, inputs["attention_mask"][row], said, own, out.past_key_values)
-                for row, own in enumerate(ids)
-            ]
-        probabilities = torch.stack(said.probabilities, dim=1).tolist()
-        return [self._answer(*one) for one in zip(ids, probabilities, frames, threats, strict=True)]
+            inputs = {key: value.to(device) for key, value in batch(encoded, self._pad, side="left").items()}
+            threats: list[dict[str, float] | None] = [None] * len(images)
 
-    def _threats(
-        self, row: int, prompt: torch.Tensor, said: _Said, ids: list[int], cache: Any
-    ) -> dict[str, float] | None:
-        """`Answer.threats` of one row of a batch, from the keys and values of its answer."""
-        if self.threats is None or said.after_opening is None:
+            def ended(
+                number: int, said: Said, cache: DynamicCache, row: int, places: torch.Tensor, start: torch.Tensor
+            ) -> None:
+                prompt = places[: len(encoded.ids[number]) + self._opening]
+                threats[number] = self._threats(said, row_of(cache, row, prompt), start)
+
+            answers = self._decode(inputs, encoded.ids, drafts, ended)
+        return [self._answer(*one) for one in zip(answers, frames, threats, strict=True)]
+
+    @property
+    def _opening(self) -> int:
+        return len(self.threats.opening) if self.threats else 0
+
+    def _decode(
+        self,
+        inputs: dict[str, torch.Tensor],
+        prompts: Sequence[Sequence[int]],
+        drafts: Sequence[Draft] | None,
+        ended: Ended,
+    ) -> list[Said]:
+        limits = Limits(self.max_new_tokens, frozenset(self._ends), self._pad, self._opening if self.threats else None)
+        grammar = self._grammar if self.held else None
+        held = [grammar.hold(prompt) for prompt in prompts] if grammar is not None else []
+        if self._in_passes:
+            expected: list[Expected] = [_nothing] * len(prompts)
+            if self.drafted and held:
+                expected = [partial(_forced, one) for one in held]
+            elif self.drafted and drafts is not None:
+                expected = [partial(self._expected, draft) for draft in drafts]
+            try:
+                return drafted(self.model, inputs, limits, held, expected, ended)
+            except CannotDraft:
+                self._in_passes = False
+                logger.warning("%s: its answers cannot be drafted, and come a token at a time", self.name)
+        return plainly(self.model, inputs, limits, held)
+
+    def _expected(self, draft: Draft, said: list[int]) -> list[int]:
+        """What an answer goes on with in tokens, where it is as drafted."""
+        tokenizer = self.processor.tokenizer
+        whole = draft(tokenizer.decode(said, skip_special_tokens=True))
+        if whole is None:
+            return []
+        tokens = [*tokenizer(whole, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        return tokens[len(said) :] if tokens[: len(said)] == said else []
+
+    def _threats(self, said: Said, own: DynamicCache | None, start: torch.Tensor) -> dict[str, float] | None:
+        """`Answer.threats`, from keys and values of prompt and opening."""
+        if self.threats is None or said.after_opening is None or own is None:
             return None
-        opening = self.threats.opening
-        if tuple(ids[: len(opening)]) != opening:
+        if tuple(said.tokens[: self._opening]) != self.threats.opening:
             return None
-        padded, end = len(prompt) - int(prompt.sum()), len(prompt) + len(opening)
-        own = row_of(cache, row, padded, end)
-        if own is None:
-            return None
-        with only_row(self.model, row):
-            return self.threats.masses(self.threats.probabilities(self.model, own, said.after_opening[row]))
+        start = start + self._opening
+        return self.threats.masses(self.threats.probabilities(self.model, own, said.after_opening, start))
 
     def _frame(self, image: Image) -> tuple[int, int] | None:
         size = ShownSize.of(self.processor)
         return coordinate_frame(self._family, size.shown(image.size) if size else image.size)
 
-    def _answer(
-        self,
-        ids: list[int],
-        probabilities: list[list[float]],
-        frame: tuple[int, int] | None,
-        threats: dict[str, float] | None,
-    ) -> Answer:
-        stop = next((place for place, token in enumerate(ids) if token in self._ends), None)
-        ids = ids if stop is None else ids[:stop]
+    def _answer(self, said: Said, frame: tuple[int, int] | None, threats: dict[str, float] | None) -> Answer:
+        finished = said.tokens[-1] in self._ends
+        ids = said.tokens[:-1] if finished else said.tokens
         decode = self.processor.tokenizer.decode
         spans, end = [], 0
         for place in range(len(ids)):
             start, end = end, len(decode(ids[: place + 1], skip_special_tokens=True))
-            spans.append((start, end, probabilities[place][0]))
-        said = len(ids) if stop is None else len(ids) + 1
-        leads = tuple(first - second for first, second in probabilities[:said])
-        problem = None if stop is not None else CUT_OFF
+            spans.append((start, end, said.probabilities[place][0]))
+        leads = tuple(first - second for first, second in said.probabilities)
+        problem = None if finished else CUT_OFF
         text = decode(ids, skip_special_tokens=True)
-        return Answer(text, stop is not None, tuple(spans), problem, frame, leads, threats)
+        return Answer(text, finished, tuple(spans), problem, frame, leads, threats, said.passes)
 
     def use_adapter(self, folder: Path | None) -> None:
         """Answers with the adapter in `folder` from now on; None is the base model.
@@ -285,6 +270,14 @@ class LocalVlm:
                 self.form = answer_form(taxonomy, self.form.boxes)
             if self.threats is not None:
                 self.threats = FirstEntries.of(self.processor.tokenizer, prohibited_labels(taxonomy), taxonomy)
+
+
+def _forced(held: Held, _: list[int]) -> list[int]:
+    return held.forced()
+
+
+def _nothing(_: list[int]) -> list[int]:
+    return []
 
 
 def write_base(folder: Path, vlm: LocalVlm) -> None:

@@ -23,7 +23,7 @@ from xray_app.errors import BadModel, Conflict
 from xray_app.settings import Settings
 from xray_app.taxonomy import Taxonomy
 from xray_app.vlm.answer_form import AnswerForm, answer_form
-from xray_app.vlm.base import Answer
+from xray_app.vlm.base import Answer, Draft
 from xray_app.vlm.completion import read_completion
 from xray_app.vlm.coordinates import coordinate_frame
 from xray_app.vlm.kept_answers import difference, open_kept_scan, read_kept_answers
@@ -161,8 +161,12 @@ class RemoteVlm:
         self._told = first_options(tokens, base is not None, form)
         self._trained = first_options(tokens, base is not None, None)
 
-    def answer(self, images: Sequence[Image], instructions: Sequence[str]) -> list[Answer]:
+    def answer(
+        self, images: Sequence[Image], instructions: Sequence[str], drafts: Sequence[Draft] | None = None
+    ) -> list[Answer]:
         """Answers each (picture, instruction) pair; `AT_ONCE` of them are asked at the same time.
+
+        A server takes no drafts.
 
         Raises:
             ModelUnavailable: one of them got no answer.

@@ -10,8 +10,7 @@ An answer has read the picture already: its keys and values serve every continua
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from PIL.Image import Image
 from transformers import DynamicCache
 
 from xray_app.taxonomy import Taxonomy
+from xray_app.vlm.decoding import CannotDraft, read_on
 from xray_app.vlm.prompt import batch, encode
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ OPENING = "Items detected:"
 COUNTS = (1, 2)
 """Three or more of one prohibited thing as the first entry: under 0.01 of the probability on simulated scans."""
 NEGLIGIBLE = math.log(1e-4)
-"""Log-probability of a beginning below which it is not gone on with."""
-ROWS = 32
-"""Continuations in one pass: each repeats the picture's keys and values in memory."""
+"""Log-probability of a first token from which on it is not gone on with."""
 
 
 @dataclass(frozen=True)
@@ -72,67 +70,61 @@ class FirstEntries:
                 masses[label] += probability
         return masses
 
-    def probabilities(self, model: Any, cache: DynamicCache, first: torch.Tensor) -> list[float]:
+    def probabilities(self, model: Any, cache: DynamicCache, first: torch.Tensor, start: torch.Tensor) -> list[float]:
         """Probability of each continuation, to within 1e-4.
 
-        They are read as a tree, a token deeper in each pass; what begins improbably is not gone on with.
+        They are one tree, read in one pass in which each token sees the prompt and those it continues (tree attention,
+        Miao et al. 2024, arXiv:2305.09781).
 
         Args:
-            model: what `cache` is of; its positions go on from what it read last, which was this row.
-            cache: keys and values of one row: prompt and opening, nothing else.
+            model: what `cache` is of.
+            cache: keys and values of one row: prompt and opening, nothing else. It is read on.
             first: (V,) log-probabilities of the token after them.
+            start: (…, 1, 1) position of that token.
         """
-        tails = {tail for _, tail in self.tails}
-        reached: dict[tuple[int, ...], float] = {}
+        tails = {tail for _, tail in self.tails if float(first[tail[0]]) > NEGLIGIBLE or len(tail) == 1}
+        stems = sorted(
+            {tail[:depth] for tail in tails for depth in range(1, len(tail))}, key=lambda one: (len(one), one)
+        )
         after: dict[tuple[int, ...], torch.Tensor] = {(): first}
-        for depth in range(max(map(len, tails), default=0)):
-            for stem in {tail[: depth + 1] for tail in tails if len(tail) > depth and tail[:depth] in after}:
-                reached[stem] = reached.get(stem[:-1], 0.0) + float(after[stem[:-1]][stem[-1]])
-            likely = sorted(
-                stem
-                for stem in {tail[: depth + 1] for tail in tails if len(tail) > depth + 1}
-                if reached.get(stem, -math.inf) > NEGLIGIBLE
+        if stems:
+            place = {stem: number for number, stem in enumerate(stems)}
+            seen = torch.zeros(len(stems), len(stems), dtype=torch.bool)
+            for stem, number in place.items():
+                seen[number, [place[stem[:depth]] for depth in range(1, len(stem) + 1)]] = True
+            given = cache.get_seq_length()
+            dtype, device = next(model.parameters()).dtype, first.device
+            mask = torch.zeros(1, 1, len(stems), given + len(stems), dtype=dtype)
+            mask[0, 0, :, given:].masked_fill_(~seen, torch.finfo(dtype).min)
+            logits = model(
+                input_ids=torch.tensor([[stem[-1] for stem in stems]], device=device),
+                attention_mask=mask.to(device),
+                position_ids=start + torch.tensor([len(stem) - 1 for stem in stems], device=device),
+                past_key_values=cache,
+                use_cache=True,
+            ).logits[0]
+            after |= dict(zip(stems, torch.log_softmax(logits.float(), -1), strict=True))
+        found = []
+        for _, tail in self.tails:
+            steps = (
+                [float(after[tail[:depth]][tail[depth]]) for depth in range(len(tail))]
+                if tail in tails
+                else [-math.inf]
             )
-            after = {}
-            for start in range(0, len(likely), ROWS):
-                some = likely[start : start + ROWS]
-                ids = torch.tensor(some, device=first.device)
-                # No attention mask: nothing is padding.
-                logits = model(input_ids=ids, past_key_values=_repeated(cache, len(some)), use_cache=True).logits
-                after |= dict(zip(some, torch.log_softmax(logits[:, -1].float(), -1), strict=True))
-        return [math.exp(reached.get(tail, -math.inf)) for _, tail in self.tails]
+            found.append(math.exp(sum(steps)))
+        return found
 
 
-def row_of(cache: Any, row: int, start: int, end: int) -> DynamicCache | None:
-    """Keys and values of one row of a batch, from position `start` up to `end`; None where the cache has no such."""
+def row_of(cache: Any, row: int, places: torch.Tensor) -> DynamicCache | None:
+    """Keys and values of one row of a batch at some places (n,), in order; None where the cache has no such."""
     one = DynamicCache()
     for place, layer in enumerate(getattr(cache, "layers", ())):
         keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
-        if keys is None or values is None or keys.shape[-2] < end:
+        if keys is None or values is None or keys.shape[-2] <= int(places[-1]):
             return None
-        one.update(keys[row : row + 1, :, start:end], values[row : row + 1, :, start:end], place)
-    return one if one.get_seq_length() == end - start else None
-
-
-@contextmanager
-def only_row(model: Any, row: int) -> Iterator[None]:
-    """Within, a model that notes of its last batch where each row's text begins goes on from this row's."""
-    noted = [part for part in model.modules() if isinstance(getattr(part, "rope_deltas", None), torch.Tensor)]
-    before = [part.rope_deltas for part in noted]
-    try:
-        for part, deltas in zip(noted, before, strict=True):
-            part.rope_deltas = deltas[row : row + 1]
-        yield
-    finally:
-        for part, deltas in zip(noted, before, strict=True):
-            part.rope_deltas = deltas
-
-
-def _repeated(cache: DynamicCache, count: int) -> DynamicCache:
-    whole = DynamicCache()
-    for place, layer in enumerate(cache.layers):
-        whole.update(layer.keys.expand(count, -1, -1, -1), layer.values.expand(count, -1, -1, -1), place)
-    return whole
+        chosen = places.to(keys.device)
+        one.update(keys[row : row + 1, :, chosen], values[row : row + 1, :, chosen], place)
+    return one if one.get_seq_length() == len(places) else None
 
 
 def threat_masses(
@@ -153,13 +145,12 @@ def threat_masses(
         return {}
     entries = FirstEntries.of(vlm.processor.tokenizer, labels, taxonomy)
     encoded = encode(vlm.processor, [image], [vlm.asked(instruction, as_json=False)])
-    inputs = batch(encoded, vlm.processor.tokenizer.pad_token_id or 0, side="right", responses=[entries.opening])
-    inputs.pop("labels")
+    pad = vlm.processor.tokenizer.pad_token_id or 0
+    inputs = {key: value.to(vlm.model.device) for key, value in batch(encoded, pad, side="left").items()}
     with vlm.lock, torch.inference_mode():
-        prefill = vlm.model(**{key: value.to(vlm.model.device) for key, value in inputs.items()}, use_cache=True)
-        first = torch.log_softmax(prefill.logits[0, -1].float(), -1)
-        length = inputs["input_ids"].shape[1]
-        cache = row_of(prefill.past_key_values, 0, 0, length)
-        if cache is None:
-            raise TypeError(f"{vlm.name}: the keys and values of this kind of model cannot be shared")
-        return entries.masses(entries.probabilities(vlm.model, cache, first))
+        try:
+            logits, cache, start = read_on(vlm.model, inputs, pad, entries.opening)
+        except CannotDraft as error:
+            raise TypeError(f"{vlm.name}: the keys and values of this kind of model cannot be shared") from error
+        first = torch.log_softmax(logits[-1].float(), -1)
+        return entries.masses(entries.probabilities(vlm.model, cache, first, start + len(entries.opening)))

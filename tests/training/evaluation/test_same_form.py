@@ -80,7 +80,9 @@ def test_a_local_base_model_is_held_to_the_form_by_both(
     texts: list[str] = []
     answer = LocalVlm.answer
 
-    def listening(vlm: LocalVlm, images: Sequence[Image.Image], instructions: Sequence[str]) -> list[Answer]:
+    def listening(
+        vlm: LocalVlm, images: Sequence[Image.Image], instructions: Sequence[str], drafts: object = None
+    ) -> list[Answer]:
         answers = answer(vlm, images, instructions)
         texts.extend(one.text for one in answers)
         return answers

@@ -142,7 +142,7 @@ class Adapted:
     def use_adapter(self, folder: Path | None) -> None:
         self.adapter, self.answered = folder, 0
 
-    def answer(self, images: Sequence[Image.Image], instructions: Sequence[str]) -> list[Answer]:
+    def answer(self, images: Sequence[Image.Image], instructions: Sequence[str], drafts: object = None) -> list[Answer]:
         answers = []
         for _ in images:
             answers.append(self.changed if self.adapter and self.answered >= self.begins else said(0.5))

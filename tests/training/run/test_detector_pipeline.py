@@ -83,7 +83,7 @@ def queue(db: Database) -> Run:
 class Silent:
     name, weights_sha256 = "silent", "0" * 64
 
-    def answer(self, images: list[object], instructions: list[str]) -> list[Answer]:
+    def answer(self, images: list[object], instructions: list[str], drafts: object = None) -> list[Answer]:
         return [Answer("Items detected: none. Security risk: LOW - no threats detected.", True) for _ in images]
 
     def use_adapter(self, folder: Path | None) -> None:
