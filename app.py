@@ -34,7 +34,7 @@ from starlette.routing import Mount
 
 from training.run import supervisor
 from xray_app import auth
-from xray_app.analysis import ActiveAdapter, Analyser, never_validated
+from xray_app.analysis import WAITING_BATCH, ActiveAdapter, Analyser, never_validated
 from xray_app.api.app import create_app
 from xray_app.api.door import FILES_PER_UPLOAD
 from xray_app.api.header_timeout import TimedHeaders
@@ -53,6 +53,7 @@ from xray_app.ui import browser_code, desk
 from xray_app.ui.first_paint import FirstPaint
 from xray_app.ui.root_path import UnderRootPath
 from xray_app.vlm.load import load_vlm
+from xray_app.vlm.remote import RemoteVlm
 
 MOST_CONNECTIONS = 1000
 """Open at once; an open page holds two or three. Past it the answer is 503."""
@@ -102,6 +103,7 @@ def wire(settings: Settings) -> Services:
         active_detector=lambda: active("detector", detector.sha256),
         operating_point=thresholds,
         current_rules=lambda: rules_in_force(db, of_file),
+        together=settings.vlm_at_once if isinstance(vlm, RemoteVlm) else WAITING_BATCH,
     )
     return Services(
         settings=settings,

@@ -19,6 +19,7 @@ from PIL.Image import Image
 
 from xray_app.detector.base import Detection, Detector
 from xray_app.detector.onnx import OnnxDetector
+from xray_app.dynamic_batch import DynamicBatch
 from xray_app.errors import Busy, OutOfMemory, is_out_of_memory
 from xray_app.overlap import iou
 from xray_app.report import instruction
@@ -59,6 +60,8 @@ SAME_PLACE = 0.5
 """Intersection over union from which two boxes of one class are of one thing."""
 BATCH = 32
 """Scans worth answering together: past it a CPU gains little, and a GPU runs out of memory."""
+WAITING_BATCH = 8
+"""Scans of different people that are answered together, once the models come free: each waits for the slowest."""
 DRAFT_CONFIDENCE = 0.4
 """From which on a box is expected in the VLM's answer."""
 DETECTOR_FILE = "detector.onnx"
@@ -116,7 +119,7 @@ def facts_of(scan: Scan) -> ScanFacts:
 
 
 class Analyser:
-    """Both models over a scan, or over a batch of them, one at a time, with a bounded queue before them.
+    """Both models over a scan, or over what waits, a batch at a time, with a bounded queue before them.
 
     Attributes:
         vlm, detector: the base models; loaded once, shared by all threads.
@@ -134,6 +137,7 @@ class Analyser:
         active_detector: Callable[[], ActiveAdapter | None] = lambda: None,
         operating_point: OperatingPoints = no_operating_point,
         current_rules: Callable[[], SiteRules] | None = None,
+        together: int = WAITING_BATCH,
     ) -> None:
         """
         Args:
@@ -143,6 +147,7 @@ class Analyser:
             max_queue: scans that may wait.
             validated, operating_point: what is on record of the models in use.
             current_rules: asked before each batch; classes may be added meanwhile. None: `rules` stay as they are.
+            together: of the scans that wait, as many are answered in one batch.
         """
         self.vlm = vlm
         self.detector = detector
@@ -153,7 +158,7 @@ class Analyser:
         self._operating_point = operating_point
         self._current_rules = current_rules or (lambda: rules)
         self._slots = threading.BoundedSemaphore(max_queue + 1)
-        self._turn = threading.Lock()
+        self._batches = DynamicBatch(self._read, together)
         self._adapter: ActiveAdapter | None = None
         self._promoted: tuple[ActiveAdapter, OnnxDetector] | None = None
 
@@ -162,8 +167,7 @@ class Analyser:
         if not self._slots.acquire(blocking=False):
             raise Busy("Too many scans are waiting. Try again in a few seconds.")
         try:
-            with self._turn:
-                yield
+            yield
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -220,14 +224,15 @@ class Analyser:
         return self._promoted[1], wanted.trial
 
     def analyse(self, scan: Scan) -> Analysis:
-        """Reads a scan with both models. Blocks until it is this scan's turn.
+        """Reads a scan with both models. Blocks until it is this scan's turn; what waits then is read together.
 
         Raises:
             Busy: too many scans are waiting already.
             BadModel: the active adapter or detector does not load; nothing is answered with another in its place.
             OutOfMemory: a model needed more than there is.
         """
-        return self.analyse_together([scan])[0]
+        with self._queued():
+            return self._batches(scan)
 
     def analyse_together(self, scans: Sequence[Scan]) -> list[Analysis]:
         """Reads scans in one batch, in less time than one by one; the answers are the same.
@@ -245,15 +250,18 @@ class Analyser:
         """
         if not scans:
             return []
-        with self._queued():
-            rules = self._follow_classes()
-            adapter = self._follow_promotion()
-            detector, detector_trial = self._detector_in_use()
-            detected = [self._timed(detector, scan.image) for scan in scans]
-            drafts = [draft_of(found, rules.taxonomy) for found, _ in detected]
-            started = time.perf_counter()
-            answers = self.vlm.answer([scan.image for scan in scans], [instruction()] * len(scans), drafts)
-            answering = (time.perf_counter() - started) / len(scans)
+        with self._queued(), self._batches.alone():
+            return self._read(scans)
+
+    def _read(self, scans: Sequence[Scan]) -> list[Analysis]:
+        rules = self._follow_classes()
+        adapter = self._follow_promotion()
+        detector, detector_trial = self._detector_in_use()
+        detected = [self._timed(detector, scan.image) for scan in scans]
+        drafts = [draft_of(found, rules.taxonomy) for found, _ in detected]
+        started = time.perf_counter()
+        answers = self.vlm.answer([scan.image for scan in scans], [instruction()] * len(scans), drafts)
+        answering = (time.perf_counter() - started) / len(scans)
         return [
             self._analysis(scan, answer, found, _timings(answering, seconds), rules, adapter, detector, detector_trial)
             for scan, answer, (found, seconds) in zip(scans, answers, detected, strict=True)
@@ -317,7 +325,7 @@ class Analyser:
             BadModel: the active detector does not load.
             OutOfMemory: it needed more than there is.
         """
-        with self._queued():
+        with self._queued(), self._batches.alone():
             rules = self._follow_classes()
             return boxes_of(self._detections(self._detector_in_use()[0], scan.image), rules)
 

@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     vlm_timeout: float = Field(default=120, gt=0, le=3600, description="seconds an openai: answer may take, retries in")
     vlm_max_tokens: int | None = Field(default=None, ge=16, le=32_768, description="tokens an answer may have")
     vlm_drafts: bool = Field(default=True, description="answers are drafted from the detector's boxes; same words")
+    vlm_at_once: int = Field(default=8, ge=1, le=256, description="scans asked of an openai: server at the same time")
     vlm_base: str = Field(default="", description="base model of an openai: vLLM server that is to load adapters")
     detector: str = "bundled"
     detector_sha256: str | None = None

@@ -1,7 +1,10 @@
 """What the desk adds to the bare models, and what analysts feel of a training run.
 
-    python -m tests.benchmarks.analysis [--tiny]
+    python -m tests.benchmarks.analysis [--tiny] [--data YOLO_DIR]
 
+`over_generate_simulated` is an analysis (both models, threat score, risk) of a decoded scan over transformers' greedy
+`generate` of the VLM alone on it; `passes_simulated` the VLM's forward passes an answer, `identical_text` whether every
+answer is letter by letter that of `generate`. With `--data`, the same of the scans in its `images/val` as `…_real`.
 `overhead_ratio` is an analysis from bytes to `Analysis` (decoding, both models, parsing, risk) over the two
 bare model calls on the decoded picture, in the same process, taken in turns. `score_ratio` is an analysis with its
 threat score over the same where the VLM is not asked for its part of it. `p50_ms_while_training` is the
@@ -23,11 +26,15 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 from app import wire
+from tests.benchmarks.batch_speed import one_by_one
 from tests.conftest import save_analysis
 from xray_app.report import instruction
 from xray_app.scan.read import Limits, read_scan
@@ -37,6 +44,7 @@ from xray_app.simulate.scene import simulate_scan
 from xray_app.store import corrections, runs
 from xray_app.taxonomy import load_taxonomy
 from xray_app.types import CorrectionBox, CorrectionIn, ItemCount
+from xray_app.vlm.base import Answer
 from xray_app.vlm.local import LocalVlm
 
 SEED = 20_260_101
@@ -46,13 +54,20 @@ CORRECTED = 30
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     asked.add_argument("--tiny", action="store_true", help="a quick look: fewer scans")
-    scans = 5 if asked.parse_args().tiny else 30
+    asked.add_argument("--data", type=Path, help="a data set in YOLO's form, of real scans")
+    given = asked.parse_args()
+    scans, compared = (5, 5) if given.tiny else (30, 200)
     with tempfile.TemporaryDirectory(prefix="analysis-") as folder:
         start_seconds, rss_mb = fresh_server(Path(folder) / "server")
         services = wire(Settings(data_dir=Path(folder) / "data", admin_password="benchmark"))
         pictures = [picture(SEED + number) for number in range(scans)]
         alone, bare = against_bare_calls(services, pictures)
         scored, unscored = with_and_without_score(services, pictures)
+        simulated = (picture(SEED + number) for number in range(compared))
+        beside = {"simulated": over_generate(services, simulated)}
+        if given.data is not None:
+            files = sorted((given.data / "images" / "val").iterdir())[:compared]
+            beside["real"] = over_generate(services, (file.read_bytes() for file in files))
         training = while_training(services, pictures)
     result = {
         "overhead_ratio": round(statistics.median(a / b for a, b in zip(alone, bare, strict=True)), 3),
@@ -63,6 +78,11 @@ def main() -> None:
         "start_seconds": round(start_seconds, 1),
         "analyses_while_training": len(training),
     }
+    for kind, measured in beside.items():
+        result[f"over_generate_{kind}"] = round(statistics.median(measured.ratios), 3)
+        result[f"passes_{kind}"] = round(statistics.mean(measured.passes), 2)
+        result[f"compared_{kind}"] = len(measured.ratios)
+    result["identical_text"] = all(measured.identical for measured in beside.values())
     print(json.dumps(result))
 
 
@@ -118,6 +138,41 @@ def with_and_without_score(services: Services, pictures: list[bytes]) -> tuple[l
             took[place].append(seconds(partial(services.analyser.analyse, scan)))
     vlm.threats = entries
     return took
+
+
+@dataclass
+class BesideGenerate:
+    """Analyses beside `generate`: seconds over seconds and passes of each scan, and whether all said the same."""
+
+    ratios: list[float] = field(default_factory=list)
+    passes: list[int] = field(default_factory=list)
+    identical: bool = True
+
+
+def over_generate(services: Services, pictures: Iterable[bytes]) -> BesideGenerate:
+    """By turns; the first picture warms both up."""
+    analyser, measured = services.analyser, BesideGenerate()
+    vlm = analyser.vlm
+    assert isinstance(vlm, LocalVlm)
+    answers: list[Answer] = []
+    answer = vlm.answer
+
+    def listening(*asked: Any) -> list[Answer]:
+        answers[:] = answer(*asked)
+        return answers
+
+    with mock.patch.object(vlm, "answer", listening):
+        for number, content in enumerate(pictures):
+            scan = read_scan(content, "scan.png", limits_of(services))
+            texts: list[str] = []
+            both = partial(analyser.analyse, scan)
+            alone = partial(lambda image, texts: texts.extend(one_by_one(vlm, [image])), scan.image, texts)
+            taken = {call: seconds(call) for call in ((both, alone) if number % 2 else (alone, both))}
+            measured.identical &= [one.text for one in answers] == texts
+            if number:
+                measured.ratios.append(taken[both] / taken[alone])
+                measured.passes += [one.passes or 0 for one in answers]
+    return measured
 
 
 def while_training(services: Services, pictures: list[bytes]) -> list[float]:

@@ -47,7 +47,7 @@ PREFIX = "openai:"
 MAX_TOKENS = 512
 """Of an answer, unless XRAY_VLM_MAX_TOKENS says otherwise."""
 AT_ONCE = 8
-"""Scans asked about at the same time: what a vLLM server is fast with."""
+"""Scans asked about at the same time, unless XRAY_VLM_AT_ONCE says otherwise: what a vLLM server is fast with."""
 MOST_RELOADS = 8
 """Times that one answer's adapter is loaded again: each of several servers behind one address may have forgotten it."""
 _NEED_A_KEY = frozenset({"api.openai.com"})
@@ -133,6 +133,7 @@ class RemoteVlm:
         form: AnswerForm | None = None,
         family: str | None = None,
         tokens: int = MAX_TOKENS,
+        at_once: int = AT_ONCE,
     ):
         """
         Args:
@@ -142,6 +143,7 @@ class RemoteVlm:
             form: what the model is told of the report, since it was not trained on it; None where it was.
             family: says how it writes boxes; None where that is not known.
             tokens: that an answer may have.
+            at_once: scans asked about at the same time.
         """
         self.name = f"{PREFIX}{address.model}@{address.base_url}"
         self.weights_sha256 = weights_hash(base.folder) if base else hashlib.sha256(self.name.encode()).hexdigest()
@@ -158,13 +160,14 @@ class RemoteVlm:
         self._loading = Lock()
         self._unfit: dict[str, str] = {}
         self._tokens = tokens
+        self._at_once = at_once
         self._told = first_options(tokens, base is not None, form)
         self._trained = first_options(tokens, base is not None, None)
 
     def answer(
         self, images: Sequence[Image], instructions: Sequence[str], drafts: Sequence[Draft] | None = None
     ) -> list[Answer]:
-        """Answers each (picture, instruction) pair; `AT_ONCE` of them are asked at the same time.
+        """Answers each (picture, instruction) pair, as many at the same time as the server is asked at once.
 
         A server takes no drafts.
 
@@ -183,7 +186,7 @@ class RemoteVlm:
     ) -> list[Answer]:
         if len(images) < 2:
             return [self._ask(*pair, adapter, repeating) for pair in zip(images, instructions, strict=True)]
-        pool = ThreadPoolExecutor(min(AT_ONCE, len(images)))
+        pool = ThreadPoolExecutor(min(self._at_once, len(images)))
         try:
             return list(pool.map(self._ask, images, instructions, repeat(adapter), repeat(repeating)))
         finally:
@@ -373,4 +376,4 @@ def load_remote(settings: Settings, base: Base | None, form: AnswerForm | None, 
         logger.warning("%s is not encrypted: the API key and the scans can be read on the way.", address.base_url)
     tokens = settings.vlm_max_tokens or MAX_TOKENS
     server = OpenAiServer(address.base_url, SecretStr(key) if key else None, settings.vlm_timeout, tokens=tokens)
-    return RemoteVlm(address, server, base, form, family, tokens)
+    return RemoteVlm(address, server, base, form, family, tokens, settings.vlm_at_once)
