@@ -12,6 +12,7 @@ import os
 import signal
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -179,6 +180,9 @@ def _writing_progress(folder: Path, on_share: OnShare) -> Callable[[float, dict[
 def lower_priority() -> None:
     """Low priority and half the cores, so that analysts do not feel the training."""
     os.nice(NICENESS)
+    # Where Linux groups processes by session, a process is nice within its group, and the groups share alike.
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(NICENESS))
     torch.set_num_threads(THREADS)
 
     def stop(_signal: int, _frame: FrameType | None) -> None:

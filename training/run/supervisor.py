@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 LEASE_SECONDS = 60
 HEARTBEAT_SECONDS = 5
-NICENESS = 10
+NICENESS = 19
 THREADS = max(1, (os.cpu_count() or 2) // 2)
 """Half of the cores: measured, analysts then wait less than twice their usual time."""
 WAITS = 75

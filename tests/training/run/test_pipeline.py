@@ -297,6 +297,19 @@ def test_only_one_run_works_at_a_time(db: Database, settings: Settings, monkeypa
     assert checkpoint.exists(), "a run that waits may be the very one at work"
 
 
+AUTOGROUP = Path("/proc/self/autogroup")
+
+
+@pytest.mark.skipif(not AUTOGROUP.exists(), reason="this kernel does not group processes by session")
+def test_a_run_gives_way_as_a_process_and_as_a_group_of_its_own() -> None:
+    told = "from training.run.pipeline import lower_priority as low; low(); import os, pathlib; print(os.nice(0));"
+    command = [sys.executable, "-c", f"{told} print(pathlib.Path({str(AUTOGROUP)!r}).read_text())"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, start_new_session=True)
+    niceness, group = said.stdout.split("\n")[:2]
+    assert niceness == str(life.NICENESS)
+    assert group.endswith(f"nice {life.NICENESS}")
+
+
 def test_full_fine_tuning_is_sent_to_the_command_line(db: Database, settings: Settings) -> None:
     run = queue(db, method="full")
     assert pipeline.run_pipeline(db, settings, run.id) == 1
