@@ -22,8 +22,8 @@ if __name__ == "__main__":
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 # Else it sums up all events after each one, for a page that the door keeps shut: 15 ms of every key pressed.
 os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**12)
-# Before PyTorch is: its threads, once done, would turn on the spot for milliseconds, waiting for more, on the cores that
-# the detector and a training run are in need of. This many turns last for what follows at once, as within an answer.
+# Before PyTorch is: its threads, once done, would turn on the spot for milliseconds, waiting for more, on the cores
+# that the detector and a training run need. This many turns last for what follows at once, as within an answer.
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 # It warns, when imported, of a kernel that only 4-bit models on CPUs would miss.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

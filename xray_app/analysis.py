@@ -7,8 +7,8 @@ import logging
 import threading
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ from xray_app.dynamic_batch import DynamicBatch
 from xray_app.errors import Busy, OutOfMemory, is_out_of_memory
 from xray_app.overlap import iou
 from xray_app.report import instruction
-from xray_app.report_draft import ReportDraft
+from xray_app.report_draft import DetectorDraft
 from xray_app.risk import agree, assess
 from xray_app.scan.read import Scan
 from xray_app.taxonomy import SiteRules, Taxonomy, prohibited_labels
@@ -37,7 +37,6 @@ from xray_app.threat_score import (
     vlm_evidence,
 )
 from xray_app.types import (
-    MAX_COUNT,
     Analysis,
     Box,
     DetectorFacts,
@@ -62,8 +61,8 @@ BATCH = 32
 """Scans worth answering together: past it a CPU gains little, and a GPU runs out of memory."""
 WAITING_BATCH = 8
 """Scans of different people that are answered together, once the models come free: each waits for the slowest."""
-DRAFT_CONFIDENCE = 0.4
-"""From which on a box is expected in the VLM's answer."""
+DETECTING = 2
+"""Scans of a batch that the detector looks at at the same time."""
 DETECTOR_FILE = "detector.onnx"
 """In the folder of a registered detector."""
 
@@ -257,13 +256,19 @@ class Analyser:
         rules = self._follow_classes()
         adapter = self._follow_promotion()
         detector, detector_trial = self._detector_in_use()
-        detected = [self._timed(detector, scan.image) for scan in scans]
-        drafts = [draft_of(found, rules.taxonomy) for found, _ in detected]
         started = time.perf_counter()
-        answers = self.vlm.answer([scan.image for scan in scans], [instruction()] * len(scans), drafts)
-        answering = (time.perf_counter() - started) / len(scans)
+        with ThreadPoolExecutor(DETECTING) as pool:
+            detecting = [pool.submit(self._timed, detector, scan.image) for scan in scans]
+            # A local VLM looks at the pictures first, a remote one is waited for: the detector has that long.
+            drafts = [DetectorDraft(one, rules.taxonomy) for one in detecting]
+            answers = self.vlm.answer([scan.image for scan in scans], [instruction()] * len(scans), drafts)
+            answering = (time.perf_counter() - started) / len(scans)
+            detected = [one.result() for one in detecting]
+        total = (time.perf_counter() - started) / len(scans)
         return [
-            self._analysis(scan, answer, found, _timings(answering, seconds), rules, adapter, detector, detector_trial)
+            self._analysis(
+                scan, answer, found, _timings(answering, seconds, total), rules, adapter, detector, detector_trial
+            )
             for scan, answer, (found, seconds) in zip(scans, answers, detected, strict=True)
         ]
 
@@ -334,8 +339,8 @@ class Analyser:
         return detector.detect(image, min(self.rules.policy.lower_threshold, DISPLAY_CONFIDENCE, DETECTOR_FLOOR))
 
 
-def _timings(vlm: float, detector: float) -> Timings:
-    return Timings(vlm=vlm * 1000, detector=detector * 1000, total=(vlm + detector) * 1000)
+def _timings(vlm: float, detector: float, total: float) -> Timings:
+    return Timings(vlm=vlm * 1000, detector=detector * 1000, total=total * 1000)
 
 
 def _placed(answer: Answer, report: Report, scan: Scan, detected: Sequence[Box], taxonomy: Taxonomy) -> Iterator[Box]:
@@ -344,14 +349,6 @@ def _placed(answer: Answer, report: Report, scan: Scan, detected: Sequence[Box],
     for box in read_boxes(answer, report, (scan.width, scan.height), taxonomy):
         if not any(one.label == box.label and iou(one.xyxy, box.xyxy)[0, 0] >= SAME_PLACE for one in shown):
             yield box
-
-
-def draft_of(detections: Sequence[Detection], taxonomy: Taxonomy) -> ReportDraft:
-    """What the VLM is expected to say of a scan, given what the detector found."""
-    sure = Counter(taxonomy.resolve(one.label).name for one in detections if one.confidence >= DRAFT_CONFIDENCE)
-    likely = sorted(detections, key=lambda one: -one.confidence)
-    counts = {label: min(count, MAX_COUNT) for label, count in sure.items()}
-    return ReportDraft(counts, taxonomy, [taxonomy.resolve(one.label).name for one in likely])
 
 
 def boxes_of(detections: Sequence[Detection], rules: SiteRules) -> list[Box]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 
+from xray_app.detector.base import Detection
 from xray_app.report import format_report, parse_entries
 from xray_app.report_form import Entry
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import MAX_COUNT
 
 OPENING = "Items detected: "
+DRAFT_CONFIDENCE = 0.4
+"""From which on a box is expected in the VLM's answer."""
 _SEPARATOR = ", "
 
 
@@ -72,3 +76,25 @@ def _counts(entries: Sequence[Entry]) -> dict[str, int]:
     for entry in entries:
         counts[entry.label] = min(counts[entry.label] + entry.count, MAX_COUNT)
     return dict(counts)
+
+
+def draft_of(detections: Sequence[Detection], taxonomy: Taxonomy) -> ReportDraft:
+    """What the VLM is expected to say of a scan, given what the detector found."""
+    sure = Counter(taxonomy.resolve(one.label).name for one in detections if one.confidence >= DRAFT_CONFIDENCE)
+    likely = sorted(detections, key=lambda one: -one.confidence)
+    counts = {label: min(count, MAX_COUNT) for label, count in sure.items()}
+    return ReportDraft(counts, taxonomy, [taxonomy.resolve(one.label).name for one in likely])
+
+
+class DetectorDraft:
+    """The draft of an answer, of what the detector is still looking for; waits for it when first asked."""
+
+    def __init__(self, detecting: Future[tuple[list[Detection], float]], taxonomy: Taxonomy) -> None:
+        self._detecting = detecting
+        self._taxonomy = taxonomy
+        self._draft: ReportDraft | None = None
+
+    def __call__(self, said: str) -> str | None:
+        if self._draft is None:
+            self._draft = draft_of(self._detecting.result()[0], self._taxonomy)
+        return self._draft(said)
