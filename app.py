@@ -1,62 +1,37 @@
-"""The desk: settings, wiring, serving. `python app.py` and open http://127.0.0.1:7860."""
-
-# ruff: noqa: E402 - four things must be said before the libraries they concern are imported
+"""The desk: settings, serving. `python app.py` and open http://127.0.0.1:7860."""
 
 from __future__ import annotations
 
 import gc
+
+if __name__ == "__main__":
+    gc.disable()  # until all is imported: looking for garbage among it takes a fifth of the start, and there is none
+
 import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-if __name__ == "__main__":
-    gc.disable()  # until all is imported: looking for garbage among it takes a fifth of the start, and there is none
-# Before Gradio is imported: nothing that happens at this desk is reported to anybody.
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-# Else it sums up all events after each one, for a page that the door keeps shut: 15 ms of every key pressed.
-os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**12)
-# Before PyTorch is: its threads, once done, would turn on the spot for milliseconds, waiting for more, on the cores
-# that the detector and a training run need. This many turns last for what follows at once, as within an answer.
-os.environ.setdefault("GOMP_SPINCOUNT", "20000")
-# It warns, when imported, of a kernel that only 4-bit models on CPUs would miss.
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-
-import gradio as gr
 import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.responses import RedirectResponse
 from pydantic import ValidationError
-from starlette.routing import Mount
+from starlette.types import ASGIApp
 
-from training.run import supervisor
-from xray_app import auth
-from xray_app.analysis import WAITING_BATCH, ActiveAdapter, Analyser, never_validated
-from xray_app.api.app import create_app
-from xray_app.api.door import FILES_PER_UPLOAD
 from xray_app.api.header_timeout import TimedHeaders
-from xray_app.detector.load import load_detector
+from xray_app.api.starting import StartingDesk
 from xray_app.errors import DeskError, StorageFailed
 from xray_app.scratch_folder import remove_abandoned, scratch_folder
-from xray_app.services import Services
 from xray_app.settings import Settings
-from xray_app.store import adapters, facts, idempotency, operating_points, validations
-from xray_app.store.database import Database, only_server
-from xray_app.store.site_taxonomy import rules_in_force
-from xray_app.taxonomy import load_taxonomy
-from xray_app.threat_score import Thresholds, thresholds_of
-from xray_app.types import AdapterKind
-from xray_app.ui import browser_code, desk
-from xray_app.ui.first_paint import FirstPaint
-from xray_app.ui.root_path import UnderRootPath
-from xray_app.vlm.load import load_vlm
-from xray_app.vlm.remote import RemoteVlm
+from xray_app.store.database import only_server
+
+if TYPE_CHECKING:  # the models, the API and the pages are imported while the sign-in page is served already
+    from xray_app.services import Services
 
 MOST_CONNECTIONS = 1000
 """Open at once; an open page holds two or three. Past it the answer is 503."""
@@ -70,92 +45,6 @@ JOBS_END_SECONDS = 2.0
 
 class CannotListen(DeskError):
     """The address or port is not to be had."""
-
-
-def wire(settings: Settings) -> Services:
-    """Opens the database, looks whether it is whole, and loads both models."""
-    of_file = load_taxonomy(settings.taxonomy).rules(settings.policy)  # a wrong file is said before all else
-    db = Database.open(settings.sqlalchemy_url, settings.data_dir)
-    db.check_whole()
-    rules = rules_in_force(db, of_file)
-    facts.complete(db, rules.taxonomy)
-    vlm = load_vlm(settings, rules.taxonomy)
-    detector = load_detector(settings, rules.taxonomy)
-    password = auth.ensure_admin(db, settings.admin_password)
-    if password:
-        print(f"First start: user 'admin', password '{password}'. It is not shown again.", flush=True)
-
-    def active(kind: AdapterKind, base_sha256: str) -> ActiveAdapter | None:
-        adapter = adapters.active(db, kind, base_sha256)
-        return ActiveAdapter(adapter.id, adapters.folder(db, adapter.id), adapter.trial) if adapter else None
-
-    def thresholds(scanner_id: str | None, pair: str) -> Thresholds | None:
-        point = operating_points.of_scanner(db, scanner_id, pair, rules_in_force(db, of_file).measured_sha256)
-        return thresholds_of(point) if point else None
-
-    def validated(scanner_id: str | None, rests_on: str) -> bool:
-        return validations.validated(db, scanner_id, rests_on)
-
-    analyser = Analyser(
-        vlm,
-        detector,
-        rules,
-        lambda: active("vlm-adapter", vlm.weights_sha256),
-        settings.max_queue,
-        validated=never_validated if settings.demonstration else validated,
-        active_detector=lambda: active("detector", detector.sha256),
-        operating_point=thresholds,
-        current_rules=lambda: rules_in_force(db, of_file),
-        together=settings.vlm_at_once if isinstance(vlm, RemoteVlm) else WAITING_BATCH,
-    )
-    return Services(
-        settings=settings,
-        db=db,
-        file_rules=of_file,
-        analyser=analyser,
-        launch=lambda run: supervisor.launch(db, settings, run),
-    )
-
-
-def with_desk(services: Services) -> FastAPI:
-    """The API, and the desk mounted after it: mounted first, it would swallow the API's routes."""
-    app = create_app(services)
-    app.include_router(browser_code.router)
-
-    @app.get("/desk", include_in_schema=False)
-    def to_desk() -> RedirectResponse:
-        return RedirectResponse(services.settings.address("/desk/"))
-
-    def username(request: Request) -> str:
-        # The door let the request in, so somebody is signed in; every handler asks again who.
-        return str(request.state.identity.username)
-
-    page = desk.build_desk(services)
-    # Gradio asks whether a file that an event names was uploaded only of a page it launched itself. Mounted, it would
-    # copy any file of this machine to where a browser can fetch it.
-    page.has_launched = True
-    served = gr.mount_gradio_app(
-        app,
-        page,
-        path="/desk",
-        root_path=services.settings.address("/desk") if services.settings.root_path else None,
-        auth_dependency=username,
-        allowed_paths=[],
-        blocked_paths=[str(services.db.data_dir)],
-        max_file_size=services.settings.max_upload_bytes * FILES_PER_UPLOAD,  # of a data set; scans are checked
-        run_history=False,
-        footer_links=[],
-        ssr_mode=False,
-        show_error=True,
-        theme=desk.THEME,
-        css=desk.CSS,
-    )
-    for route in served.routes:
-        if isinstance(route, Mount) and route.path == "/desk":
-            route.app = FirstPaint(route.app, desk.HEAD)
-            if services.settings.root_path:
-                route.app = UnderRootPath(route.app, services.settings.address(""))
-    return served
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -180,13 +69,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """Says where the desk is once it answers there, and stops without alarm."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            host = self.config.host if ":" not in self.config.host else f"[{self.config.host}]"
-            print(f"The desk is on http://{host}:{self.config.port}", flush=True)
+    """Stops without alarm."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Every open page holds a connection, which is cut here: no error, though uvicorn logs it as one.
@@ -209,7 +92,7 @@ def own_uploads() -> Iterator[None]:
             os.environ["GRADIO_TEMP_DIR"] = before
 
 
-def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """How the desk is served: slow headers and too many connections are refused, and a stop waits for nobody long."""
     return uvicorn.Config(
         app,
@@ -223,18 +106,55 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
     )
 
 
-def serve(services: Services, bound: socket.socket) -> None:
-    """Serves until a signal comes; a run at work goes on without the server."""
+def serve(settings: Settings, bound: socket.socket, make: Callable[[], Services]) -> Services | None:
+    """Serves until a signal comes; a run at work goes on without the server.
+
+    Args:
+        settings: where and how.
+        bound: from `listen`.
+        make: makes the parts of the desk, in a thread of its own, while the sign-in page is served already.
+
+    Returns:
+        the parts; None where they were not made when the signal came.
+
+    Raises:
+        whatever `make` raises; the server has stopped then.
+    """
     remove_abandoned()
     with own_uploads():
-        config = server_config(with_desk(services), services.settings)
+        starting = StartingDesk(settings)
+        server = Server(server_config(starting, settings))
+        made: list[Services] = []
+        failed: list[BaseException] = []
+
+        def start() -> None:
+            try:
+                made.append(make())
+                from xray_app.wiring import with_desk
+
+                starting.open(with_desk(made[0]))
+            except BaseException as error:  # noqa: BLE001  # raised in the main thread
+                failed.append(error)
+                server.should_exit = True
+                return
+            if not gc.isenabled():
+                gc.freeze()
+                gc.enable()
+            host = settings.host if ":" not in settings.host else f"[{settings.host}]"
+            print(f"The desk is on http://{host}:{settings.port}", flush=True)
+
+        threading.Thread(target=start, name="start", daemon=True).start()
         # Uvicorn raises the signal again when it has stopped; this way the folder is still removed.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            Server(config).run(sockets=[bound])
+            server.run(sockets=[bound])
         except KeyboardInterrupt:
             print("Stopped.", flush=True)
-        services.jobs.stop_all(JOBS_END_SECONDS)
+        if failed:
+            raise failed[0]
+        for services in made:
+            services.jobs.stop_all(JOBS_END_SECONDS)
+        return made[0] if made else None
 
 
 def main() -> int:
@@ -247,12 +167,17 @@ def main() -> int:
         bound = listen(settings.host, settings.port)
         with only_server(settings.sqlalchemy_url, settings.data_dir):
             log = keep_log(settings.data_dir, settings.port)
-            services = wire(settings)
-            if services.db.engine.dialect.name == "sqlite":  # nobody else serves it
-                idempotency.free_open(services.db)
-            supervisor.keep_watch(services.db, settings)
-            serve(services, bound)
-            services.db.close()
+
+            def make() -> Services:
+                from xray_app import wiring
+
+                services = wiring.wire(settings)
+                wiring.begin(services)
+                return services
+
+            services = serve(settings, bound, make)
+            if services is not None:
+                services.db.close()
             logging.getLogger().removeHandler(log)
     except ValidationError as error:
         print(f"A setting is wrong: {_settings_problem(error)}", file=sys.stderr)
@@ -296,6 +221,4 @@ def leave(status: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    gc.freeze()
-    gc.enable()
     leave(main())

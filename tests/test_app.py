@@ -17,11 +17,12 @@ from fastapi.testclient import TestClient
 
 import app as desk_app
 from tests.api.conftest import PASSWORD, make_services
-from xray_app import auth
+from xray_app import auth, wiring
 from xray_app.api.app import create_app
 from xray_app.errors import BadModel
 from xray_app.services import Services
 from xray_app.types import Role
+from xray_app.wiring import with_desk
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Services:
 
 @pytest.fixture(scope="module")
 def client(services: Services) -> Iterator[TestClient]:
-    with TestClient(desk_app.with_desk(services), follow_redirects=False) as client:
+    with TestClient(with_desk(services), follow_redirects=False) as client:
         yield client
 
 
@@ -124,7 +125,7 @@ def test_a_model_that_does_not_load(
     def fails(*_: object) -> None:
         raise BadModel("The model is damaged.")
 
-    monkeypatch.setattr(desk_app, "load_vlm", fails)
+    monkeypatch.setattr(wiring, "load_vlm", fails)
     assert cannot_start(capsys) == "The model is damaged.\n"
 
 
@@ -181,7 +182,10 @@ def test_one_connection_too_many_is_told_to_come_again_and_those_that_are_open_s
 def test_a_server_that_ends_stops_imports_and_exports(
     services: Services, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
+    begun = threading.Event()
+
     def ended(server: uvicorn.Server, sockets: list[socket.socket]) -> None:
+        assert begun.wait(20)
         if how == "a signal":
             raise KeyboardInterrupt
 
@@ -189,8 +193,13 @@ def test_a_server_that_ends_stops_imports_and_exports(
     monkeypatch.setattr(desk_app, "JOBS_END_SECONDS", 0.1)
     monkeypatch.setattr(desk_app.signal, "signal", lambda *_: None)
     job = services.jobs.start("import", "ann")
+
+    def make() -> Services:
+        threading.Timer(0.2, begun.set).start()
+        return services
+
     with socket.create_server(("127.0.0.1", 0)) as bound:
-        desk_app.serve(services, bound)
+        assert desk_app.serve(services.settings, bound, make) is services
     assert job.progress.stop.is_set()
     job.progress.ended = True
 

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from app import wire
 from training.data.samples import from_corrections
 from training.promotion.registry import read_manifest
 from xray_app.api.app import create_app
@@ -22,6 +21,7 @@ from xray_app.services import Services
 from xray_app.settings import Settings
 from xray_app.store import adapters, analyses, drafts, queue, search
 from xray_app.store.standing import held_out_scans
+from xray_app.wiring import wire
 
 FOLDER = Path(__file__).with_name("fixtures") / "before_rooms.tar.gz"
 PASSWORDS = {"admin": "an admin's password", "ana": "an analyst's password", "nora": "an annotator's password"}

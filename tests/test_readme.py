@@ -79,7 +79,7 @@ def desk(here: Path) -> Iterator[int]:
     )
     for _ in range(600):
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2)
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=2)
             break
         except OSError:
             assert server.poll() is None, (here / "log.txt").read_text()

@@ -14,7 +14,6 @@ from threading import Thread
 
 import pytest
 
-from app import wire
 from tests.benchmarks import ring
 from tests.conftest import png, save_analysis, scan_facts
 from training.run import supervisor
@@ -25,6 +24,7 @@ from xray_app.settings import BUNDLED_DETECTOR, BUNDLED_VLM, Settings
 from xray_app.store import adapters, corrections, runs, standing
 from xray_app.store.database import Database
 from xray_app.types import Analysis, CorrectionIn, ItemCount, Run
+from xray_app.wiring import wire
 
 pytestmark = [
     pytest.mark.slow,

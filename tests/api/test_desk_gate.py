@@ -10,7 +10,6 @@ import pytest
 from fastapi.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
-import app as desk_app
 from tests.api.conftest import PASSWORD, make_services
 from tests.api.test_door import ask
 from xray_app import auth
@@ -19,6 +18,7 @@ from xray_app.api.desk_gate import DeskGate
 from xray_app.services import Services
 from xray_app.session import COOKIE
 from xray_app.types import Role
+from xray_app.wiring import with_desk
 
 GRADIO = "/desk/gradio_api"
 
@@ -33,7 +33,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Services:
 
 @pytest.fixture(scope="module")
 def client(services: Services) -> Iterator[TestClient]:
-    with TestClient(desk_app.with_desk(services), follow_redirects=False) as client:
+    with TestClient(with_desk(services), follow_redirects=False) as client:
         yield client
 
 

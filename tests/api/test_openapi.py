@@ -17,6 +17,7 @@ from xray_app.session import COOKIE
 # Call, least role ("-": no token), answer, refusals. "[X]" is a list of X, "X?" may be null.
 CONTRACT = """
 GET /health                                      | -         | 200 Health               |
+GET /ready                                       | -         | 200 Health               | 503
 POST /v1/login                                   | -         | 200 Session              | 401 413 422 429 503
 POST /v1/logout                                  | analyst   | 200 null                 | 401 409 413 422 503
 POST /v1/analyze                                 | analyst   | 200 Analysis             | 401 409 413 422 503

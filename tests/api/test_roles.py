@@ -61,7 +61,7 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("GET", "/v1/validations", "admin", None),
     ("POST", "/v1/validations/{validation_id}/withdraw", "admin", {"reason": "none"}),
 ]
-OPEN = {("GET", "/health"), ("POST", "/v1/login")}
+OPEN = {("GET", "/health"), ("GET", "/ready"), ("POST", "/v1/login")}
 OPEN_PAGES = {"/", "/favicon.ico", "/signin", "/signout"}
 
 

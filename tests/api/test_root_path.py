@@ -8,12 +8,12 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
 
-import app as desk_app
 from tests.api.conftest import PASSWORD, make_services, png
 from xray_app import auth
 from xray_app.services import Services
 from xray_app.settings import Settings
 from xray_app.types import Role
+from xray_app.wiring import with_desk
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Services:
 
 @pytest.fixture(scope="module")
 def client(services: Services) -> Iterator[TestClient]:
-    with TestClient(desk_app.with_desk(services), follow_redirects=False) as client:
+    with TestClient(with_desk(services), follow_redirects=False) as client:
         yield client
 
 

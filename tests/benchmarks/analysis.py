@@ -33,7 +33,6 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from app import wire
 from tests.benchmarks.batch_speed import one_by_one
 from tests.conftest import save_analysis
 from xray_app.report import instruction
@@ -46,6 +45,7 @@ from xray_app.taxonomy import load_taxonomy
 from xray_app.types import CorrectionBox, CorrectionIn, ItemCount
 from xray_app.vlm.base import Answer
 from xray_app.vlm.local import LocalVlm
+from xray_app.wiring import wire
 
 SEED = 20_260_101
 CORRECTED = 30
@@ -223,7 +223,7 @@ def fresh_server(data_dir: Path) -> tuple[float, float]:
             if server.poll() is not None:
                 raise SystemExit(f"app.py ended with status {server.returncode}")
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=1):
                     break
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)

@@ -19,11 +19,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from app import wire
 from tests.benchmarks.fault_kinds import KINDS
 from tests.benchmarks.promises import FaultHidden, Promises
 from tests.benchmarks.served import PASSWORD, served, signed_in
 from xray_app.settings import Settings
+from xray_app.wiring import wire
 
 SEED = 20_261_128
 

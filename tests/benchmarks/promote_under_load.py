@@ -22,7 +22,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from app import wire
 from tests.benchmarks.noisy_models import register_noisy
 from tests.benchmarks.served import PASSWORD, jpeg, served, signed_in
 from xray_app.analysis import ActiveAdapter, Analyser
@@ -33,6 +32,7 @@ from xray_app.settings import Settings
 from xray_app.store import adapters
 from xray_app.types import AdapterKind
 from xray_app.vlm.load import load_local
+from xray_app.wiring import wire
 
 SEED = 20_261_127
 KINDS: tuple[AdapterKind, ...] = ("vlm-adapter", "detector")

@@ -22,7 +22,6 @@ from typing import Any
 
 from fastapi.testclient import TestClient
 
-from app import wire
 from training.data.samples import Sample
 from training.data.yolo import read_yolo
 from training.evaluation.bag_table import BagTable, ScanOutcome
@@ -32,6 +31,7 @@ from xray_app.services import Services
 from xray_app.settings import Settings
 from xray_app.simulate.dataset import write_dataset
 from xray_app.taxonomy import Taxonomy, load_taxonomy
+from xray_app.wiring import wire
 
 CORRECTED = 30
 UNSEEN = 153

@@ -17,11 +17,12 @@ from pathlib import Path
 import httpx
 import uvicorn
 
-from app import listen, own_uploads, with_desk
+from app import listen, own_uploads
 from xray_app.services import Services
 from xray_app.settings import ROOT
 from xray_app.simulate.scene import simulate_scan
 from xray_app.taxonomy import load_taxonomy
+from xray_app.wiring import with_desk
 
 PASSWORD = "a benchmark's own"
 
@@ -92,7 +93,7 @@ def desk_process(data_dir: Path, patience: float = 300, **settings: str) -> Iter
 
 def _answers(address: str) -> bool:
     try:
-        return httpx.get(f"{address}/health", timeout=5).is_success
+        return httpx.get(f"{address}/ready", timeout=5).is_success
     except httpx.TransportError:
         return False
 

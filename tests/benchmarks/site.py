@@ -34,7 +34,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import count, islice
 from pathlib import Path
 
-import app
 from tests.benchmarks.site_promises import Pool, drift_figures, promises, watch_figures
 from xray_app import auth
 from xray_app.correction.revision import split_of
@@ -49,6 +48,7 @@ from xray_app.taxonomy import prohibited_labels
 from xray_app.types import Analysis, CorrectionIn, ItemCount, Role
 from xray_app.validating import CampaignIn, all_validations, open_campaign, sign, status
 from xray_app.validation import ValidationStatus
+from xray_app.wiring import wire
 
 SEED = 20_261_129
 NAMES = [style.name for style in STYLES]
@@ -116,7 +116,7 @@ def desk_of(folder: Path) -> Iterator[Services]:
     settings = Settings(
         _env_file=None, data_dir=folder / "data", vlm=str(vlm), detector=str(detector), admin_password="site of its own"
     )  # type: ignore[call-arg]
-    services = app.wire(settings)
+    services = wire(settings)
     for name, role in (("eye", Role.ANALYST), ("second", Role.ANNOTATOR)):
         auth.add_user(services.db, name, "site of its own", role)
     yield services

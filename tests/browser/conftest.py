@@ -123,7 +123,6 @@ def scripted(tmp_path: Path, address: socket.socket) -> Iterator[Desk]:
     """The desk in this process, with models that say the same of every scan."""
     import uvicorn
 
-    import app
     from xray_app import auth
     from xray_app.analysis import Analyser
     from xray_app.services import Services
@@ -132,6 +131,7 @@ def scripted(tmp_path: Path, address: socket.socket) -> Iterator[Desk]:
     from xray_app.store.site_taxonomy import rules_in_force
     from xray_app.taxonomy import load_taxonomy
     from xray_app.types import Role
+    from xray_app.wiring import with_desk
 
     settings = Settings(data_dir=tmp_path / "data", vlm="bundled", detector="bundled")
     taxonomy = load_taxonomy()
@@ -141,7 +141,7 @@ def scripted(tmp_path: Path, address: socket.socket) -> Iterator[Desk]:
     auth.add_user(db, "ana", ADMIN_PASSWORD, Role.ANALYST)
     analyser = Analyser(ScriptedVlm(), ScriptedDetector(), rules, current_rules=lambda: rules_in_force(db, rules))
     services = Services(settings, db, rules, analyser, lambda run: None)
-    server = uvicorn.Server(uvicorn.Config(app.with_desk(services), log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(with_desk(services), log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [address.dup()]}, daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{address.getsockname()[1]}"
@@ -185,7 +185,7 @@ def _wait_for(url: str, alive: Callable[[], bool], seconds: float = 120) -> None
     while time.monotonic() < until:
         assert alive(), "the desk ended before it served"
         try:
-            with urllib.request.urlopen(f"{url}/health", timeout=2):
+            with urllib.request.urlopen(f"{url}/ready", timeout=2):
                 return
         except OSError:
             time.sleep(0.3)

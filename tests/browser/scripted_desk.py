@@ -40,7 +40,7 @@ def main(folder: str, port: str, *users: str) -> None:
             auth.add_user(db, name, ADMIN_PASSWORD, Role(role))
     analyser = Analyser(ScriptedVlm(AGREED), ScriptedDetector(), rules)
     services = Services(settings, db, rules, analyser, lambda run: None)
-    app.serve(services, app.listen(settings.host, settings.port))
+    app.serve(settings, app.listen(settings.host, settings.port), lambda: services)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-import app as desk_app
 from tests.api.conftest import PASSWORD, make_services
 from xray_app import auth
 from xray_app.types import Role
 from xray_app.ui import browser_code, presses
 from xray_app.ui.browser_code import FOLDER, MODULES, PLACE, VERSION, mounting
+from xray_app.wiring import with_desk
 
 UI = FOLDER.parent
 
@@ -23,7 +23,7 @@ UI = FOLDER.parent
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     services = make_services(tmp_path_factory.mktemp("desk"))
     auth.add_user(services.db, "ann", PASSWORD, Role.ANALYST)
-    with TestClient(desk_app.with_desk(services), follow_redirects=False) as client:
+    with TestClient(with_desk(services), follow_redirects=False) as client:
         client.post("/signin", data={"username": "ann", "password": PASSWORD})
         yield client
 

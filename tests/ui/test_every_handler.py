@@ -19,7 +19,6 @@ from fastapi.testclient import TestClient
 from gradio.utils import get_upload_folder
 from starlette.routing import Mount
 
-import app
 from tests.conftest import MakeAnalysis
 from tests.ui.conftest import PASSWORD
 from xray_app import auth
@@ -28,6 +27,7 @@ from xray_app.services import Services
 from xray_app.session import COOKIE
 from xray_app.store import audit
 from xray_app.types import Role
+from xray_app.wiring import with_desk
 
 REFUSED = "needs the role"
 FAULT = "fault in the desk"
@@ -66,7 +66,7 @@ JSON = {"content-type": "application/json"}
 
 @pytest.fixture
 def served(services: Services) -> Iterator[Served]:
-    whole = app.with_desk(services)
+    whole = with_desk(services)
     page = next(route.app for route in whole.routes if isinstance(route, Mount)).app.get_blocks()
     cookies = {}
     for role in Role:

@@ -24,7 +24,7 @@ from xray_app.session import bearer_token, cookie_token
 
 logger = logging.getLogger(__name__)
 
-OPEN = frozenset({"/", "/favicon.ico", "/health", "/v1/login", "/signin", "/signout"})
+OPEN = frozenset({"/", "/favicon.ico", "/health", "/ready", "/v1/login", "/signin", "/signout"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 KB = 1024

@@ -58,12 +58,19 @@ class Session(BaseModel):
 class Health(BaseModel):
     """Answered while the server lives."""
 
-    status: Literal["ok"] = "ok"
+    status: Literal["starting", "ok"] = "ok"
 
 
 @router.get("/health")
 async def health() -> Health:
     """Alive; async, so that it answers while every worker thread is busy."""
+    return Health()
+
+
+@router.get("/ready", responses=refuses(503))
+def ready(desk: Desk) -> Health:
+    """The models are loaded and the database answers; until then 503."""
+    desk.db.check_answers()
     return Health()
 
 

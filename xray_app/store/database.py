@@ -107,6 +107,15 @@ class Database:
                 said = connection.exec_driver_sql(QUICK_CHECK).scalar_one()
             refuse_damaged(said, _shown(self.engine))
 
+    def check_answers(self) -> None:
+        """Asks it for next to nothing.
+
+        Raises:
+            StorageFailed: it does not answer.
+        """
+        with self._reporting_failures(), self.engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1")
+
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session that sees one consistent state and writes nothing."""
