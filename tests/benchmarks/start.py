@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.start [--tiny]
 
-Starts the desk again and again on one data folder. `page_seconds` is from the start of the process until the sign-in page
-is answered, `first_analysis_seconds` until a scan that was sent as soon as the page was there has been analysed: signing
-in and the scan wait for the models. Medians. The last line is one JSON object.
+Starts the desk again and again on one data folder. `page_seconds` is from the start of the process until the sign-in
+page is answered, `first_analysis_seconds` until a scan that was sent as soon as the page was there has been analysed:
+signing in and the scan wait for the models. Medians. The last line is one JSON object.
 """
 
 from __future__ import annotations
