@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
 
 import pytest
 
@@ -33,9 +34,9 @@ class Work:
         return [2 * item for item in items]
 
 
-def ask(work: Work, items: Sequence[int], most: int = 4) -> list[Future[int]]:
+def ask(work: Work, items: Sequence[int], most: int = 4, **limits: Any) -> list[Future[int]]:
     """The first is being done while the others come, one by one."""
-    batch = DynamicBatch(work, most)
+    batch = DynamicBatch(work, most, **limits)
     pool = ThreadPoolExecutor(len(items))
     asked = []
     for number, item in enumerate(items):
@@ -55,6 +56,13 @@ def test_what_waits_is_done_together_in_the_order_it_came() -> None:
     asked = ask(work, range(11))
     assert [one.result() for one in asked] == [2 * item for item in range(11)]
     assert work.batches == [[0], [1, 2, 3, 4], [5, 6, 7, 8], [9, 10]]
+
+
+def test_a_batch_is_no_heavier_than_it_may_be_and_what_is_too_heavy_is_done_by_itself() -> None:
+    work = Work()
+    asked = ask(work, [0, 3, 4, 4, 50, 1, 2], weight=float, heaviest=10)
+    assert [one.result() for one in asked] == [0, 6, 8, 8, 100, 2, 4]
+    assert work.batches == [[0], [3, 4], [4], [50], [1, 2]]
 
 
 def test_a_lone_item_does_not_wait_for_others() -> None:

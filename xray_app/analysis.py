@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -61,6 +61,8 @@ BATCH = 32
 """Scans worth answering together: past it a CPU gains little, and a GPU runs out of memory."""
 WAITING_BATCH = 8
 """Scans of different people that are answered together, once the models come free: each waits for the slowest."""
+TOGETHER_PIXELS = 16_000_000
+"""Of the pictures of one batch of waiting scans: what the models make of a large one is held for all at a time."""
 DETECTING = 2
 """Scans of a batch that the detector looks at at the same time."""
 DETECTOR_FILE = "detector.onnx"
@@ -157,7 +159,7 @@ class Analyser:
         self._operating_point = operating_point
         self._current_rules = current_rules or (lambda: rules)
         self._slots = threading.BoundedSemaphore(max_queue + 1)
-        self._batches = DynamicBatch(self._read, together)
+        self._batches = DynamicBatch(self._read, together, _pixels, TOGETHER_PIXELS)
         self._adapter: ActiveAdapter | None = None
         self._promoted: tuple[ActiveAdapter, OnnxDetector] | None = None
 
@@ -260,6 +262,8 @@ class Analyser:
         with ThreadPoolExecutor(DETECTING) as pool:
             detecting = [pool.submit(self._timed, detector, scan.image) for scan in scans]
             # A local VLM looks at the pictures first, a remote one is waited for: the detector has that long.
+            if sum(map(_pixels, scans)) > TOGETHER_PIXELS:  # one after the other: each needs memory of its own
+                wait(detecting)
             drafts = [DetectorDraft(one, rules.taxonomy) for one in detecting]
             answers = self.vlm.answer([scan.image for scan in scans], [instruction()] * len(scans), drafts)
             answering = (time.perf_counter() - started) / len(scans)
@@ -337,6 +341,10 @@ class Analyser:
     def _detections(self, detector: Detector, image: Image) -> list[Detection]:
         """More than is shown: the threat score asks for what the detector hardly believes."""
         return detector.detect(image, min(self.rules.policy.lower_threshold, DISPLAY_CONFIDENCE, DETECTOR_FLOOR))
+
+
+def _pixels(scan: Scan) -> int:
+    return scan.image.width * scan.image.height
 
 
 def _timings(vlm: float, detector: float, total: float) -> Timings:

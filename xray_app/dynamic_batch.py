@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -24,14 +25,24 @@ class DynamicBatch(Generic[Item, Result]):
     """Does one batch at a time, in the order in which its items came. There is no thread of its own: of those who
     wait, one does the work of all."""
 
-    def __init__(self, work: Callable[[Sequence[Item]], list[Result]], most: int) -> None:
+    def __init__(
+        self,
+        work: Callable[[Sequence[Item]], list[Result]],
+        most: int,
+        weight: Callable[[Item], float] = lambda _: 0.0,
+        heaviest: float = math.inf,
+    ) -> None:
         """
         Args:
             work: gives the results of some items, in their order.
             most: items in a batch.
+            weight: of an item.
+            heaviest: what the items of a batch may weigh together; one that weighs more is done by itself.
         """
         self._work = work
         self._most = most
+        self._weight = weight
+        self._heaviest = heaviest
         self._changed = threading.Condition()
         self._busy = False
         self._waiting: deque[_Waiting[Item, Result]] = deque()
@@ -53,7 +64,7 @@ class DynamicBatch(Generic[Item, Result]):
                 if mine.done.done():
                     return mine.done.result()
                 self._busy = True
-                batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+                batch = self._next()
             try:
                 self._do(batch)
             finally:
@@ -70,6 +81,16 @@ class DynamicBatch(Generic[Item, Result]):
             yield
         finally:
             self._free()
+
+    def _next(self) -> list[_Waiting[Item, Result]]:
+        batch: list[_Waiting[Item, Result]] = []
+        weighs = 0.0
+        while self._waiting and len(batch) < self._most:
+            weighs += self._weight(self._waiting[0].item)
+            if batch and weighs > self._heaviest:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
 
     def _free(self, undone: Sequence[_Waiting[Item, Result]] = ()) -> None:
         """Lets the next one begin, first with what a thread that was stopped has left undone."""

@@ -19,7 +19,7 @@ from xray_app.errors import Busy
 DECODING = 12
 """Bytes a pixel takes at most while it is decoded: the decoder's own, the picture, and a turned copy."""
 DECODING_TWICE = 24
-"""The same of a WebP, whose decoder keeps two pictures of its own."""
+"""The same of a WebP, whose decoder keeps two pictures of its own, and of a TIFF, whose library keeps its strips."""
 HELD = 4
 """Bytes a pixel of a decoded picture takes: Pillow keeps red, green and blue in four."""
 BYTES = 850 * 2**20

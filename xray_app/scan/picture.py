@@ -84,7 +84,8 @@ def decode(content: bytes, limits: Limits) -> Picture:
                 return _load(opened, work, limits)
         with _open(content, "PNG", "JPEG", "BMP", "TIFF") as opened:
             check_size(opened.width, opened.height, limits)
-            with limits.decoding(opened.width * opened.height) as work:
+            each = DECODING_TWICE if opened.format == "TIFF" else DECODING
+            with limits.decoding(opened.width * opened.height, each) as work:
                 return _load(opened, work, limits)
     except DeskError:
         raise
