@@ -17,6 +17,7 @@ from typing import Protocol
 
 from PIL.Image import Image
 
+from xray_app import metrics
 from xray_app.detector.base import Detection, Detector
 from xray_app.detector.onnx import OnnxDetector
 from xray_app.dynamic_batch import DynamicBatch
@@ -168,7 +169,8 @@ class Analyser:
         if not self._slots.acquire(blocking=False):
             raise Busy("Too many scans are waiting. Try again in a few seconds.")
         try:
-            yield
+            with metrics.WAITING.track_inprogress():
+                yield
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -269,12 +271,15 @@ class Analyser:
             answering = (time.perf_counter() - started) / len(scans)
             detected = [one.result() for one in detecting]
         total = (time.perf_counter() - started) / len(scans)
-        return [
+        analyses = [
             self._analysis(
                 scan, answer, found, _timings(answering, seconds, total), rules, adapter, detector, detector_trial
             )
             for scan, answer, (found, seconds) in zip(scans, answers, detected, strict=True)
         ]
+        local = [one for one in answers if one.passes is not None]
+        metrics.batch_done(analyses, sum(len(one.leads) for one in local), sum(one.passes or 0 for one in local))
+        return analyses
 
     def _timed(self, detector: Detector, image: Image) -> tuple[list[Detection], float]:
         started = time.perf_counter()

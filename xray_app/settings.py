@@ -48,6 +48,7 @@ class Settings(BaseSettings):
     test_image_share: float = Field(default=0, ge=0, le=0.5, description="share of an analyst's scans that are tests")
     blind_share: float = Field(default=0, ge=0, le=1, description="share of bags decided before the models are shown")
     control_search_share: float = Field(default=0, ge=0, le=1, description="share of bags drawn for a hand search")
+    metrics: SecretStr | None = Field(default=None, min_length=16, description="token for /metrics; unset: none")
     simulated_bags: int = Field(default=800, ge=2, description="simulated hold-out bags, half of them with a threat")
 
     @cached_property

@@ -14,6 +14,7 @@ from xray_app.api import (
     feedback,
     insights,
     learning,
+    metrics,
     openapi,
     operating,
     queue,
@@ -60,6 +61,7 @@ def create_app(services: Services) -> FastAPI:
         operating,
         validation,
         exchange,
+        metrics,
         openapi,
     ):
         app.include_router(module.router)

@@ -7,6 +7,7 @@ spooled to disk and only then refused. This ASGI middleware stands before it, an
 from __future__ import annotations
 
 import logging
+import time
 from urllib.parse import urlsplit
 
 import anyio
@@ -19,12 +20,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from xray_app import auth
 from xray_app.api.envelope import desk_error, error_response, internal_error
 from xray_app.errors import BadInput, DeskError, Forbidden, NotSignedIn, ScanTooLarge
+from xray_app.metrics import REQUESTS
 from xray_app.services import Services
 from xray_app.session import bearer_token, cookie_token
 
 logger = logging.getLogger(__name__)
 
-OPEN = frozenset({"/", "/favicon.ico", "/health", "/ready", "/v1/login", "/signin", "/signout"})
+OPEN = frozenset({"/", "/favicon.ico", "/health", "/metrics", "/ready", "/v1/login", "/signin", "/signout"})
+METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 KB = 1024
@@ -80,12 +83,12 @@ class Door:
             await self.app(scope, receive, send)
             return
         scope = _below(self.services.settings.address(""), scope)
-        started = False
+        started, status, began = False, 500, time.perf_counter()
 
         async def sending(message: Message) -> None:
-            nonlocal started
+            nonlocal started, status
             if message["type"] == "http.response.start":
-                started = True
+                started, status = True, message["status"]
                 _add_headers(scope["path"], MutableHeaders(scope=message))
             await send(message)
 
@@ -102,6 +105,9 @@ class Door:
             if started:
                 raise
             await internal_error()(scope, receive, sending)
+        finally:
+            labels = scope["method"] if scope["method"] in METHODS else "other", _route(scope), str(status)
+            REQUESTS.labels(*labels).observe(time.perf_counter() - began)
 
     async def _refusal(self, scope: Scope) -> Response | None:
         """The answer to a request that may not come in; None lets it in."""
@@ -198,6 +204,12 @@ def _below(root: str, scope: Scope) -> Scope:
         "path": scope["path"].removeprefix(root) or "/",
         "raw_path": raw.removeprefix(root.encode()) or b"/",
     }
+
+
+def _route(scope: Scope) -> str:
+    """The route's pattern: what a stranger asks for must not become a name of its own."""
+    path = getattr(scope.get("route"), "path", None)
+    return str(path) if path else "/desk" if _on_desk(scope["path"]) else "other"
 
 
 def _on_desk(path: str) -> bool:
