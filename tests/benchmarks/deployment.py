@@ -133,9 +133,10 @@ def image(root: Path, binds: Sequence[Path]) -> dict[str, Any]:
     release = re.search(r"^FROM python:([\d.]+)-slim-(\w+)$", (DEPLOY / "Dockerfile").read_text(), re.M)
     if release is None:
         raise SystemExit("The Dockerfile begins with another image than python:VERSION-slim-RELEASE.")
-    packages = f"python{release[1]},python{release[1]}-venv,ca-certificates"
     subprocess.run(
-        ["debootstrap", "--variant=minbase", f"--include={packages}", release[2], root], check=True, stdout=sys.stderr
+        ["debootstrap", "--variant=minbase", "--include=ca-certificates", release[2], root],
+        check=True,
+        stdout=sys.stderr,
     )
     (root / "usr/local/bin/python").symlink_to("/opt/python/bin/python")
     environment = {
@@ -147,7 +148,11 @@ def image(root: Path, binds: Sequence[Path]) -> dict[str, Any]:
         for known in (Path("/etc/resolv.conf"), Path("/etc/pip.conf")):
             if known.is_file():
                 shutil.copy(known, root / known.relative_to("/"))
-        inside(root, f"python{release[1]} -m venv /opt/python", environment, place)
+        python = f"python{release[1]}"
+        inside(
+            root, f"apt-get update -qq && apt-get install -qq --no-install-recommends {python}-venv", environment, "/"
+        )
+        inside(root, f"{python} -m venv /opt/python", environment, place)
         for word, rest in steps((DEPLOY / "Dockerfile").read_text()):
             if word in ("ENV", "ARG"):
                 pairs = shlex.split(rest)
@@ -181,7 +186,7 @@ def copied(sources: Sequence[str], target: Path) -> None:
 
 def inside(root: Path, line: str, environment: dict[str, str], place: str) -> None:
     """Runs a shell line in there as root."""
-    command = ["chroot", str(root), "/bin/sh", "-c", f"cd {shlex.quote(place)} && {line}"]
+    command = ["/usr/sbin/chroot", str(root), "/bin/sh", "-c", f"cd {shlex.quote(place)} && {line}"]
     subprocess.run(command, env=environment, check=True, stdout=sys.stderr)
 
 
@@ -208,7 +213,7 @@ def answers(root: Path, command: str, environment: dict[str, str], place: str) -
     line = f"cd {shlex.quote(place)} && exec {command}"
     began = time.monotonic()
     desk = subprocess.Popen(
-        ["chroot", f"--userspec={ANY_USER}:0", str(root), "/bin/sh", "-c", line], env=own, stdout=sys.stderr
+        ["/usr/sbin/chroot", f"--userspec={ANY_USER}:0", str(root), "/bin/sh", "-c", line], env=own, stdout=sys.stderr
     )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
