@@ -88,7 +88,14 @@ def test_the_image_runs_as_nobody_special_and_writes_where_the_desk_does() -> No
 
 def test_the_image_holds_what_the_desk_needs_and_no_more(tmp_path: Path) -> None:
     copied(["."], tmp_path)
-    for needed in ("app.py", "requirements.txt", "constraints.txt", "assets/taxonomy.yaml", "assets/models"):
+    for needed in (
+        "app.py",
+        "requirements.txt",
+        "constraints.txt",
+        "assets/taxonomy.yaml",
+        "assets/models",
+        "training/data",
+    ):
         assert (tmp_path / needed).exists()
     assert not any((tmp_path / other).exists() for other in ("tests", ".git", "data", "assets/deploy"))
     assert not list(tmp_path.rglob("node_modules"))

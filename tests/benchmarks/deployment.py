@@ -1,12 +1,12 @@
 """What assets/deploy says, checked where no container engine runs.
 
-    python -m tests.benchmarks.deployment [--bind PATH …] [--only files|image]
+    python -m tests.benchmarks.deployment [--bind PATH …] [--arg NAME=VALUE …] [--only files|image]
 
 The files: the Dockerfile by hadolint, the manifests by Kubernetes' own schema (the one for GPUs laid over the plain
 one), the compose file by the compose specification, the unit by systemd. The image: the Dockerfile's steps, one by one,
 in a Debian that debootstrap makes in a temporary folder (root, and the packages `debootstrap` and `systemd`); then its
 command by a user of its own in group 0, who must sign in and get an analysis. `--bind` shows a folder of this machine
-in there, as of a package index. The last line is one JSON object.
+in there, as of a package index; `--arg` is a build argument. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import tempfile
 import time
 import venv
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ ANY_USER = 12_345
 def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     asked.add_argument("--bind", action="append", default=[], type=Path, help="a folder of this machine")
+    asked.add_argument("--arg", action="append", default=[], help="another value of an ARG")
     asked.add_argument("--only", choices=("files", "image"))
     given = asked.parse_args()
     began = time.monotonic()
@@ -55,7 +56,9 @@ def main() -> None:
         if given.only != "image":
             result["files"] = files(Path(folder) / "tools")
         if given.only != "files":
-            result["image"] = image(Path(folder) / "root", given.bind)
+            result["image"] = image(
+                Path(folder) / "root", given.bind, dict(one.partition("=")[::2] for one in given.arg)
+            )
     green = not any(result.get("files", {}).values()) and result.get("image", {}).get("analysed", True)
     print(json.dumps({"green": green, **result, "seconds": round(time.monotonic() - began)}))
     sys.exit(not green)
@@ -128,7 +131,7 @@ def steps(dockerfile: str) -> Iterator[tuple[str, str]]:
             yield word, rest.strip()
 
 
-def image(root: Path, binds: Sequence[Path]) -> dict[str, Any]:
+def image(root: Path, binds: Sequence[Path], arguments: Mapping[str, str]) -> dict[str, Any]:
     """The steps done in a Debian of its own, and what the command then does."""
     release = re.search(r"^FROM python:([\d.]+)-slim-(\w+)$", (DEPLOY / "Dockerfile").read_text(), re.M)
     if release is None:
@@ -155,8 +158,10 @@ def image(root: Path, binds: Sequence[Path]) -> dict[str, Any]:
         inside(root, f"{python} -m venv /opt/python", environment, place)
         for word, rest in steps((DEPLOY / "Dockerfile").read_text()):
             if word in ("ENV", "ARG"):
-                pairs = shlex.split(rest)
-                environment |= dict(one.partition("=")[::2] for one in pairs)
+                given = dict(one.partition("=")[::2] for one in shlex.split(rest))
+                environment |= {
+                    name: arguments.get(name, value) if word == "ARG" else value for name, value in given.items()
+                }
             elif word == "WORKDIR":
                 place = rest
                 (root / place.lstrip("/")).mkdir(parents=True, exist_ok=True)
@@ -176,12 +181,20 @@ def image(root: Path, binds: Sequence[Path]) -> dict[str, Any]:
 
 def copied(sources: Sequence[str], target: Path) -> None:
     """Copies from the checkout what the .dockerignore does not leave out; of a checkout, what is committed."""
-    ignored = {line.strip("*/") for line in (DEPLOY / "Dockerfile.dockerignore").read_text().split()}
+    ignored = (DEPLOY / "Dockerfile.dockerignore").read_text().split()
     listed = subprocess.run(["git", "ls-files", "-z", *sources], cwd=ROOT, check=True, capture_output=True, text=True)
     for name in filter(None, listed.stdout.split("\0")):
-        if not any(name == one or name.startswith(f"{one}/") or f"/{one}/" in f"/{name}" for one in ignored):
+        if not any(_is_in(name, pattern) for pattern in ignored):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, target / name)
+
+
+def _is_in(name: str, pattern: str) -> bool:
+    """Whether a file lies in what a .dockerignore names: at the root, or anywhere after `**/`."""
+    anywhere = pattern.removeprefix("**/")
+    if anywhere != pattern:
+        return anywhere in name.split("/")
+    return name == pattern or name.startswith(f"{pattern}/")
 
 
 def inside(root: Path, line: str, environment: dict[str, str], place: str) -> None:
