@@ -62,7 +62,7 @@ ROUTES: list[tuple[str, str, str, Any]] = [
     ("POST", "/v1/validations/{validation_id}/withdraw", "admin", {"reason": "none"}),
 ]
 OPEN = {("GET", "/health"), ("GET", "/ready"), ("POST", "/v1/login")}
-OPEN_PAGES = {"/", "/favicon.ico", "/signin", "/signout"}
+OPEN_PAGES = {"/", "/favicon.ico", "/metrics", "/signin", "/signout"}
 
 
 def test_the_table_names_every_route(services: Services) -> None:

@@ -22,7 +22,7 @@ SAID = {"items": [{"label": "Katana", "count": 1}], "boxes": [{"label": "katana"
 
 def test_a_served_desk_takes_an_added_class_up_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calm = "Items detected: none. Security risk: LOW - no threats detected."
-    monkeypatch.setattr(FixedVlm, "answer", lambda self, images, told: [Answer(calm, finished=True) for _ in images])
+    monkeypatch.setattr(FixedVlm, "answer", lambda self, images, *_: [Answer(calm, finished=True) for _ in images])
     monkeypatch.setattr(FixedDetector, "detect", lambda self, image, threshold=0.05: [])
     services = make_services(tmp_path)
     for name, role in (("ana", Role.ANALYST), ("nora", Role.ANNOTATOR)):

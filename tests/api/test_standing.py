@@ -27,7 +27,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """A desk whose models see nothing, with three people."""
     with pytest.MonkeyPatch.context() as patch:
         said = "Items detected: none. Security risk: LOW - no threats detected."
-        patch.setattr(FixedVlm, "answer", lambda self, images, told: [Answer(said, finished=True) for _ in images])
+        patch.setattr(FixedVlm, "answer", lambda self, images, *_: [Answer(said, finished=True) for _ in images])
         patch.setattr(FixedDetector, "detect", lambda self, image, threshold=0.05: [])
         services = make_services(tmp_path_factory.mktemp("calm"))
         for name, role in (("ana", Role.ANALYST), ("nora", Role.ANNOTATOR), ("ben", Role.ANNOTATOR)):

@@ -44,7 +44,9 @@ def test_a_picture_is_counted_as_long_as_somebody_holds_it() -> None:
     assert turned.size == (SIDE, SIDE)
 
 
-@pytest.mark.parametrize(("picture_format", "each"), [("PNG", DECODING), ("TIFF", DECODING), ("WEBP", DECODING_TWICE)])
+@pytest.mark.parametrize(
+    ("picture_format", "each"), [("PNG", DECODING), ("TIFF", DECODING_TWICE), ("WEBP", DECODING_TWICE)]
+)
 def test_a_picture_waits_for_room_by_its_size(picture_format: str, each: int) -> None:
     content = encoded(picture_format)
     for most, fits in ((PIXELS * (HELD + each), True), (PIXELS * (HELD + each) - 1, False)):
