@@ -27,13 +27,14 @@ from pathlib import Path
 from queue import Queue
 
 from tests.mutants.classes import CLASSES
+from tests.mutants.decoding import DECODING
 from tests.mutants.desk import DESK
 from tests.mutants.evidence import EVIDENCE
 from tests.mutants.mutant import Mutant
 from tests.mutants.training import TRAINING
 
 ROOT = Path(__file__).resolve().parents[2]
-MUTANTS: tuple[Mutant, ...] = (*CLASSES, *DESK, *EVIDENCE, *TRAINING)
+MUTANTS: tuple[Mutant, ...] = (*CLASSES, *DECODING, *DESK, *EVIDENCE, *TRAINING)
 COPIES = 2
 """Mutants tested at a time, each in its own copy of the project."""
 PATIENCE = 4
