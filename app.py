@@ -149,6 +149,7 @@ def serve(settings: Settings, bound: socket.socket, make: Callable[[], Services]
         try:
             server.run(sockets=[bound])
         except KeyboardInterrupt:
+            failed.clear()  # what was stopped in the middle is no fault
             print("Stopped.", flush=True)
         if failed:
             raise failed[0]

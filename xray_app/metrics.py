@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
-from xray_app.store import runs
-from xray_app.store.database import Database
 from xray_app.types import Analysis, RunStatus
 
 REGISTRY = CollectorRegistry()
@@ -57,10 +53,14 @@ def batch_done(analyses: Sequence[Analysis], tokens: int, passes: int) -> None:
     _MODELS.labels(models.vlm.name, models.vlm.adapter or "", models.detector.name).set(1)
 
 
-def exposition(db: Database, data_dir: Path) -> bytes:
-    """All of it in Prometheus' text format, with what is looked up only when somebody asks."""
-    unfinished = [one.run.status for one in runs.unfinished(db)]
+def exposition(unfinished: Sequence[RunStatus], disk_free: int) -> bytes:
+    """All of it in Prometheus' text format.
+
+    Args:
+        unfinished: status of each training run that has not ended.
+        disk_free: bytes on the disk of the data folder.
+    """
     for status in _UNFINISHED:
         _RUNS.labels(status).set(unfinished.count(status))
-    _DISK.set(shutil.disk_usage(data_dir).free)
+    _DISK.set(disk_free)
     return generate_latest(REGISTRY)

@@ -80,10 +80,10 @@ def _counts(entries: Sequence[Entry]) -> dict[str, int]:
 
 def draft_of(detections: Sequence[Detection], taxonomy: Taxonomy) -> ReportDraft:
     """What the VLM is expected to say of a scan, given what the detector found."""
-    sure = Counter(taxonomy.resolve(one.label).name for one in detections if one.confidence >= DRAFT_CONFIDENCE)
+    sure = Counter(one.label for one in detections if one.confidence >= DRAFT_CONFIDENCE)
     likely = sorted(detections, key=lambda one: -one.confidence)
     counts = {label: min(count, MAX_COUNT) for label, count in sure.items()}
-    return ReportDraft(counts, taxonomy, [taxonomy.resolve(one.label).name for one in likely])
+    return ReportDraft(counts, taxonomy, [one.label for one in likely])
 
 
 class DetectorDraft:

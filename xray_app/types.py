@@ -193,7 +193,7 @@ class ModelFacts(Value):
 
 
 class Timings(Value):
-    """Milliseconds of wall time."""
+    """Milliseconds of wall time. The models look at a scan at the same time: `total` is less than the sum of both."""
 
     vlm: Finite
     detector: Finite

@@ -63,7 +63,7 @@ def test_the_door_says_that_it_is_starting_and_shows_the_way_in(served: Served) 
     client = served.client
     assert client.get("/health").json() == {"status": "starting"}
     ready = client.get("/ready")
-    assert (ready.status_code, ready.headers["retry-after"]) == (503, "3")
+    assert (ready.status_code, ready.headers["retry-after"]) == (503, "5")
     assert ready.json()["error"]["code"] == "starting"
     for path in ("/", "/signin", "/desk", "/desk/"):
         page = client.get(path, headers={"Cookie": "xray_theme=light"})
@@ -99,7 +99,7 @@ def test_what_is_sent_meanwhile_is_answered_by_the_desk(served: Served) -> None:
 def test_whoever_has_waited_long_is_told_to_come_again(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(starting, "PATIENCE", 0.2)
     answer = served.client.post("/v1/analyze", content=b"x" * 100)
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "3")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.json()["error"]["code"] == "starting"
 
 

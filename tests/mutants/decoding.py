@@ -6,8 +6,8 @@ from tests.mutants.mutant import Mutant, of_file
 
 DECODING: tuple[Mutant, ...] = (
     *of_file(
-        "xray_app/vlm/decoding.py",
-        ("tests/vlm/test_decoding.py",),
+        "xray_app/vlm/speculative_decoding.py",
+        ("tests/vlm/test_speculative_decoding.py",),
         [
             ("decoding: a draft that is not what the model says is kept",
              "if token != tokens[place]), len(draft))", "if token != tokens[place] and place > 2), len(draft))"),

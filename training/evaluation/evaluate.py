@@ -13,7 +13,6 @@ from training.evaluation.beside_rules import Judged, beside_rules, list_rates
 from training.evaluation.bootstrap import Rate, rates, reliability
 from training.evaluation.confusion import Confusion
 from xray_app.detector.base import Detection, Detector
-from xray_app.report_draft import ReportDraft
 from xray_app.taxonomy import SiteRules, Taxonomy
 from xray_app.types import Report
 from xray_app.vlm.base import Vlm
@@ -71,9 +70,7 @@ def evaluate_vlm(
     for group in _batches(samples, batch):
         images = [sample.open() for sample in group]
         started = time.perf_counter()
-        # What is there is what a good model says: its answers come in a few passes, and are the same.
-        drafts = [ReportDraft(sample.counts(taxonomy), taxonomy) for sample in group]
-        answers = vlm.answer(images, [sample.instruction for sample in group], drafts)
+        answers = vlm.answer(images, [sample.instruction for sample in group])
         seconds += time.perf_counter() - started
         for sample, answer in zip(group, answers, strict=True):
             outcomes.append(outcome_of_report(sample, read_answer(answer, taxonomy), taxonomy))

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from xray_app import auth
 from xray_app.api.envelope import desk_error, error_response, internal_error
+from xray_app.api.security_headers import API_POLICY, SECURITY_HEADERS
 from xray_app.errors import BadInput, DeskError, Forbidden, NotSignedIn, ScanTooLarge
 from xray_app.metrics import REQUESTS
 from xray_app.services import Services
@@ -45,15 +46,6 @@ BODY_SECONDS = 60
 SLOWEST = 8 * KB
 """A body may be waited for this many seconds, and one more for every 8 kB of it that came: drops are not waited for."""
 
-SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    # Not "no-referrer": with it browsers send "Origin: null" with a form of our own.
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-}
-API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 # Gradio builds its page from inline scripts and compiles the templates of gr.HTML in the browser.
 DESK_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "

@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
-from collections.abc import Mapping
 from contextlib import suppress
 
 from fastapi import FastAPI
 from starlette.requests import cookie_parser
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from xray_app.api.envelope import RETRY_AFTER, error_response
+from xray_app.api.security_headers import API_POLICY, SECURITY_HEADERS
 from xray_app.html.sign_in import MARK, PAGE_POLICY, sign_in_html
 from xray_app.html.theme import theme_of
+from xray_app.session import COOKIE
 from xray_app.settings import Settings
 
 PATIENCE = 60.0
 """Seconds that a request waits for the desk before it is told to come again."""
-RETRY_AFTER = 3
-SESSION_COOKIE = "xray_session"  # of `xray_app.session`, which brings the database with it
 SAID = "The desk is starting: the models are being loaded. Try again in a few seconds."
-HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
+HEADERS = {**SECURITY_HEADERS, "Cache-Control": "no-store", "Content-Security-Policy": API_POLICY}
 
 
 class StartingDesk:
@@ -74,13 +67,13 @@ class StartingDesk:
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
             return
-        if self._desk is None and scope["type"] == "http":
-            early = self._early(scope)
+        if self._desk is None:
+            early = self._early(scope) if scope["type"] == "http" else None
             if early is not None:
                 await early(scope, receive, send)
                 return
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._opened.wait(), PATIENCE)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._opened.wait(), PATIENCE)
         await (self._desk or _come_again())(scope, receive, send)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
@@ -101,13 +94,13 @@ class StartingDesk:
         path = scope["path"].removeprefix(self._settings.root_path.rstrip("/")) or "/"
         cookies = _header(scope, b"cookie")
         if path == "/health":
-            return _json({"status": "starting"}, 200)
+            return JSONResponse({"status": "starting"}, headers=HEADERS)
         if path == "/ready":
             return _come_again()
         if path == "/favicon.ico":
             return Response(MARK, media_type="image/svg+xml", headers=HEADERS)
         pages = path in ("/", "/signin", "/desk", "/desk/")
-        if pages and SESSION_COOKIE not in cookie_parser(cookies):
+        if pages and COOKIE not in cookie_parser(cookies):
             page = sign_in_html(self._settings, theme=theme_of(cookies), starting=True)
             return HTMLResponse(page, headers={**HEADERS, "Content-Security-Policy": PAGE_POLICY})
         return None
@@ -117,9 +110,5 @@ def _header(scope: Scope, name: bytes) -> str:
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
 
 
-def _json(body: Mapping[str, object], status: int, more: Mapping[str, str] | None = None) -> Response:
-    return Response(json.dumps(body), status, {**HEADERS, **(more or {})}, "application/json")
-
-
 def _come_again() -> Response:
-    return _json({"error": {"code": "starting", "message": SAID}}, 503, {"Retry-After": str(RETRY_AFTER)})
+    return error_response(503, "starting", SAID, headers={**HEADERS, "Retry-After": str(RETRY_AFTER[503])})

@@ -21,12 +21,12 @@ from xray_app.taxonomy import Taxonomy, prohibited_labels
 from xray_app.vlm.answer_form import AnswerForm, answer_form
 from xray_app.vlm.base import CUT_OFF, Answer, Draft
 from xray_app.vlm.coordinates import coordinate_frame, family_of
-from xray_app.vlm.decoding import CannotDraft, Ended, Expected, Limits, Said, drafted, plainly
 from xray_app.vlm.grammar import Held, grammar_of
 from xray_app.vlm.older_names import module_of, todays_names
 from xray_app.vlm.pictures import ShownSize, limits_of_adapter, picture_limits, set_picture_limits
 from xray_app.vlm.prompt import batch, encode
 from xray_app.vlm.scoring import FirstEntries, row_of
+from xray_app.vlm.speculative_decoding import CannotDraft, Ended, Expected, Limits, Said, drafted, plainly
 from xray_app.vlm.weights import resolve_folder, weights_hash
 
 logger = logging.getLogger(__name__)

@@ -19,8 +19,8 @@ from PIL.Image import Image
 from transformers import DynamicCache
 
 from xray_app.taxonomy import Taxonomy
-from xray_app.vlm.decoding import CannotDraft, read_on
 from xray_app.vlm.prompt import batch, encode
+from xray_app.vlm.speculative_decoding import CannotDraft, read_on
 
 if TYPE_CHECKING:
     from xray_app.vlm.local import LocalVlm

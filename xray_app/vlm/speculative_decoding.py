@@ -78,7 +78,12 @@ def plainly(model: Any, inputs: dict[str, Tensor], limits: Limits, held: Sequenc
         held: what holds each answer; empty leaves them free.
     """
     watch = _Watch(held)
-    out = model.generate(**inputs, **_greedy(limits), logits_processor=LogitsProcessorList([watch]))
+    out = model.generate(
+        **inputs,
+        **_greedy(limits.most, limits.pad),
+        eos_token_id=sorted(limits.ends),
+        logits_processor=LogitsProcessorList([watch]),
+    )
     probabilities = torch.stack(watch.probabilities, dim=1).tolist()
     answers = []
     for row, tokens in enumerate(out[:, inputs["input_ids"].shape[1] :].tolist()):
@@ -137,7 +142,7 @@ def drafted(
         return answers
 
     # `generate` prepares positions, mask and cache as each family wants them, and leaves the decoding to `decode`.
-    model.generate(**inputs, **_greedy(limits), custom_generate=decode)
+    model.generate(**inputs, **_greedy(limits.most, limits.pad), custom_generate=decode)
     return answers
 
 
@@ -158,7 +163,7 @@ def read_on(model: Any, inputs: dict[str, Tensor], pad: int, tokens: Sequence[in
         logits = rows.read([tokens])
         read.append((logits[0], rows.cache, rows.first))
 
-    model.generate(**inputs, max_new_tokens=len(tokens) + 1, do_sample=False, pad_token_id=pad, custom_generate=decode)
+    model.generate(**inputs, **_greedy(len(tokens) + 1, pad), custom_generate=decode)
     return read[0]
 
 
@@ -298,17 +303,16 @@ def _judge(said: Said, logits: Tensor, draft: Sequence[int], held: Held | None, 
     return min(right, count)
 
 
-def _greedy(limits: Limits) -> dict[str, Any]:
+def _greedy(most: int, pad: int) -> dict[str, Any]:
     return {
-        "max_new_tokens": limits.most,
+        "max_new_tokens": most,
         "do_sample": False,
         # None keeps a base model's sampling defaults from warning about greedy search.
         "temperature": None,
         "top_p": None,
         "top_k": None,
         "repetition_penalty": 1.0,
-        "eos_token_id": sorted(limits.ends),
-        "pad_token_id": limits.pad,
+        "pad_token_id": pad,
     }
 
 

@@ -13,17 +13,17 @@ from transformers import DynamicCache
 
 from tests.tiny import picture, taxonomy
 from tests.tiny_families import FAMILIES, save_family
-from xray_app.report import format_report, instruction
+from xray_app.report import instruction
 from xray_app.report_draft import ReportDraft
 from xray_app.settings import Settings
 from xray_app.simulate.scene import simulate_scan
 from xray_app.taxonomy import prohibited_labels
-from xray_app.vlm import decoding, local
-from xray_app.vlm.decoding import CannotDraft, Expected, Limits, Said, drafted, plainly
+from xray_app.vlm import local, speculative_decoding
 from xray_app.vlm.load import load_local, load_vlm
 from xray_app.vlm.local import LocalVlm
 from xray_app.vlm.prompt import batch, encode
 from xray_app.vlm.scoring import threat_masses
+from xray_app.vlm.speculative_decoding import CannotDraft, Expected, Limits, Said, drafted, plainly
 
 PICTURES = [picture(40), picture(220, (90, 200)), picture(128, (300, 100)), picture(7, (120, 120))]
 MOST = 14
@@ -149,7 +149,7 @@ def test_a_model_that_cannot_take_tokens_back_answers_plainly_and_says_so_once(
 ) -> None:
     vlm = LocalVlm.load(str(tiny_folder), label="windowed", max_new_tokens=6)
     wanted = vlm.answer(PICTURES, [instruction()] * 4)
-    monkeypatch.setattr(decoding, "_can_be_cropped", lambda _: False)
+    monkeypatch.setattr(speculative_decoding, "_can_be_cropped", lambda _: False)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             drafts = [ReportDraft({"knife": 1}, taxonomy())] * 4
@@ -221,38 +221,3 @@ def test_a_setting_switches_drafts_off(
 
 def _cannot(*_: object) -> list[Said]:
     raise CannotDraft
-
-
-@pytest.mark.parametrize(
-    ("said", "counts", "whole"),
-    [
-        ("", {"knife": 1, "laptop": 2}, {"knife": 1, "laptop": 2}),
-        ("Items det", {"laptop": 1}, {"laptop": 1}),
-        ("", {}, {}),
-        ("Items detected: n", {"knife": 1}, {}),
-        ("Items detected: 2", {"knife": 1, "laptop": 1}, {"knife": 2, "laptop": 1}),
-        ("Items detected: 1 gun", {"knife": 1, "laptop": 1}, {"gun": 1, "laptop": 1}),
-        ("Items detected: 1 lap", {"knife": 1}, {"laptop": 1}),
-        ("Items detected: 1 knife (threat).", {"knife": 1, "laptop": 1}, {"knife": 1}),
-        ("Items detected: 1 knife (threat), 3 lap", {"knife": 1}, {"knife": 1, "laptop": 3}),
-        ("Items detected: 1 knife (threat). Security risk: HIGH - ", {"laptop": 1}, {"knife": 1}),
-    ],
-)
-def test_a_draft_goes_on_from_what_was_said(said: str, counts: dict[str, int], whole: dict[str, int]) -> None:
-    assert ReportDraft(counts, taxonomy())(said) == format_report(whole, taxonomy())
-
-
-@pytest.mark.parametrize(
-    "said",
-    ["I see a knife", "Items detected: 1 teapot", "Items detected: 100 knives", "Items detected: 1 laptop, 1 kn"],
-)
-def test_nothing_is_expected_of_what_is_no_report_in_order(said: str) -> None:
-    assert ReportDraft({"knife": 1}, taxonomy())(said) is None
-
-
-def test_where_the_answer_differs_the_likelier_classes_come_first() -> None:
-    draft = ReportDraft({"laptop": 1}, taxonomy(), others=["gun", "knife"])
-    found = draft("Items detected: 2")
-    assert found == format_report({"laptop": 2}, taxonomy())
-    found = draft("Items detected: 1 gu")
-    assert found == format_report({"gun": 1, "laptop": 1}, taxonomy())
