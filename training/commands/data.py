@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from training.commands.common import Out, file_taxonomy, open_database, print_json
-from xray_app.errors import BadDataset, BadInput
+from xray_app.errors import BadDataset, BadInput, DeskError
+from xray_app.settings import Settings
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+MOST_LIKE = 300
+"""Scans of a site that are looked at: more tell no more about how they look."""
 
 # Heavy modules are imported inside the commands: --help answers at once.
 
@@ -23,15 +32,54 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0)],
     threat_rate: Annotated[float, typer.Option(min=0, max=1)] = 0.5,
     items: Annotated[str, typer.Option(help="Fewest and most items in a bag, as 0:8.")] = "0:8",
+    kind: Annotated[
+        Literal["full", "tidy"], typer.Option(help="Bags as people pack them, or with few things, well to be seen.")
+    ] = "full",
+    like: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Unlabelled scans of a site: full bags are to look like them.")
+    ] = None,
 ) -> None:
     """Write simulated scans with exact boxes as a YOLO data set."""
     from xray_app.simulate.dataset import write_dataset
+    from xray_app.simulate.like import conditions_like
 
     low, _, high = items.partition(":")
     if not (low.isdecimal() and high.isdecimal() and int(low) <= int(high)):
         raise BadInput(f"--items is a range such as 0:8, not {items!r}.")
-    write_dataset(out, count, seed, file_taxonomy(), threat_rate, (int(low), int(high)))
+    if like and kind == "tidy":
+        raise BadInput("--like goes with full bags: tidy ones are what they are. Leave --kind tidy out.")
+    taxonomy = file_taxonomy()
+    site = conditions_like(_pictures(like), taxonomy, seed=seed) if like else ()
+    write_dataset(out, count, seed, taxonomy, threat_rate, (int(low), int(high)), kind=kind, like=site)
     print_json(scans=count, out=str(out))
+
+
+def _pictures(folder: Path) -> Iterator[Image.Image]:
+    """The scans below a folder, at most `MOST_LIKE` of them; what is not one is named and left out.
+
+    Raises:
+        BadInput: it is no folder.
+    """
+    from xray_app.exchange.dataset import IMAGE_SUFFIXES
+    from xray_app.scan.decoding import Limits
+    from xray_app.scan.read import read_scan
+
+    if not folder.is_dir():
+        raise BadInput(f"{folder} is no folder. --like takes one with scans in it.")
+    settings = Settings()
+    limits = Limits(settings.max_upload_bytes, settings.max_pixels)
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES)
+    random.Random(0).shuffle(paths)
+    found = 0
+    for path in paths:
+        if found == MOST_LIKE:
+            return
+        try:
+            yield read_scan(path.read_bytes(), path.name, limits).image
+        except (DeskError, OSError) as error:
+            print(f"left out: {path}: {error}", file=sys.stderr)
+            continue
+        found += 1
 
 
 @app.command()
@@ -85,7 +133,6 @@ def leaks(
 ) -> None:
     """List copies, views and near-equal pictures that are trained on and held out both; exit 1 if some stay so."""
     from training.data.leaks import find_leaks, fix_leaks
-    from xray_app.settings import Settings
 
     db = open_database(Settings())
     found = find_leaks(db)

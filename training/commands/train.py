@@ -70,7 +70,7 @@ def finetune(
 
 @app.command()
 def finetune_detector(
-    data: Data,
+    data: Annotated[list[Path], typer.Option(help="May be given several times.")],
     out: Out,
     resume: Resume = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad scans out.")] = False,
@@ -78,7 +78,8 @@ def finetune_detector(
         bool, typer.Option("--skip-unknown", help="Leave out boxes of labels the taxonomy does not know.")
     ] = False,
     from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="From random weights instead of the bundled detector.")
+        bool,
+        typer.Option("--from-scratch", help="From weights that have seen photographs, not from the bundled detector."),
     ] = False,
     weights: Annotated[Path | None, typer.Option(help="Start from this .onnx of an earlier training.")] = None,
     epochs: Annotated[float | None, typer.Option(min=0.01)] = None,
@@ -99,9 +100,10 @@ def finetune_detector(
     )
     start = None if from_scratch else weights or BUNDLED_DETECTOR
     result = train(
-        data,
+        data[0],
         out,
         file_taxonomy(),
+        also=data[1:],
         weights=start,
         recipe=recipe,
         resume=resume,

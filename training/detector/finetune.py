@@ -41,6 +41,8 @@ VALIDATION_SHARE = 0.1
 MOST_VALIDATED = 300
 """Scans looked at to pick the best checkpoint; more would only cost time."""
 VALIDATION_CONFIDENCE = 0.01
+SIGHT_RATE = 0.3
+"""Learning rate of what was learned on photographs, over that of the rest."""
 CHECKPOINT_SECONDS = 120.0
 CLIPPED_NORM = 10.0
 OTHER_TRAINING = (
@@ -55,7 +57,8 @@ class DetectorRecipe(Value):
     """How a detector is trained.
 
     Attributes:
-        variant: LibreYOLO's YOLOX size, only used from scratch.
+        variant: LibreYOLO's YOLOX size, or "lite0" (an EfficientNet-lite0 that has seen photographs, with neck and head
+            of "t"); only used from scratch.
         sizes: side of the input square in pixels, one for each equal part of the training; the last is the
             one it is served with. Small first: most of what is learned does not need the detail.
         epochs: passes over the training scans.
@@ -68,11 +71,12 @@ class DetectorRecipe(Value):
         box_finish: share of the steps, at the end, with LibreYOLO's additional L1 loss on boxes.
         rare: a class on a smaller share of the scans than this has its scans shown more often (by the square
             root of how much smaller), so that threats are learned though most bags hold none.
+        vary: 0 to 1, how far scans are moved towards other scanners: palette, penetration, sharpness, view.
         average: decay of the running average of weights that is saved.
         seed: of weights, order and mirroring.
     """
 
-    variant: Literal["n", "t", "s"] = "t"
+    variant: Literal["n", "t", "s", "lite0"] = "t"
     sizes: tuple[int, ...] = (320,)
     epochs: float = Field(default=30, gt=0)
     patience: int = Field(default=0, ge=0)
@@ -82,6 +86,7 @@ class DetectorRecipe(Value):
     warmup: float = Field(default=0.05, ge=0, le=1)
     box_finish: float = Field(default=0.2, ge=0, le=1)
     rare: float = Field(default=0.08, ge=0, le=1)
+    vary: float = Field(default=0.0, ge=0, le=1)
     average: float = Field(default=0.998, ge=0, lt=1)
     seed: int = 0
 
@@ -89,8 +94,10 @@ class DetectorRecipe(Value):
 FROM_BUNDLED = DetectorRecipe()
 FROM_CORRECTIONS = DetectorRecipe(epochs=10)
 """Of a run of the desk: few new scans, beside replayed ones so that nothing is forgotten."""
-FROM_SCRATCH = DetectorRecipe(sizes=(224, 224, 224, 320), epochs=6, learning_rate=2e-3)
-"""The recipe of the bundled detector, with 14,000 simulated scans."""
+FROM_SCRATCH = DetectorRecipe(
+    variant="lite0", sizes=(224, 224, 224, 320, 320, 416), epochs=3.5, learning_rate=2e-3, vary=0.6
+)
+"""The recipe of the bundled detector, second edition, with 17,000 simulated scans."""
 
 
 def finetune_detector(
@@ -98,6 +105,7 @@ def finetune_detector(
     out: Path,
     taxonomy: Taxonomy,
     *,
+    also: Sequence[Path] = (),
     weights: Path | None = BUNDLED_DETECTOR,
     recipe: DetectorRecipe | None = None,
     resume: bool = False,
@@ -108,11 +116,12 @@ def finetune_detector(
 ) -> Path:
     """Trains on a YOLO folder or on samples; nothing is ever written into either.
 
-    A `data.yaml` without `val`, and a `train.jsonl` always, has one bag in ten split off by hash, for picking the
-    best checkpoint. `val.jsonl` is never opened.
+    A `data.yaml` without `val`, and a `train.jsonl` always, has one bag in ten split off by hash, fewer of very many,
+    for picking the best checkpoint. `val.jsonl` is never opened.
 
     Args:
         data: folder with `data.yaml`, or with `train.jsonl`: what `prepare` wrote, or a run's snapshot.
+        also: more YOLO folders, trained on together with the first.
         out: gets `detector.onnx`, `detector.pt` and, until it has finished, a checkpoint and the scans' pixels.
         taxonomy: gives canonical names to the data set's labels.
         weights: an ONNX file written by this function; None trains from scratch.
@@ -131,18 +140,21 @@ def finetune_detector(
         UnknownLabel: the taxonomy does not know a class, which is named.
         BadModel: `weights` are not ours, the checkpoint to resume is of another training, or the training diverged.
     """
+    splits: dict[str, list[Sample]] = {}
     if (data / "train.jsonl").is_file():
         # A language model may be asked about one scan in two ways; its boxes are the same.
-        splits = {"train": list({sample.image: sample for sample in read_jsonl(data / "train.jsonl")}.values())}
-    else:
-        found = read_yolo(data, taxonomy, skip_bad, skip_unknown)
+        splits["train"] = list({sample.image: sample for sample in read_jsonl(data / "train.jsonl")}.values())
+    for folder in also if splits else (data, *also):
+        found = read_yolo(folder, taxonomy, skip_bad, skip_unknown)
         for problem in found.left_out:
             logger.warning("left out: %s", problem)
-        splits = {split: list(samples) for split, samples in found.splits.items()}
+        for split, samples in found.splits.items():
+            splits.setdefault(split, []).extend(samples)
     if splits.get("val"):
         train, val = splits["train"], splits["val"]
     else:
-        train, val = split_by_bag(splits["train"], VALIDATION_SHARE, 0)
+        share = min(VALIDATION_SHARE, MOST_VALIDATED / max(1, len(splits["train"])))
+        train, val = split_by_bag(splits["train"], share, 0)
     recipe = recipe or (FROM_BUNDLED if weights else FROM_SCRATCH)
     return train_detector(
         train, val, out, taxonomy, weights=weights, recipe=recipe, resume=resume, name=name, on_progress=on_progress
@@ -177,7 +189,9 @@ def train_detector(
             raise BadModel(f"{out} holds another training, which has finished. {OTHER_TRAINING}")
         _remove_leftovers(out)
         return onnx_path
-    network = DetectorNetwork.from_onnx(weights, labels) if weights else DetectorNetwork(labels, recipe.variant)
+    network = (
+        DetectorNetwork.from_onnx(weights, labels) if weights else DetectorNetwork.from_scratch(labels, recipe.variant)
+    )
     run = _TrainingState(network, recipe, Frames(train, network.labels, max(recipe.sizes), out), fingerprint)
     resumed = resume and checkpoint.exists()
     if resumed:
@@ -256,11 +270,16 @@ class _TrainingState:
         self.best_step, self.best_map = 0, -1.0
         self.repeat_factors = frames.repeat_factors(recipe.rare)
         # Two or more dimensions: a convolution's weights. Biases and normalisation are not decayed.
-        weights = [p for p in network.model.parameters() if p.ndim > 1]
-        others = [p for p in network.model.parameters() if p.ndim <= 1]
+        sight = list(network.sight())
+        known = {id(parameter) for parameter in sight}
+        rest = [p for p in network.model.parameters() if id(p) not in known]
         self.optimizer = torch.optim.AdamW(
-            [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        )
+            [
+                {"params": [p for p in part if (p.ndim > 1) == decayed], "rate": rate,
+                 "weight_decay": recipe.weight_decay if decayed else 0.0}
+                for part, rate in ((rest, 1.0), (sight, SIGHT_RATE)) if part for decayed in (True, False)
+            ]
+        )  # fmt: skip
         # Without hardware bfloat16 the conversion costs more than it saves.
         self.bf16 = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
@@ -275,11 +294,11 @@ class _TrainingState:
         times = np.floor(self.repeat_factors + rng.random(count)).astype(np.int64)
         order = rng.permutation(np.repeat(np.arange(count), times))
         rows = order[place * self.batch : (place + 1) * self.batch].tolist()
-        batch = self.frames.batch(rows, hash((recipe.seed, self.step)) & 0xFFFFFFFF, size)
+        batch = self.frames.batch(rows, hash((recipe.seed, self.step)) & 0xFFFFFFFF, size, recipe.vary)
         rising = min(1.0, (self.step + 1) / max(1.0, recipe.warmup * self.steps))
         rate = recipe.learning_rate * rising * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["rate"]
         self.network.model.head.use_l1 = done >= 1 - recipe.box_finish
         self.optimizer.zero_grad()
         loss = self.network.loss(batch.images, batch.targets, batch.unlabelled, self.bf16)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from training.detector.lite_backbone import LiteBackbone
 from xray_app.atomic_write import atomic_write
 from xray_app.errors import BadModel
 
@@ -30,16 +31,39 @@ class DetectorNetwork:
     Attributes:
         model: LibreYOLO's `LibreYOLOXModel`.
         labels: canonical class names by class index.
-        variant: LibreYOLO's size letter, "n" (nano), "t" (tiny), "s" …
+        variant: LibreYOLO's size letter, "n" (nano), "t" (tiny), "s" …, or "lite0": neck and head of "t" on an
+            EfficientNet-lite0.
     """
 
     def __init__(self, labels: Sequence[str], variant: str) -> None:
         architecture = _import_training_library("libreyolo.models.yolox.nn").LibreYOLOXModel
         self.labels = tuple(labels)
         self.variant = variant
-        self.model: Any = architecture(config=variant, nb_classes=len(self.labels))
+        lite = variant == "lite0"
+        self.model: Any = architecture(config="t" if lite else variant, nb_classes=len(self.labels))
+        if lite:
+            self.model.backbone.backbone = LiteBackbone((96, 192, 384))
         self.model.head.initialize_biases(0.01)
         self.model.to(memory_format=torch.channels_last)
+
+    @classmethod
+    def from_scratch(cls, labels: Sequence[str], variant: str) -> DetectorNetwork:
+        """A network that has seen no scan: weights at random, or of "lite0" those learned on photographs.
+
+        Raises:
+            BadModel: the package with those weights is not installed.
+        """
+        network = cls(labels, variant)
+        if variant == "lite0":
+            network.model.backbone.backbone.load_photographs()
+        return network
+
+    def sight(self) -> Iterator[torch.nn.Parameter]:
+        """Weights that were learned on photographs and are trained on, more slowly than the rest."""
+        if self.variant == "lite0":
+            backbone = self.model.backbone.backbone
+            learned = [backbone._conv_stem, backbone._bn0, backbone._blocks]
+            yield from (p for part in learned for p in part.parameters() if p.requires_grad)
 
     def loss(self, images: torch.Tensor, targets: torch.Tensor, unlabelled: torch.Tensor, bf16: bool) -> torch.Tensor:
         """LibreYOLO's YOLOX loss (SimOTA assignment), one number.

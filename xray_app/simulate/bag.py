@@ -83,7 +83,7 @@ def _texture(rng: np.random.Generator, size: tuple[int, int], cells: tuple[int, 
     return np.asarray(image, np.float32)
 
 
-def _outline(bag: Bag, rng: random.Random, grow: float = 1.0) -> list[Point]:
+def outline(bag: Bag, rng: random.Random, grow: float = 1.0) -> list[Point]:
     """A rounded, slightly lumpy rectangle."""
     power = 6.0 if bag.trolley else rng.uniform(2.6, 4.5)
     phase, lump = rng.uniform(0, 6.3), 0.0 if bag.trolley else rng.uniform(0.0, 0.05)
@@ -99,14 +99,14 @@ def _outline(bag: Bag, rng: random.Random, grow: float = 1.0) -> list[Point]:
 def draw_bag(scene: Scene, bag: Bag, rng: random.Random, noise: np.random.Generator, fullness: float) -> None:
     """Draw one bag with its clothes, seams and fittings into the scene."""
     shell = rng.choice(["fabric", "plastic", "leather", "pvc", "pvc"])
-    outline = _outline(bag, rng)
-    _cloth(scene, bag, outline, rng, noise, fullness, shell)
+    edge = outline(bag, rng)
+    draw_cloth(scene, bag, edge, rng, noise, fullness, shell)
     seams = _Layer(scene, shell, 0.7 if shell == "pvc" else 1.8)
-    seams.line([*outline, outline[0]], rng.uniform(1.5, 4))
-    inner = _outline(bag, rng, rng.uniform(0.88, 0.96))
+    seams.line([*edge, edge[0]], rng.uniform(1.5, 4))
+    inner = outline(bag, rng, rng.uniform(0.88, 0.96))
     seams.line([*inner, inner[0]], rng.uniform(1, 2.5), 190)
     for _ in range(rng.randint(0, 4)):  # linings and piping, never quite parallel
-        more = _outline(bag, rng, rng.uniform(0.75, 1.03))
+        more = outline(bag, rng, rng.uniform(0.75, 1.03))
         seams.line([*more, more[0]], rng.uniform(0.6, 1.6), rng.randint(60, 170))
     for _ in range(rng.randint(1, 4)):
         x, y = rng.uniform(-0.6, 0.4), rng.uniform(-0.7, 0.5)
@@ -139,17 +139,17 @@ def draw_bag(scene: Scene, bag: Bag, rng: random.Random, noise: np.random.Genera
     wires.done()
 
 
-def _cloth(
+def draw_cloth(
     scene: Scene,
     bag: Bag,
-    outline: list[Point],
+    edge: list[Point],
     rng: random.Random,
     noise: np.random.Generator,
     fullness: float,
     shell: str,
 ) -> None:
     """The shell and folded clothes: soft translucent pieces with creases."""
-    xs, ys = [p[0] for p in outline], [p[1] for p in outline]
+    xs, ys = [p[0] for p in edge], [p[1] for p in edge]
     x0, y0 = max(0, math.floor(min(xs))), max(0, math.floor(min(ys)))
     x1, y1 = min(scene.width, math.ceil(max(xs)) + 1), min(scene.height, math.ceil(max(ys)) + 1)
     w, h = x1 - x0, y1 - y0
@@ -161,7 +161,7 @@ def _cloth(
         ImageDraw.Draw(image).polygon([(x - x0, y - y0) for x, y in points], fill=level)
         return np.asarray(image, np.float32) * np.float32(1 / 255)
 
-    inside = mask(outline)
+    inside = mask(edge)
     scene.add(
         inside * np.float32(rng.choice([0.06, 0.06, 0.2, 0.4]) if shell == "pvc" else rng.uniform(0.2, 0.8)),
         shell,
@@ -322,7 +322,7 @@ def _trolley(scene: Scene, metal: _Layer, bag: Bag, rng: random.Random) -> None:
     rods.done()
     steel.done()
     if rng.random() < 0.6:
-        frame = _outline(bag, rng, 0.93)
+        frame = outline(bag, rng, 0.93)
         metal.line([*frame, frame[0]], 1.4, 190)
     wheels = _Layer(scene, "pvc", 1.6)
     for s in (-0.8, 0.8):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from xray_app.errors import BadInput
-from xray_app.simulate.scene import simulate_scan
+from xray_app.simulate.belt import Conditions
+from xray_app.simulate.scene import Kind, simulate_scan
 from xray_app.taxonomy import Taxonomy
 
 
@@ -30,12 +31,15 @@ def write_dataset(
     items: tuple[int, int] = (0, 8),
     workers: int | None = None,
     on_progress: Callable[[int], None] | None = None,
+    *,
+    kind: Kind = "tidy",
+    like: Sequence[Conditions] = (),
 ) -> None:
     """Write `count` scans as images/train, labels/train and data.yaml under `out`.
 
     The same arguments give the same bytes whatever the number of `workers` (default: one a core). Files are named
     by seed and number: a scan's bag is its file's stem, and two sets are to share none. A `threat_rate` of None is
-    exactly half: every other bag holds a threat.
+    exactly half: every other bag holds a threat. `kind` and `like` are those of `simulate_scan`.
 
     Raises:
         ValueError: a negative count, or `items` is not an ascending pair of counts.
@@ -51,7 +55,7 @@ def write_dataset(
     lines = [f"path: {json.dumps(str(out.resolve()))}", "train: images/train", "names:"]
     lines += [f"  {i}: {json.dumps(name)}" for i, name in enumerate(names)]
     (out / "data.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    write = partial(_write_scan, out, seed, taxonomy, threat_rate, items)
+    write = partial(_write_scan, out, seed, taxonomy, threat_rate, items, kind, tuple(like))
     workers = min(workers or os.cpu_count() or 1, max(1, count // 8))
     if workers == 1:
         for done, index in enumerate(range(count), 1):
@@ -67,10 +71,17 @@ def write_dataset(
 
 
 def _write_scan(
-    out: Path, seed: int, taxonomy: Taxonomy, threat_rate: float | None, items: tuple[int, int], index: int
+    out: Path,
+    seed: int,
+    taxonomy: Taxonomy,
+    threat_rate: float | None,
+    items: tuple[int, int],
+    kind: Kind,
+    like: tuple[Conditions, ...],
+    index: int,
 ) -> None:
     rate = float(index % 2) if threat_rate is None else threat_rate
-    scan = simulate_scan(scan_seed(seed, index), taxonomy, items=items, threat_rate=rate)
+    scan = simulate_scan(scan_seed(seed, index), taxonomy, items=items, threat_rate=rate, kind=kind, like=like)
     width, height = scan.image.size
     numbers = {c.name: i for i, c in enumerate(taxonomy.drawn)}
     lines = []

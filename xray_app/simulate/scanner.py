@@ -20,7 +20,8 @@ class Style:
 
     `organic`, `mixed`, `metal` are the colours of fully saturated materials; `gain` says how fast
     colour saturates with attenuation and `depth` how fast it darkens; `mixed_at` and `metal_at` are
-    the low/high attenuation ratios where those colours are reached.
+    the low/high attenuation ratios where those colours are reached. One that is `quiet` shows no noise in the empty
+    tunnel.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Style:
     sharpen: int = 90
     border: bool = False
     quality: int = 88
+    quiet: bool = False
 
 
 STYLES: tuple[Style, ...] = (
@@ -105,7 +107,7 @@ _RATIO_LOW, _RATIO_HIGH = 1.0, 3.2
 
 def _palette(style: Style) -> NDArray[np.uint8]:
     # Noise, blur and quality differ from scan to scan and must not be part of the key.
-    return _coloured(replace(style, name="", noise=0, blur=0, sharpen=0, border=False, quality=0))
+    return _coloured(replace(style, name="", noise=0, blur=0, sharpen=0, border=False, quality=0, quiet=False))
 
 
 @cache
@@ -129,6 +131,8 @@ def render(low: Floats, high: Floats, style: Style, rng: np.random.Generator) ->
     noise = rng.standard_normal((2, height, width), dtype=np.float32)
     # Photon noise grows where few photons arrive; the detector also smears neighbouring pixels.
     grow = 1 + 0.5 * np.minimum(high, 4)
+    if style.quiet:
+        grow *= np.minimum(high * 12, 1)
     low = np.maximum(_blurred(low, style.blur) + noise[0] * (style.noise * grow), 0)
     high = np.maximum(_blurred(high, style.blur) + noise[1] * (style.noise * 0.7 * grow), 0)
     smooth_low, smooth_high = _blurred(low, 0.8), _blurred(high, 0.8)

