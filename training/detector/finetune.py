@@ -71,6 +71,8 @@ class DetectorRecipe(Value):
         box_finish: share of the steps, at the end, with LibreYOLO's additional L1 loss on boxes.
         rare: a class on a smaller share of the scans than this has its scans shown more often (by the square
             root of how much smaller), so that threats are learned though most bags hold none.
+        group_balance: show scans so often that each class is as frequent on every scanner; see
+            `training.data.group_balance`.
         vary: 0 to 1, how far scans are moved towards other scanners: palette, penetration, sharpness, view.
         average: decay of the running average of weights that is saved.
         seed: of weights, order and mirroring.
@@ -86,6 +88,7 @@ class DetectorRecipe(Value):
     warmup: float = Field(default=0.05, ge=0, le=1)
     box_finish: float = Field(default=0.2, ge=0, le=1)
     rare: float = Field(default=0.08, ge=0, le=1)
+    group_balance: bool = False
     vary: float = Field(default=0.0, ge=0, le=1)
     average: float = Field(default=0.998, ge=0, lt=1)
     seed: int = 0
@@ -269,6 +272,8 @@ class _TrainingState:
         self.step = 0
         self.best_step, self.best_map = 0, -1.0
         self.repeat_factors = frames.repeat_factors(recipe.rare)
+        if recipe.group_balance:
+            self.repeat_factors = self.repeat_factors * frames.group_balance()
         # Two or more dimensions: a convolution's weights. Biases and normalisation are not decayed.
         sight = list(network.sight())
         known = {id(parameter) for parameter in sight}
@@ -292,7 +297,8 @@ class _TrainingState:
         rng = np.random.default_rng((recipe.seed, epoch))
         count = len(self.repeat_factors)
         times = np.floor(self.repeat_factors + rng.random(count)).astype(np.int64)
-        order = rng.permutation(np.repeat(np.arange(count), times))
+        shown = np.repeat(np.arange(count), times)
+        order = rng.permutation(np.resize(shown, max(len(shown), self.per_epoch * self.batch)))
         rows = order[place * self.batch : (place + 1) * self.batch].tolist()
         batch = self.frames.batch(rows, hash((recipe.seed, self.step)) & 0xFFFFFFFF, size, recipe.vary)
         rising = min(1.0, (self.step + 1) / max(1.0, recipe.warmup * self.steps))

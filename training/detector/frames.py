@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from training.data.augment import random_contrast, random_palette
+from training.data.group_balance import group_balance
 from training.data.repeat_factor import repeat_factors
 from training.data.samples import Sample
 from xray_app.atomic_write import atomic_write
@@ -59,6 +60,7 @@ class Frames:
         self.size = size
         self.unlabelled = np.zeros((len(samples), len(labels)), np.bool_)
         self._boxes: list[NDArray[np.float32]] = []
+        self._groups = [sample.group or "" for sample in samples]
         self._extents = np.zeros((len(samples), 2), np.int64)
         for row, sample in enumerate(samples):
             if sample.labelled_classes is not None:
@@ -79,7 +81,14 @@ class Frames:
 
     def repeat_factors(self, rare: float) -> NDArray[np.float64]:
         """(N,) how often each scan is to be shown in an epoch; see `training.data.repeat_factor`."""
-        return np.array(repeat_factors([set(boxes[:, 0].astype(int).tolist()) for boxes in self._boxes], rare))
+        return np.array(repeat_factors(self._classes(), rare))
+
+    def group_balance(self) -> NDArray[np.float64]:
+        """(N,) how often to show each scan for its scanner to tell nothing; see `training.data.group_balance`."""
+        return group_balance(self._classes(), self._groups)
+
+    def _classes(self) -> list[set[int]]:
+        return [set(boxes[:, 0].astype(int).tolist()) for boxes in self._boxes]
 
     def batch(self, rows: Sequence[int], seed: int, size: int, vary: float = 0.0) -> Batch:
         """The scans `rows`, each mirrored left to right and top to bottom or not, and a little brighter or darker.

