@@ -25,6 +25,7 @@ from training.data.samples import Sample, file_sha256, read_jsonl, split_by_bag
 from training.data.snapshot import samples_sha256
 from training.data.training_record import TrainingRecord
 from training.data.yolo import read_yolo
+from training.detector.anchor import anchor_confidence
 from training.detector.frames import Frames
 from training.detector.network import DetectorNetwork
 from training.evaluation.mean_average_precision import ignore_unboxed_classes, in_labelled_classes, map50
@@ -94,8 +95,8 @@ class DetectorRecipe(Value):
     seed: int = 0
 
 
-FROM_BUNDLED = DetectorRecipe()
-FROM_CORRECTIONS = DetectorRecipe(epochs=10)
+FROM_BUNDLED = DetectorRecipe(sizes=(320, 416), vary=0.6)
+FROM_CORRECTIONS = DetectorRecipe(sizes=(320, 416), epochs=10, vary=0.6)
 """Of a run of the desk: few new scans, beside replayed ones so that nothing is forgotten."""
 FROM_SCRATCH = DetectorRecipe(
     variant="lite0", sizes=(224, 224, 224, 320, 320, 416), epochs=3.5, learning_rate=2e-3, vary=0.6
@@ -218,6 +219,8 @@ def train_detector(
         if not math.isfinite(row["loss"]):
             raise BadModel(f"The training diverged at step {run.step}; try a lower learning rate.")
         if run.step % run.per_epoch == 0 or run.step == run.steps:
+            if run.step == run.steps and not weights:
+                anchor_confidence(run.average, val, serving_size, taxonomy)
             run.average.export(out / "last.onnx", serving_size, name or out.name)
             score, finer = validate(OnnxDetector.load(out / "last.onnx", taxonomy), val) if val else (0.0, 0.0)
             row |= {"epoch": run.step / run.per_epoch}
@@ -225,7 +228,8 @@ def train_detector(
             if score >= run.best_map or not val:
                 run.best_step, run.best_map = run.step, score
                 (out / "last.onnx").replace(onnx_path)
-                run.average.save_for_libreyolo(out / "detector.pt", serving_size)
+                if run.average.variant != "lite0":  # which LibreYOLO does not know
+                    run.average.save_for_libreyolo(out / "detector.pt", serving_size)
                 write_json(best, {"step": run.step, "map50": score, "map50_95": finer})
         row = {"step": run.step, "seconds": time.monotonic() - started, **row}
         stop = bool(on_progress and on_progress(run.step / run.steps, row))

@@ -18,7 +18,7 @@ from training.data.json_file import read_json, write_json
 from training.data.samples import LOCAL_LIMITS, Sample, file_sha256, make_sample
 from training.data.snapshot import samples_sha256
 from training.data.yolo import read_yolo
-from training.detector.finetune import DetectorRecipe
+from training.detector.finetune import FROM_BUNDLED, DetectorRecipe
 from training.experiment.cells import Cell, cells
 from training.experiment.held_out import Scans
 from training.experiment.table import curve, markdown_table
@@ -125,7 +125,7 @@ def experiment(
     settings = settings.model_copy(update={"vlm": recipe.base})
     recipe = recipe.model_copy(update={"patience": patience})
     same_share = math.ceil(patience * detector_epochs / epochs)
-    detector = (detector or DetectorRecipe()).model_copy(update={"patience": same_share})
+    detector = (detector or FROM_BUNDLED).model_copy(update={"patience": same_share})
     out.mkdir(parents=True, exist_ok=True)
     _refuse_another_experiment(out, scans, recipe, detector, (epochs, detector_epochs), settings)
     folder = BUNDLED_VLM if recipe.base == "bundled" else resolve_folder(recipe.base)

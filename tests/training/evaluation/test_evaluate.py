@@ -353,7 +353,7 @@ def test_every_kind_of_model_gets_a_row_and_those_before_a_failure_are_kept(
     given: list[ComparedModel] = []
     with pytest.raises(BadModel, match="nowhere"):
         given.extend(comparison(samples, taxonomy, [str(tiny)], [], ["bundled", str(tmp_path / "nowhere.onnx")]))
-    assert [row.model for row in given] == [str(tiny), "yolox-tiny-simulated (detector)"]
+    assert [row.model for row in given] == [str(tiny), "yolox-lite0-simulated (detector)"]
     rows = list(comparison(samples, taxonomy, [str(tiny)], [], ["bundled"]))
     assert [row.model for row in rows if row.rule] == list(RULES.values())
     assert all(f"| {name} | " in table(rows) for name in RULES.values())
