@@ -206,7 +206,7 @@ def test_a_server_that_ends_stops_imports_and_exports(
 
 def test_the_log_rotates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk_app, "LOG_BYTES", 2000)
-    kept = desk_app.keep_log(tmp_path, 7860)
+    kept = desk_app.keep_log(tmp_path, 7860, "text")
     try:
         for number in range(500):
             logging.getLogger("xray_app").warning("scan %s was refused", number)

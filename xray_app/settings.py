@@ -10,6 +10,8 @@ from typing import Literal
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from xray_app.logs import LogFormat
+
 ROOT = Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "assets"
 BUNDLED_VLM = ASSETS / "models" / "vlm"
@@ -49,6 +51,7 @@ class Settings(BaseSettings):
     blind_share: float = Field(default=0, ge=0, le=1, description="share of bags decided before the models are shown")
     control_search_share: float = Field(default=0, ge=0, le=1, description="share of bags drawn for a hand search")
     metrics: SecretStr | None = Field(default=None, min_length=16, description="token for /metrics; unset: none")
+    log_format: LogFormat = Field(default="text", description="of the log; json: one object a line")
     simulated_bags: int = Field(default=800, ge=2, description="simulated hold-out bags, half of them with a threat")
 
     @cached_property
