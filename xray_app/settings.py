@@ -19,6 +19,9 @@ ASSETS = ROOT / "assets"
 BUNDLED_VLM = ASSETS / "models" / "vlm"
 BUNDLED_DETECTOR = ASSETS / "models" / "detector" / "detector.onnx"
 
+ReportTo = Literal["none", "tensorboard", "mlflow"]
+"""Where the figures of a training go besides its own files."""
+
 
 class Settings(BaseSettings):
     """The settings of one desk. Defaults run on a laptop without GPU or network."""
@@ -62,6 +65,7 @@ class Settings(BaseSettings):
     log_format: LogFormat = Field(default="text", description="of the log; json: one object a line")
     webhook_url: SecretStr | None = Field(default=None, description="told of runs, candidates, drift; unset: nobody")
     webhook_secret: SecretStr | None = Field(default=None, min_length=16, description="signs what the webhook is sent")
+    report_to: ReportTo = Field(default="none", description="where the figures of the desk's VLM runs go besides")
     simulated_bags: int = Field(default=800, ge=2, description="simulated hold-out bags, half of them with a threat")
 
     @field_validator("webhook_url")
@@ -112,6 +116,7 @@ class Settings(BaseSettings):
             "XRAY_TAXONOMY": str(self.taxonomy.resolve()),
             "XRAY_POLICY": self.policy,
             "XRAY_SIMULATED_BAGS": str(self.simulated_bags),
+            "XRAY_REPORT_TO": self.report_to,
         }
         if self.vlm_max_tokens is not None:
             own["XRAY_VLM_MAX_TOKENS"] = str(self.vlm_max_tokens)
