@@ -172,6 +172,7 @@ def main() -> int:
             def make() -> Services:
                 from xray_app import wiring
 
+                logs.adopt_libraries(settings.log_format)
                 services = wiring.wire(settings)
                 wiring.begin(services)
                 return services
@@ -192,7 +193,8 @@ def main() -> int:
 def _settings_problem(error: ValidationError) -> str:
     first = error.errors()[0]
     name = str(first["loc"][0]) if first["loc"] else "?"
-    return f"{name if name.isupper() else 'XRAY_' + name.upper()}: {first['msg']}"
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{name if name.isupper() else 'XRAY_' + name.upper()}: {said}"
 
 
 def keep_log(data_dir: Path, port: int, form: logs.LogFormat) -> RotatingFileHandler:

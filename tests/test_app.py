@@ -95,6 +95,20 @@ def test_a_port_in_use(port: int, capsys: pytest.CaptureFixture[str]) -> None:
         assert f"127.0.0.1:{port}" in cannot_start(capsys)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("XRAY_WEBHOOK_URL", "http://example.com/t0ken"), ("XRAY_LOG_FORMAT", "xml"), ("XRAY_REPORT_TO", "wandb")],
+)
+def test_a_setting_that_is_wrong(
+    port: int, name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, value)
+    said = cannot_start(capsys)
+    assert said.startswith(f"A setting is wrong: {name}: ")
+    assert "Value error" not in said
+    assert "t0ken" not in said
+
+
 @pytest.mark.parametrize("bad", ["x", "0", "-1", "70000"])
 def test_a_port_that_is_none(
     port: int, bad: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -91,6 +91,11 @@ def test_what_python_says_to_stderr_itself_is_json_too(form: str) -> None:
 import logging, threading, warnings
 from xray_app import logs
 logs.begin({form!r})
+library = logging.getLogger("library")
+library.addHandler(logging.StreamHandler())
+library.propagate = False
+logs.adopt_libraries({form!r})
+library.warning("by its own handler")
 logging.getLogger("xray_app").info("begun")
 logging.getLogger("somebody.else").info("of no interest")
 warnings.warn("old\\nway")
@@ -100,15 +105,17 @@ thread.join()
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     if form == "text":
+        assert done.stderr.startswith("by its own handler\n")
         assert "INFO xray_app: begun\n" in done.stderr
         assert "\nZeroDivisionError" in done.stderr
         return
     said = [json.loads(one) for one in done.stderr.splitlines()]
     assert [(one["logger"], one["level"]) for one in said] == [
+        ("library", "WARNING"),
         ("xray_app", "INFO"),
         ("py.warnings", "WARNING"),
         ("xray_app.logs", "ERROR"),
     ]
-    assert "old\nway" in said[1]["message"]
-    assert "watch" in said[2]["message"]
-    assert "ZeroDivisionError" in said[2]["exception"]
+    assert "old\nway" in said[2]["message"]
+    assert "watch" in said[3]["message"]
+    assert "ZeroDivisionError" in said[3]["exception"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import threading
 from contextvars import ContextVar
@@ -66,7 +67,8 @@ def formatter(form: LogFormat) -> logging.Formatter:
 def begin(form: LogFormat) -> None:
     """Says to stderr what is logged: warnings of everybody, and what the desk's own rooms report.
 
-    As JSON, what Python itself would print there (warnings, exceptions that end a thread) is logged too.
+    As JSON, what Python itself would print there (warnings, exceptions that end a thread) is logged too, and there are
+    no progress bars. Called before the libraries that draw them are imported; `adopt_libraries` is called after.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(formatter(form))
@@ -76,6 +78,19 @@ def begin(form: LogFormat) -> None:
     if form == "json":
         logging.captureWarnings(True)
         threading.excepthook = _log_end_of_thread
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def adopt_libraries(form: LogFormat) -> None:
+    """As JSON, libraries imported by now that print by handlers of their own (transformers) log as everybody does."""
+    if form != "json":
+        return
+    for logger in logging.root.manager.loggerDict.values():
+        own = [one for one in getattr(logger, "handlers", ()) if type(one) is logging.StreamHandler]
+        if isinstance(logger, logging.Logger) and own:
+            for handler in own:
+                logger.removeHandler(handler)
+            logger.propagate = True
 
 
 def _log_end_of_thread(ended: threading.ExceptHookArgs) -> None:
