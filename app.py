@@ -23,7 +23,9 @@ import uvicorn
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
+from xray_app import logs
 from xray_app.api.header_timeout import TimedHeaders
+from xray_app.api.request_ids import RequestIds
 from xray_app.api.starting import StartingDesk
 from xray_app.errors import DeskError, StorageFailed
 from xray_app.scratch_folder import remove_abandoned, scratch_folder
@@ -37,7 +39,6 @@ MOST_CONNECTIONS = 1000
 """Open at once; an open page holds two or three. Past it the answer is 503."""
 
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 LOG_BYTES, LOG_FILES = 10 * 2**20, 5
 JOBS_END_SECONDS = 2.0
 """What exports and imports at work get to end in when the server does."""
@@ -95,10 +96,11 @@ def own_uploads() -> Iterator[None]:
 def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """How the desk is served: slow headers and too many connections are refused, and a stop waits for nobody long."""
     return uvicorn.Config(
-        app,
+        RequestIds(app),
         host=settings.host,
         port=settings.port,
         log_level="warning",
+        log_config=None,  # its lines go where the desk's go, in the same form
         server_header=False,
         timeout_graceful_shutdown=3,
         limit_concurrency=MOST_CONNECTIONS,
@@ -160,18 +162,17 @@ def serve(settings: Settings, bound: socket.socket, make: Callable[[], Services]
 
 def main() -> int:
     """Serves until stopped. Returns the exit code: 1, after one clear line, where it cannot start."""
-    logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT)
-    for room in ("xray_app", "training"):
-        logging.getLogger(room).setLevel(logging.INFO)
     try:
         settings = Settings()
+        logs.begin(settings.log_format)
         bound = listen(settings.host, settings.port)
         with only_server(settings.sqlalchemy_url, settings.data_dir):
-            log = keep_log(settings.data_dir, settings.port)
+            log = keep_log(settings.data_dir, settings.port, settings.log_format)
 
             def make() -> Services:
                 from xray_app import wiring
 
+                logs.adopt_libraries(settings.log_format)
                 services = wiring.wire(settings)
                 wiring.begin(services)
                 return services
@@ -192,10 +193,11 @@ def main() -> int:
 def _settings_problem(error: ValidationError) -> str:
     first = error.errors()[0]
     name = str(first["loc"][0]) if first["loc"] else "?"
-    return f"{name if name.isupper() else 'XRAY_' + name.upper()}: {first['msg']}"
+    said = first["msg"].removeprefix("Value error, ")
+    return f"{name if name.isupper() else 'XRAY_' + name.upper()}: {said}"
 
 
-def keep_log(data_dir: Path, port: int) -> RotatingFileHandler:
+def keep_log(data_dir: Path, port: int, form: logs.LogFormat) -> RotatingFileHandler:
     """Keeps what is said to the terminal in files of the data folder too; the oldest goes when the next begins.
 
     Raises:
@@ -208,7 +210,7 @@ def keep_log(data_dir: Path, port: int) -> RotatingFileHandler:
         )
     except OSError as error:
         raise StorageFailed(f"The log cannot be written in {data_dir}: {error.strerror or error}.") from error
-    file.setFormatter(logging.Formatter(LOG_FORMAT))
+    file.setFormatter(logs.formatter(form))
     logging.getLogger().addHandler(file)
     return file
 

@@ -95,6 +95,20 @@ def test_a_port_in_use(port: int, capsys: pytest.CaptureFixture[str]) -> None:
         assert f"127.0.0.1:{port}" in cannot_start(capsys)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("XRAY_WEBHOOK_URL", "http://example.com/t0ken"), ("XRAY_LOG_FORMAT", "xml"), ("XRAY_REPORT_TO", "wandb")],
+)
+def test_a_setting_that_is_wrong(
+    port: int, name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(name, value)
+    said = cannot_start(capsys)
+    assert said.startswith(f"A setting is wrong: {name}: ")
+    assert "Value error" not in said
+    assert "t0ken" not in said
+
+
 @pytest.mark.parametrize("bad", ["x", "0", "-1", "70000"])
 def test_a_port_that_is_none(
     port: int, bad: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -206,7 +220,7 @@ def test_a_server_that_ends_stops_imports_and_exports(
 
 def test_the_log_rotates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(desk_app, "LOG_BYTES", 2000)
-    kept = desk_app.keep_log(tmp_path, 7860)
+    kept = desk_app.keep_log(tmp_path, 7860, "text")
     try:
         for number in range(500):
             logging.getLogger("xray_app").warning("scan %s was refused", number)

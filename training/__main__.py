@@ -29,7 +29,10 @@ def main() -> None:
         sys.exit(1)
     except ValidationError as error:
         first = error.errors()[0]
-        print(f"A setting is wrong: {'.'.join(map(str, first['loc']))}: {first['msg']}", file=sys.stderr)
+        print(
+            f"A setting is wrong: {'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}",
+            file=sys.stderr,
+        )
         sys.exit(1)
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from training.data.samples import usable
 from training.promotion import registry
-from training.recipes.recipe import FULL_AT_THE_DESK, available, load_recipe, recipe_of_base
+from training.recipes.recipe import FULL_AT_THE_DESK, available, desk_recipe, recipe_of_base
 from xray_app.adapter import Adapter
 from xray_app.errors import BadInput, BadModel, BadRecipe, Conflict
 from xray_app.services import Services
@@ -53,7 +53,7 @@ def start_run(desk: Services, asked: RunIn, username: str) -> Run:
     Raises:
         BadInput: a method this kind of model is not trained with.
         BadModel: the served detector cannot be trained on.
-        BadRecipe: no such recipe, or none for the served base model.
+        BadRecipe: no such recipe, none for the served base model, or its figures cannot go where they should.
         Conflict: there is nothing to train on yet.
     """
     method = asked.method or ("lora" if asked.kind == "vlm-adapter" else "full")
@@ -81,7 +81,7 @@ def _vlm_recipe(desk: Services, asked: RunIn) -> str:
         )
     if not RECIPE_NAME.fullmatch(recipe):
         raise BadRecipe(f"There is no recipe {recipe[:64]!r}.")
-    load_recipe(recipe)
+    desk_recipe(recipe, desk.settings.report_to)
     return recipe
 
 

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from xray_app.logs import LogFormat
 
 ROOT = Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "assets"
 BUNDLED_VLM = ASSETS / "models" / "vlm"
 BUNDLED_DETECTOR = ASSETS / "models" / "detector" / "detector.onnx"
 
+ReportTo = Literal["none", "tensorboard", "mlflow"]
+"""Where the figures of a training go besides its own files."""
+
 
 class Settings(BaseSettings):
     """The settings of one desk. Defaults run on a laptop without GPU or network."""
 
-    model_config = SettingsConfigDict(env_prefix="XRAY_", env_file=".env", extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="XRAY_",
+        env_file=".env",
+        extra="ignore",
+        populate_by_name=True,
+        hide_input_in_errors=True,  # some are secret
+    )
 
     data_dir: Path = Path("data")
     database_url: str = Field(default="", description="empty: SQLite in the data folder")
@@ -49,7 +62,18 @@ class Settings(BaseSettings):
     blind_share: float = Field(default=0, ge=0, le=1, description="share of bags decided before the models are shown")
     control_search_share: float = Field(default=0, ge=0, le=1, description="share of bags drawn for a hand search")
     metrics: SecretStr | None = Field(default=None, min_length=16, description="token for /metrics; unset: none")
+    log_format: LogFormat = Field(default="text", description="of the log; json: one object a line")
+    webhook_url: SecretStr | None = Field(default=None, description="told of runs, candidates, drift; unset: nobody")
+    webhook_secret: SecretStr | None = Field(default=None, min_length=16, description="signs what the webhook is sent")
+    report_to: ReportTo = Field(default="none", description="where the figures of the desk's VLM runs go besides")
     simulated_bags: int = Field(default=800, ge=2, description="simulated hold-out bags, half of them with a threat")
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _safe_webhook(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            _check_webhook(url.get_secret_value())
+        return url
 
     @cached_property
     def sqlalchemy_url(self) -> str:
@@ -92,9 +116,34 @@ class Settings(BaseSettings):
             "XRAY_TAXONOMY": str(self.taxonomy.resolve()),
             "XRAY_POLICY": self.policy,
             "XRAY_SIMULATED_BAGS": str(self.simulated_bags),
+            "XRAY_REPORT_TO": self.report_to,
         }
         if self.vlm_max_tokens is not None:
             own["XRAY_VLM_MAX_TOKENS"] = str(self.vlm_max_tokens)
         if self.detector_sha256:
             own["XRAY_DETECTOR_SHA256"] = self.detector_sha256
         return {**os.environ, **own}
+
+
+def _check_webhook(address: str) -> None:
+    """Raises ValueError, in words that do not repeat the address, for one that nothing may be sent to."""
+    if not address.isascii() or not address.isprintable() or " " in address:
+        raise ValueError("must be a URL without blanks, line ends or letters beyond ASCII")
+    try:
+        url = urlsplit(address)
+        host, known = url.hostname or "", url.port != 0
+    except ValueError:
+        host, known = "", False
+    if not host or not known or url.scheme not in ("https", "http"):
+        raise ValueError("must be a URL as https://HOST/PATH")
+    if "@" in url.netloc or "#" in address:
+        raise ValueError("must hold neither a user nor a fragment; what it is sent is signed by XRAY_WEBHOOK_SECRET")
+    if url.scheme == "http" and not _is_loopback(host):
+        raise ValueError("must be https: http is for this machine alone (127.0.0.1, ::1, localhost)")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

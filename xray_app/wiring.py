@@ -23,7 +23,7 @@ from fastapi.responses import RedirectResponse
 from starlette.routing import Mount
 
 from training.run import supervisor
-from xray_app import auth
+from xray_app import auth, webhook
 from xray_app.analysis import WAITING_BATCH, ActiveAdapter, Analyser, never_validated
 from xray_app.api.app import create_app
 from xray_app.api.door import FILES_PER_UPLOAD
@@ -89,10 +89,11 @@ def wire(settings: Settings) -> Services:
 
 
 def begin(services: Services) -> None:
-    """What a server does before it serves: frees what a dead one left open, and looks after the runs."""
+    """What a server does before it serves: frees what a dead one left open; watches over runs and webhook."""
     if services.db.engine.dialect.name == "sqlite":  # nobody else serves it
         idempotency.free_open(services.db)
     supervisor.keep_watch(services.db, services.settings)
+    webhook.keep_telling(services.db, services.settings)
 
 
 def with_desk(services: Services) -> FastAPI:

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from tests.api.conftest import PASSWORD, make_services, png
 from training.promotion import registry
+from training.recipes import recipe
 from xray_app import auth
 from xray_app.adapter import Adapter, CheckAnswer, Gate, GateCheck
 from xray_app.api.app import create_app
@@ -77,6 +78,25 @@ def test_a_run_needs_a_correction_that_may_be_trained_on(tmp_path: Path) -> None
     assert cancelled.status_code == 202
     again = client.post(f"/v1/training/runs/{run['id']}/cancel", headers=headers)
     assert again.status_code == 409
+    services.db.close()
+
+
+def test_a_run_whose_figures_could_not_be_reported_is_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launched: list[Run] = []
+    services = make_services(tmp_path, launched, report_to="mlflow")
+    auth.add_user(services.db, "boss", PASSWORD, Role.ADMIN)
+    headers = {"Authorization": f"Bearer {auth.sign_in(services.db, 'boss', PASSWORD).token}"}
+    client = TestClient(create_app(services))
+    correct_one(client, headers, "train")
+    monkeypatch.setattr(recipe, "find_spec", lambda _: None)
+    refused = client.post("/v1/training/runs", headers=headers)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "bad_recipe")
+    assert "pip install mlflow" in refused.json()["error"]["message"]
+    monkeypatch.setattr(recipe, "find_spec", lambda _: object())
+    assert client.post("/v1/training/runs", headers=headers).status_code == 202
+    assert len(launched) == 1
     services.db.close()
 
 

@@ -40,8 +40,8 @@ EPOCHS = 12
 DETECTOR_EPOCHS = 40
 """A pass of the bundled detector takes a third of the time of one of the bundled VLM."""
 PATIENCE = 4
-OVERRIDDEN = {"epochs", "replay", "replay_minimum"}
-"""Settings of a recipe that an experiment overrides or leaves out: another value of theirs changes nothing in it."""
+OVERRIDDEN = {"epochs", "replay", "replay_minimum", "report_to"}
+"""Settings of a recipe that an experiment overrides, leaves out or does not rest on: another value changes nothing."""
 OnProgress = Callable[[str, float, dict[str, float]], None]
 """Called with a cell's name, the share done and the newest figures."""
 

@@ -81,6 +81,7 @@ def follow(data: Path, recipe: Recipe, method: Method, out: Path, epochs: float)
     Raises:
         RehearsalFailed: it did not get there; the message is the child's last line.
     """
+    recipe = recipe.model_copy(update={"report_to": "none"})  # figures of a rehearsal are nobody's
     arguments = json.dumps([str(data), recipe.model_dump(mode="json"), method, str(out), epochs])
     environment = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
     started = time.time()

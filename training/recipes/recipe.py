@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from xray_app.errors import BadRecipe
+from xray_app.settings import ReportTo
 from xray_app.types import Method
 
 FOLDER = Path(__file__).parent
@@ -30,6 +32,9 @@ FULL_AT_THE_DESK = (
     "Full fine-tuning makes a whole new base model, not an adapter the desk could promote. Use lora or qlora here, "
     "or `python -m training finetune --method full` and point XRAY_VLM at the folder it writes."
 )
+
+REPORTERS: dict[ReportTo, tuple[str, ...]] = {"tensorboard": ("tensorboard", "tensorboardX"), "mlflow": ("mlflow",)}
+"""Packages of which transformers' own callback needs one."""
 
 
 class Recipe(BaseModel):
@@ -65,6 +70,8 @@ class Recipe(BaseModel):
         max_tokens: a longer sample is refused.
         gradient_checkpointing: slower, but much less memory.
         precision: of the arithmetic; `auto` is bf16 where the hardware has it, else fp16 on a GPU and fp32 on a CPU.
+        report_to: whom transformers' own callbacks tell the figures besides: `tensorboard` writes files into
+            TENSORBOARD_LOGGING_DIR, `mlflow` sends to MLFLOW_TRACKING_URI; both are read from the environment.
         seed: of first weights, order and everything random shown in training.
     """
 
@@ -98,6 +105,7 @@ class Recipe(BaseModel):
     max_tokens: int = Field(default=4096, gt=0)
     gradient_checkpointing: bool = False
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    report_to: ReportTo = "none"
     seed: int = 0
 
     @property
@@ -149,6 +157,33 @@ def load_recipe(name: str) -> Recipe:
         return Recipe(name=file.stem, **(yaml.safe_load(file.read_text()) or {}))
     except (ValidationError, TypeError, yaml.YAMLError) as error:
         raise BadRecipe(f"The recipe {file} is wrong: {error}") from error
+
+
+def desk_recipe(name: str, report_to: ReportTo) -> Recipe:
+    """The recipe of a run at the desk: its figures also go where XRAY_REPORT_TO says, unless that is "none".
+
+    Raises:
+        BadRecipe: as `load_recipe` and `check_reporter`.
+    """
+    recipe = load_recipe(name)
+    if report_to != "none":
+        recipe = recipe.model_copy(update={"report_to": report_to})
+    check_reporter(recipe)
+    return recipe
+
+
+def check_reporter(recipe: Recipe) -> None:
+    """Before a training begins, so that it does not end where its first figure is due.
+
+    Raises:
+        BadRecipe: what `report_to` needs is not installed.
+    """
+    needed = REPORTERS.get(recipe.report_to)
+    if needed and not any(find_spec(package) for package in needed):
+        raise BadRecipe(
+            f"Reporting to {recipe.report_to} needs a package that is not installed: pip install {needed[0]}. "
+            "Or set report_to in the recipe, or XRAY_REPORT_TO, to none."
+        )
 
 
 def recipe_of_base(vlm: str) -> str | None:

@@ -21,7 +21,7 @@ import torch
 from training.data.samples import from_corrections, training_samples
 from training.data.snapshot import replay, snapshot
 from training.promotion.examination import OnShare, examine_adapter
-from training.recipes.recipe import FULL_AT_THE_DESK, Recipe, load_recipe
+from training.recipes.recipe import FULL_AT_THE_DESK, Recipe, desk_recipe
 from training.run.candidate import register_candidate
 from training.run.detector_pipeline import run_detector
 from training.run.supervisor import NICENESS, THREADS, WAITS, Heartbeat, claim, launch_next, run_folder, run_lock, tidy
@@ -110,7 +110,7 @@ def _train(db: Database, settings: Settings, run: Run, on_share: OnShare) -> Non
     if run.kind == "detector":
         run_detector(db, settings, run, folder, on_progress, examining)
         return
-    recipe = load_recipe(run.recipe)
+    recipe = desk_recipe(run.recipe, settings.report_to)
     if run.method == "full":
         raise BadRecipe(FULL_AT_THE_DESK)
     taxonomy = site_taxonomy(db, settings.taxonomy)  # as the server knows it; the same for the whole run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ from training.data.samples import Sample, read_jsonl
 from training.data.snapshot import samples_sha256
 from training.data.threat_projection import Projector
 from training.data.training_record import TrainingRecord
-from training.recipes.recipe import Recipe
+from training.recipes.recipe import Recipe, check_reporter
 from training.vlm.checkpoints import newest_checkpoint
 from training.vlm.fast_lora import patch_lora_forward
 from training.vlm.fast_tower import attends_to_all, patch_tower_forward
@@ -240,15 +241,17 @@ def finetune(
 
     Raises:
         BadDataset: no sample to train on, or one that does not fit.
-        BadRecipe: a setting that cannot be; or `resume` with other samples, recipe, method or epochs.
+        BadRecipe: a setting that cannot be, or that needs a package which is not installed; or `resume` with other
+            samples, recipe, method or epochs.
         Stopped: `on_progress` asked for it; checkpoints stay.
     """
+    check_reporter(recipe)
     samples = read_jsonl(data / "train.jsonl" if data.is_dir() else data)
     training, stopping = split_for_stopping(samples)
     if epochs is not None and not 0 < epochs <= 1000:
         raise BadRecipe(f"Epochs must be above 0 and at most 1000, not {epochs}.")
     epochs = epochs or recipe.epochs
-    inputs = [recipe.model_dump(mode="json"), base, method, epochs, samples_sha256(samples)]
+    inputs = [recipe.model_dump(mode="json", exclude={"report_to"}), base, method, epochs, samples_sha256(samples)]
     checkpoint = newest_checkpoint(out, resume, inputs)
     recipe = recipe.model_copy(update={"learning_rate": recipe.rate(method)})
     taxonomy = taxonomy or load_taxonomy(Settings().taxonomy)
@@ -310,6 +313,8 @@ def _trainer(
     step_samples = recipe.batch * recipe.accumulation
     steps = max(1, int(epochs * -(-len(training) // step_samples)))
     metric = "eval_score" if by_score else "eval_loss"
+    # Before MLflow is imported: it reports to its makers, and nothing that happens here is reported to anybody unasked.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     arguments = TrainingArguments(
         output_dir=str(out / "checkpoints"),
         num_train_epochs=epochs,
@@ -336,7 +341,7 @@ def _trainer(
         label_names=["labels"],
         seed=recipe.seed,
         disable_tqdm=True,
-        report_to="none",
+        report_to=recipe.report_to,
     )
     trainer = ResumableTrainer(
         model=model,

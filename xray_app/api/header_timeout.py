@@ -11,6 +11,7 @@ from uvicorn.protocols.http import h11_impl
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from xray_app.api.envelope import error_response
+from xray_app.api.request_ids import RequestIds
 
 HEADER_SECONDS = 20
 """From the first byte of a request, or from the connection on, until its headers are whole."""
@@ -57,7 +58,7 @@ async def _one_too_many(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 # Past `limit_concurrency` uvicorn answers by itself, in plain text.
-h11_impl.service_unavailable = _one_too_many  # type: ignore[attr-defined, assignment]
+h11_impl.service_unavailable = RequestIds(_one_too_many)  # type: ignore[attr-defined, assignment]
 
 
 def _answer() -> bytes:

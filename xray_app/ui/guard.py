@@ -18,6 +18,7 @@ import gradio as gr
 
 from xray_app import auth
 from xray_app.errors import BadInput, DeskError, Forbidden, NotSignedIn
+from xray_app.logs import REQUEST_ID
 from xray_app.services import Services
 from xray_app.session import identity_of
 from xray_app.types import Role
@@ -110,6 +111,7 @@ class Guard:
             except gr.Error:
                 raise
             except Exception as error:
+                _name_lines(request)  # each step is run in a context of its own
                 raise _failed(handler, error) from error
 
         wrapped: Any = run_in_steps if inspect.isgeneratorfunction(handler) else run
@@ -120,6 +122,7 @@ class Guard:
         return wrapped
 
     def _admit(self, request: gr.Request, role: Role) -> auth.Identity:
+        _name_lines(request)
         try:
             identity = identity_of(request, self.services)
             auth.require(identity, role)
@@ -128,6 +131,13 @@ class Guard:
         except Forbidden as error:
             raise gr.Error(html.escape(error.message), title="Not allowed", print_exception=False) from error
         return identity
+
+
+def _name_lines(request: gr.Request) -> None:
+    """Lets what is logged from here on say which request it is about: Gradio's queue runs handlers outside of it."""
+    # What is set here ends with the handler: Gradio runs it in a copy of its own context.
+    asked = getattr(request, "request", None) or request
+    REQUEST_ID.set(getattr(asked.state, "request_id", None))
 
 
 def _refuse_half_characters(value: Any) -> None:

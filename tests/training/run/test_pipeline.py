@@ -75,7 +75,7 @@ def settings(db: Database, tiny: Path, bags: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(LocalVlm, "load", classmethod(terse))
     quick = load_recipe("bundled").model_copy(update={"epochs": 1, "batch": 2, "replay": 0.0, "replay_minimum": 2})
-    monkeypatch.setattr(pipeline, "load_recipe", lambda _: quick)
+    monkeypatch.setattr(pipeline, "desk_recipe", lambda *_: quick)
     return Settings(data_dir=db.data_dir, database_url=str(db.engine.url), _env_file=None)  # type: ignore[call-arg]
 
 

@@ -10,7 +10,8 @@ import xray_app.store.fact_tables
 import xray_app.store.operating_tables
 import xray_app.store.storage_id
 import xray_app.store.user_tables
-import xray_app.store.validation_tables  # noqa: F401  (they belong to the metadata too)
+import xray_app.store.validation_tables
+import xray_app.store.webhook_tables  # noqa: F401  (they belong to the metadata too)
 from xray_app.store.tables import Base
 
 connection = context.config.attributes["connection"]
