@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING, NoReturn
 import uvicorn
 from pydantic import ValidationError
 from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from xray_app.api.header_timeout import TimedHeaders
 from xray_app.api.starting import StartingDesk
 from xray_app.errors import DeskError, StorageFailed
+from xray_app.remote_user import KeepPeer
 from xray_app.scratch_folder import remove_abandoned, scratch_folder
 from xray_app.settings import Settings
 from xray_app.store.database import only_server
@@ -94,8 +96,10 @@ def own_uploads() -> Iterator[None]:
 
 def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """How the desk is served: slow headers and too many connections are refused, and a stop waits for nobody long."""
+    forwarded = ProxyHeadersMiddleware(app, os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"))
     return uvicorn.Config(
-        app,
+        KeepPeer(forwarded),
+        proxy_headers=False,  # done above
         host=settings.host,
         port=settings.port,
         log_level="warning",
@@ -192,7 +196,7 @@ def main() -> int:
 def _settings_problem(error: ValidationError) -> str:
     first = error.errors()[0]
     name = str(first["loc"][0]) if first["loc"] else "?"
-    return f"{name if name.isupper() else 'XRAY_' + name.upper()}: {first['msg']}"
+    return f"{name if name.isupper() else 'XRAY_' + name.upper()}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def keep_log(data_dir: Path, port: int) -> RotatingFileHandler:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
 ASSETS = ROOT / "assets"
 BUNDLED_VLM = ASSETS / "models" / "vlm"
 BUNDLED_DETECTOR = ASSETS / "models" / "detector" / "detector.onnx"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is one that this machine alone can reach."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 class Settings(BaseSettings):
@@ -28,6 +38,7 @@ class Settings(BaseSettings):
         default="", pattern=r"^(/[A-Za-z0-9._~-]+)*/?$", description="where a proxy serves the desk, as in /xray"
     )
     port: int = Field(default=7860, ge=1, le=65535, validation_alias=AliasChoices("XRAY_PORT", "CDSW_APP_PORT"))
+    remote_user: bool = Field(default=False, description="a proxy's header REMOTE-USER signs in; on loopback alone")
     vlm: str = "bundled"
     vlm_dtype: Literal["auto", "bf16", "fp16", "fp32", "nf4"] = "auto"
     vlm_api_key: SecretStr | None = Field(default=None, description="sent to an openai: server, nowhere else")
@@ -50,6 +61,15 @@ class Settings(BaseSettings):
     control_search_share: float = Field(default=0, ge=0, le=1, description="share of bags drawn for a hand search")
     metrics: SecretStr | None = Field(default=None, min_length=16, description="token for /metrics; unset: none")
     simulated_bags: int = Field(default=800, ge=2, description="simulated hold-out bags, half of them with a threat")
+
+    @field_validator("remote_user")
+    @classmethod
+    def _on_loopback_alone(cls, wanted: bool, others: ValidationInfo) -> bool:
+        if wanted and not is_loopback(others.data.get("host", "")):
+            raise ValueError(
+                "who reaches the port may send any name, so that XRAY_HOST has to be a loopback address (127.0.0.1)"
+            )
+        return wanted
 
     @cached_property
     def sqlalchemy_url(self) -> str:
