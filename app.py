@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING, NoReturn
 import uvicorn
 from pydantic import ValidationError
 from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from xray_app import logs
 from xray_app.api.header_timeout import TimedHeaders
 from xray_app.api.request_ids import RequestIds
 from xray_app.api.starting import StartingDesk
 from xray_app.errors import DeskError, StorageFailed
+from xray_app.remote_user import KeepPeer
 from xray_app.scratch_folder import remove_abandoned, scratch_folder
 from xray_app.settings import Settings
 from xray_app.store.database import only_server
@@ -95,8 +97,10 @@ def own_uploads() -> Iterator[None]:
 
 def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """How the desk is served: slow headers and too many connections are refused, and a stop waits for nobody long."""
+    forwarded = ProxyHeadersMiddleware(app, os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"))
     return uvicorn.Config(
-        RequestIds(app),
+        RequestIds(KeepPeer(forwarded)),
+        proxy_headers=False,  # done above
         host=settings.host,
         port=settings.port,
         log_level="warning",

@@ -117,6 +117,16 @@ def test_a_port_that_is_none(
     assert "XRAY_PORT" in cannot_start(capsys)
 
 
+def test_a_remote_user_is_not_believed_where_others_reach_the_port(
+    port: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XRAY_REMOTE_USER", "on")
+    monkeypatch.setenv("XRAY_HOST", "0.0.0.0")  # noqa: S104
+    said = cannot_start(capsys)
+    assert said.startswith("A setting is wrong: XRAY_REMOTE_USER: who reaches the port may send any name")
+    assert "XRAY_HOST" in said
+
+
 def test_a_data_folder_that_cannot_be_written(
     port: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import logging
 import secrets
+import shlex
 import threading
 import unicodedata
 from dataclasses import dataclass
@@ -17,11 +19,13 @@ from functools import cache
 
 from pwdlib import PasswordHash
 
-from xray_app.errors import BadInput, Forbidden, NotSignedIn, Throttled
+from xray_app.errors import BadInput, Forbidden, NotFound, NotSignedIn, RemoteUserRefused, Throttled
 from xray_app.store import sessions, users
 from xray_app.store.database import Database
 from xray_app.store.users import User
 from xray_app.types import POLICY, Role
+
+logger = logging.getLogger(__name__)
 
 ADMIN = "admin"
 SESSION = timedelta(hours=12)
@@ -44,10 +48,17 @@ _gates = [threading.Lock() for _ in range(4)]
 
 @dataclass(frozen=True)
 class Identity:
-    """Who is asking."""
+    """Who is asking.
+
+    Attributes:
+        username: their name.
+        role: what they may do.
+        remote: whether a proxy's header says who they are, not a session of the desk.
+    """
 
     username: str
     role: Role
+    remote: bool = False
 
 
 @dataclass(frozen=True)
@@ -162,6 +173,7 @@ def sign_in(db: Database, username: str, password: str, address: str | None = No
     token = secrets.token_urlsafe(32)
     expires_at = datetime.now(UTC) + SESSION
     role = sessions.add(db, _sha256(token), name, known_hash, expires_at, address)
+    logger.info("%s signed in by password, from %s", name, address or "an unknown address")
     return SignedIn(token=token, expires_at=expires_at, role=role)
 
 
@@ -175,6 +187,31 @@ def identify(db: Database, token: str) -> Identity:
     if user is None:
         raise NotSignedIn("Sign in again: this session is unknown or has ended.")
     return Identity(user.username, user.role)
+
+
+def vouched_for(db: Database, name: str) -> Identity:
+    """The user of a name that a proxy vouches for.
+
+    Args:
+        db: the store.
+        name: as sent. It has to be the user's very name: brought to a usual form first, as typed names are, two people
+            of the proxy's would be one here.
+
+    Raises:
+        RemoteUserRefused: no user can have such a name, none has it, or the user is disabled.
+    """
+    if _normalised(name) != name:
+        raise RemoteUserRefused("The header REMOTE-USER holds what no user of this desk can be called.")
+    try:
+        user = users.get(db, name)
+    except NotFound as error:
+        raise RemoteUserRefused(
+            f"You come as {name}, whom this desk does not know. An admin has to add you: "
+            f"python -m xray_app users add {shlex.quote(name)} --role analyst (or annotator, or admin)"
+        ) from error
+    if user.disabled:
+        raise RemoteUserRefused(f"You come as {name}, a user whom an admin of this desk has disabled. Ask an admin.")
+    return Identity(user.username, user.role, remote=True)
 
 
 def sign_out(db: Database, token: str) -> None:

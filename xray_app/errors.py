@@ -109,6 +109,10 @@ class NotSignedIn(DeskError):
     http_status = 401
 
 
+class RemoteUserRefused(NotSignedIn):
+    """The proxy before the desk names somebody who is not let in."""
+
+
 class Forbidden(DeskError):
     """The user's role does not allow this."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from xray_app.logs import LogFormat
@@ -21,6 +21,15 @@ BUNDLED_DETECTOR = ASSETS / "models" / "detector" / "detector.onnx"
 
 ReportTo = Literal["none", "tensorboard", "mlflow"]
 """Where the figures of a training go besides its own files."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is one that this machine alone can reach."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host == "localhost"
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 class Settings(BaseSettings):
@@ -41,6 +50,7 @@ class Settings(BaseSettings):
         default="", pattern=r"^(/[A-Za-z0-9._~-]+)*/?$", description="where a proxy serves the desk, as in /xray"
     )
     port: int = Field(default=7860, ge=1, le=65535, validation_alias=AliasChoices("XRAY_PORT", "CDSW_APP_PORT"))
+    remote_user: bool = Field(default=False, description="a proxy's header REMOTE-USER signs in; on loopback alone")
     vlm: str = "bundled"
     vlm_dtype: Literal["auto", "bf16", "fp16", "fp32", "nf4"] = "auto"
     vlm_api_key: SecretStr | None = Field(default=None, description="sent to an openai: server, nowhere else")
@@ -74,6 +84,15 @@ class Settings(BaseSettings):
         if url is not None:
             _check_webhook(url.get_secret_value())
         return url
+
+    @field_validator("remote_user")
+    @classmethod
+    def _on_loopback_alone(cls, wanted: bool, others: ValidationInfo) -> bool:
+        if wanted and not is_loopback(others.data.get("host", "")):
+            raise ValueError(
+                "who reaches the port may send any name, so that XRAY_HOST has to be a loopback address (127.0.0.1)"
+            )
+        return wanted
 
     @cached_property
     def sqlalchemy_url(self) -> str:
@@ -138,12 +157,5 @@ def _check_webhook(address: str) -> None:
         raise ValueError("must be a URL as https://HOST/PATH")
     if "@" in url.netloc or "#" in address:
         raise ValueError("must hold neither a user nor a fragment; what it is sent is signed by XRAY_WEBHOOK_SECRET")
-    if url.scheme == "http" and not _is_loopback(host):
+    if url.scheme == "http" and not is_loopback(host):
         raise ValueError("must be https: http is for this machine alone (127.0.0.1, ::1, localhost)")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

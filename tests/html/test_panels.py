@@ -225,6 +225,11 @@ def test_the_badge_is_there_while_a_bundled_model_serves(tmp_path: Path) -> None
     assert not own.demonstration
 
 
+def test_there_is_no_way_out_for_whom_a_proxy_signs_in() -> None:
+    assert "Sign out" in panels.header("ana", "analyst", False)
+    assert "Sign out" not in panels.header("ana", "analyst", False, remote=True)
+
+
 def test_a_bag_drawn_by_lot_says_so_whatever_the_models_say(make_analysis: MakeAnalysis) -> None:
     assert "Drawn by lot" not in panels.banner(make_analysis())
     said = panels.banner(make_analysis(), drawn=True)

@@ -7,23 +7,25 @@ spooled to disk and only then refused. This ASGI middleware stands before it, an
 from __future__ import annotations
 
 import logging
+import math
 import time
+from functools import partial
 from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from xray_app import auth
 from xray_app.api.envelope import desk_error, error_response, internal_error
 from xray_app.api.security_headers import API_POLICY, SECURITY_HEADERS
-from xray_app.errors import BadInput, DeskError, Forbidden, NotSignedIn, ScanTooLarge
+from xray_app.errors import BadInput, DeskError, Forbidden, NotSignedIn, RemoteUserRefused, ScanTooLarge
 from xray_app.metrics import REQUESTS
 from xray_app.services import Services
-from xray_app.session import bearer_token, cookie_token
+from xray_app.session import identity_of
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ class Door:
         self.services = services
         # Threads of its own, so that waiting analyses never keep anybody from being let in.
         self._threads = anyio.CapacityLimiter(8)
+        self._noted: dict[str, float] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -107,11 +110,13 @@ class Door:
         path, method = scope["path"], scope["method"]
         try:
             if path not in OPEN:
-                token = bearer_token(headers)
-                # A cookie alone changes nothing under /v1: no other site can act in the user's name.
-                if token is None and (method == "GET" or _on_desk(path)):
-                    token = cookie_token(headers)
-                identity = await anyio.to_thread.run_sync(_identify, self.services, token, limiter=self._threads)
+                # What a browser sends by itself changes nothing under /v1: no other site can act in the user's name.
+                ambient = method == "GET" or _on_desk(path)
+                who = partial(identity_of, HTTPConnection(scope), self.services, ambient=ambient)
+                identity = await anyio.to_thread.run_sync(who, limiter=self._threads)
+                if identity.remote:
+                    _from_our_pages(method, headers)
+                    self._note(identity.username)
                 scope.setdefault("state", {})["identity"] = identity
             if "content-length" in headers and "transfer-encoding" in headers:
                 raise BadInput("A request says its length once: Content-Length or Transfer-Encoding.")
@@ -119,12 +124,21 @@ class Door:
                 _same_site(headers)
             _check_length(headers, body_limit(path, self.services.settings.max_upload_bytes))
         except NotSignedIn as error:
+            if isinstance(error, RemoteUserRefused):
+                logger.warning("not let in by REMOTE-USER: %s", error.message)
             if method == "GET" and _is_page(path, headers):
                 return RedirectResponse(self.services.settings.address("/signin"), 303)
             return desk_error(error)
         except DeskError as error:
             return desk_error(error)
         return None
+
+    def _note(self, username: str) -> None:
+        """Logs who comes by a proxy's header, once in the time that a session would last."""
+        now = time.monotonic()
+        if now - self._noted.get(username, -math.inf) >= auth.SESSION.total_seconds():
+            self._noted[username] = now
+            logger.info("%s signed in by REMOTE-USER", username)
 
     async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes the request on and counts its body: 413 past the limit, whatever comes, 408 where nothing comes."""
@@ -215,10 +229,23 @@ def _is_page(path: str, headers: Headers) -> bool:
     return _on_desk(path) and "/gradio_api/" not in path and "text/html" in headers.get("accept", "")
 
 
-def _identify(services: Services, token: str | None) -> auth.Identity:
-    if token is None:
-        raise NotSignedIn("Sign in first: this address needs a token (Authorization: Bearer …).")
-    return auth.identify(services.db, token)
+def _from_our_pages(method: str, headers: Headers) -> None:
+    """Refuses what another site may make a browser send of a user whom a proxy's header alone signs in.
+
+    The desk's cookie does not come with such requests (SameSite=Strict); the header comes with all. Following a link to
+    the desk is no such request, and programs may read.
+
+    Raises:
+        Forbidden: the request comes from a page of another site, or changes something and does not say from where.
+    """
+    site = headers.get("sec-fetch-site")
+    if method not in SAFE_METHODS:
+        if site is None and "origin" not in headers:  # where it says something, `_same_site` judges it
+            raise Forbidden("This request does not say that it comes from a page of the desk.")
+        return
+    opened = (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == ("navigate", "document")
+    if site not in (None, "same-origin", "none") and not opened:
+        raise Forbidden("This request comes from a page of another site.")
 
 
 def _same_site(headers: Headers) -> None:

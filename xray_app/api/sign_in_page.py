@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from xray_app import auth
 from xray_app.api.deps import Desk
 from xray_app.api.sessions import check_password
-from xray_app.errors import DeskError, NotSignedIn
+from xray_app.errors import DeskError, NotSignedIn, RemoteUserRefused
 from xray_app.html.sign_in import MARK, PAGE_POLICY, sign_in_html
 from xray_app.html.theme import theme_of
 from xray_app.session import COOKIE, cookie_token, identity_of
@@ -35,6 +35,10 @@ def sign_in_page(request: Request, desk: Desk) -> Response:
     """The page, or the desk for who is signed in already."""
     try:
         identity_of(request, desk)
+    except RemoteUserRefused as error:
+        page = _page(request, desk, problem=error.message)
+        page.status_code = error.http_status
+        return page
     except NotSignedIn:
         return _page(request, desk)
     return RedirectResponse(desk.settings.address("/desk"), 303)

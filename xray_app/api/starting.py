@@ -13,8 +13,10 @@ from starlette.types import Receive, Scope, Send
 
 from xray_app.api.envelope import RETRY_AFTER, error_response
 from xray_app.api.security_headers import API_POLICY, SECURITY_HEADERS
+from xray_app.errors import RemoteUserRefused
 from xray_app.html.sign_in import MARK, PAGE_POLICY, sign_in_html
 from xray_app.html.theme import theme_of
+from xray_app.remote_user import remote_user
 from xray_app.session import COOKIE
 from xray_app.settings import Settings
 
@@ -100,10 +102,17 @@ class StartingDesk:
         if path == "/favicon.ico":
             return Response(MARK, media_type="image/svg+xml", headers=HEADERS)
         pages = path in ("/", "/signin", "/desk", "/desk/")
-        if pages and COOKIE not in cookie_parser(cookies):
+        if pages and COOKIE not in cookie_parser(cookies) and not self._named(scope):
             page = sign_in_html(self._settings, theme=theme_of(cookies), starting=True)
             return HTMLResponse(page, headers={**HEADERS, "Content-Security-Policy": PAGE_POLICY})
         return None
+
+    def _named(self, scope: Scope) -> bool:
+        """Whether a proxy says who asks; the desk says whether they are let in."""
+        try:
+            return remote_user(scope, self._settings) is not None
+        except RemoteUserRefused:
+            return True
 
 
 def _header(scope: Scope, name: bytes) -> str:

@@ -327,22 +327,23 @@ def clash(boxes: Mapping[str, int]) -> str:
     )
 
 
-def header(username: str, role: str, demonstration: bool, trial: bool = False) -> str:
+def header(username: str, role: str, demonstration: bool, trial: bool = False, remote: bool = False) -> str:
     """Name, badge, who is signed in, and the way out.
 
-    `trial`: a model in use was promoted as a trial.
+    `trial`: a model in use was promoted as a trial. `remote`: a proxy signs the user in, so the way out is there too.
     """
     said = ("demonstration model" if demonstration else "model") + (" on trial" if trial else "")
     why = ["Small bundled models, trained on simulated scans. Never rely on them alone."] if demonstration else []
     if trial:
         why.append("Promoted before enough bags were held out to show that it is as good as the one before.")
     badge = f'<span class="demo" title="{" ".join(why)}">{said}</span>' if why else ""
+    way_out = '<form method="post" action="../signout"><button type="submit">Sign out</button></form>'
     return (
         f'<header class="desk-head"><span class="desk-name">X-ray desk</span>{badge}<span class="desk-user">'
         f"<b>{escape(username)}</b> <span>{escape(role)}</span></span>"
         '<button type="button" class="theme" title="Light or dark; this browser remembers it">'
         '<span class="to-light">☀ Light</span><span class="to-dark">☾ Dark</span></button>'
-        '<form method="post" action="../signout"><button type="submit">Sign out</button></form></header>'
+        f"{'' if remote else way_out}</header>"
     )
 
 

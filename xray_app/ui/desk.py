@@ -74,7 +74,11 @@ def build_desk(services: Services) -> gr.Blocks:
             annotator = who.role.includes(Role.ANNOTATOR)
             return {
                 head: panels.header(
-                    who.username, who.role.value, services.settings.demonstration, trial=on_trial(services)
+                    who.username,
+                    who.role.value,
+                    services.settings.demonstration,
+                    trial=on_trial(services),
+                    remote=who.remote,
                 ),
                 annotate_tab: gr.update(visible=annotator),
                 review_tab: gr.update(visible=annotator),
