@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import uvicorn
 from pydantic import ValidationError
@@ -97,7 +97,9 @@ def own_uploads() -> Iterator[None]:
 
 def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """How the desk is served: slow headers and too many connections are refused, and a stop waits for nobody long."""
-    forwarded = ProxyHeadersMiddleware(app, os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"))
+    # uvicorn's types of an application are narrower than Starlette's, which everything here is of.
+    trusted = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
+    forwarded = cast("ASGIApp", ProxyHeadersMiddleware(cast("Any", app), trusted))
     return uvicorn.Config(
         RequestIds(KeepPeer(forwarded)),
         proxy_headers=False,  # done above

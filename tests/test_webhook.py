@@ -281,7 +281,7 @@ def test_nobody_there_is_a_problem_in_words(receiver: Receiver) -> None:
     receiver.server_close()
     said = Webhook(receiver.url, SECRET).send("{}")
     assert said is not None
-    assert said.startswith("ConnectError")
+    assert said.split(":")[0] in ("ConnectError", "ReadError")  # who still listens may hang up
     assert "t0ken" not in said
 
 

@@ -1,8 +1,8 @@
 """Anchoring a detector's confidence: what it is surest of has one scale, whichever way it was trained.
 
-Policies act on a box from a confidence of 0.25 or 0.50 on. A detector trained on crowded bags is as right as one that was
-trained on tidy ones, but less sure of itself. So its objectness is shifted until its boxes have their best F1 from `ANCHOR` on,
-on scans it was not trained on. The order of its boxes stays nearly what it was.
+Policies act on a box from a confidence of 0.25 or 0.50 on. A detector trained on crowded bags is as right as one that
+was trained on tidy ones, but less sure of itself. So its objectness is shifted until its boxes have their best F1 from
+`ANCHOR` on, on scans it was not trained on. The order of its boxes stays nearly what it was.
 """
 
 from __future__ import annotations
