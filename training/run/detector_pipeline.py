@@ -18,6 +18,7 @@ from xray_app.detector.load import detector_file
 from xray_app.errors import BadInput, Stopped
 from xray_app.settings import Settings
 from xray_app.simulate.dataset import write_dataset
+from xray_app.simulate.scene import Kind
 from xray_app.store import runs
 from xray_app.store.database import Database
 from xray_app.store.site_taxonomy import site_taxonomy
@@ -101,6 +102,14 @@ def run_detector(
 
 
 def _replay(count: int, folder: Path, taxonomy: Taxonomy) -> list[Sample]:
-    """Simulated scans with every box, of seeds that neither hold-out nor bundled training data have."""
-    write_dataset(folder, count, REPLAY_SEED, taxonomy, THREAT_RATE, REPLAY_ITEMS, workers=1)
-    return list(read_yolo(folder, taxonomy).splits["train"])
+    """Simulated scans with every box, of seeds that neither hold-out nor bundled training data have.
+
+    Half are full bags and half tidy ones: the bundled detector knows both, and is to forget neither.
+    """
+    found: list[Sample] = []
+    kinds: tuple[tuple[Kind, int], ...] = (("full", count - count // 2), ("tidy", count // 2))
+    for kind, part in kinds:
+        if part:
+            write_dataset(folder / kind, part, REPLAY_SEED, taxonomy, THREAT_RATE, REPLAY_ITEMS, workers=1, kind=kind)
+            found += read_yolo(folder / kind, taxonomy).splits["train"]
+    return found
