@@ -71,7 +71,7 @@ class Webhook:
             return f"it did not answer within {self._seconds:g} seconds"
         except (httpx.HTTPError, OSError) as error:
             said = "".join(letter for letter in str(error) if letter.isprintable())
-            return f"{type(error).__name__}: {said[:LONGEST_PROBLEM]}"
+            return f"{type(error).__name__} {said[:LONGEST_PROBLEM]}".strip()
         except Exception as error:  # noqa: BLE001  # or the event would be tried for ever
             return type(error).__name__  # its words may hold the address
         if 200 <= status < 300:
