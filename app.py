@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import uvicorn
 from pydantic import ValidationError
@@ -96,10 +96,11 @@ def own_uploads() -> Iterator[None]:
 
 def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """How the desk is served: slow headers and too many connections are refused, and a stop waits for nobody long."""
-    forwarded = ProxyHeadersMiddleware(app, os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"))
+    served: Any = app  # uvicorn and Starlette have types of their own for it
+    served = ProxyHeadersMiddleware(served, os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1"))
     return uvicorn.Config(
-        KeepPeer(forwarded),
-        proxy_headers=False,  # done above
+        KeepPeer(served),
+        proxy_headers=False,  # done above, within what keeps the connection's own address
         host=settings.host,
         port=settings.port,
         log_level="warning",
