@@ -198,7 +198,7 @@ def test_what_is_installed_is_what_the_desk_needs(monkeypatch: pytest.MonkeyPatc
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[RunStatus], Run]:
     """The job over a desk whose runs end in this way as soon as they are launched."""
     train = runpy.run_path(str(DEPLOY / "cloudera_train.py"))["train"]
-    settings = Settings(_env_file=None, data_dir=tmp_path)  # type: ignore[call-arg]
+    settings = Settings(_env_file=None, data_dir=tmp_path)
 
     def run(ends: RunStatus) -> Run:
         def launch(db: Database, _: Settings, run: Run) -> None:

@@ -116,7 +116,8 @@ def test_only_a_connection_from_this_machine_is_believed(desk: FastAPI, peer: st
 
 
 def test_what_is_forwarded_is_no_connection(services: Services) -> None:
-    served = ProxyHeadersMiddleware(create_app(services), "*")  # type: ignore[arg-type]
+    app: Any = create_app(services)
+    served = ProxyHeadersMiddleware(app, "*")
     is_out(from_peer(served, "10.0.0.9"), ANN | {"X-Forwarded-For": "127.0.0.1"})
     told = from_peer(served).get("/v1/analyses", headers=ANN | {"X-Forwarded-For": "10.0.0.9"})
     assert told.status_code == 200
