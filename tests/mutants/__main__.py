@@ -31,10 +31,11 @@ from tests.mutants.decoding import DECODING
 from tests.mutants.desk import DESK
 from tests.mutants.evidence import EVIDENCE
 from tests.mutants.mutant import Mutant
+from tests.mutants.sight import SIGHT
 from tests.mutants.training import TRAINING
 
 ROOT = Path(__file__).resolve().parents[2]
-MUTANTS: tuple[Mutant, ...] = (*CLASSES, *DECODING, *DESK, *EVIDENCE, *TRAINING)
+MUTANTS: tuple[Mutant, ...] = (*CLASSES, *DECODING, *SIGHT, *DESK, *EVIDENCE, *TRAINING)
 COPIES = 2
 """Mutants tested at a time, each in its own copy of the project."""
 PATIENCE = 4
