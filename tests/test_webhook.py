@@ -283,7 +283,7 @@ def test_nobody_there_is_a_problem_in_words() -> None:
         port = bound.getsockname()[1]
     said = Webhook(SecretStr(f"http://127.0.0.1:{port}/t0ken"), SECRET).send("{}")
     assert said is not None
-    assert said.split(":")[0] in ("ConnectError", "ReadError")  # who still listens may hang up
+    assert said.split()[0] in ("ConnectError", "ReadError")  # who still listens may hang up
     assert "t0ken" not in said
 
 
