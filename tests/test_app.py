@@ -120,10 +120,10 @@ def test_a_port_that_is_none(
 def test_a_remote_user_is_not_believed_where_others_reach_the_port(
     port: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("XRAY_REMOTE_USER", "on")
+    monkeypatch.setenv("XRAY_TRUST_REMOTE_USER", "on")
     monkeypatch.setenv("XRAY_HOST", "0.0.0.0")  # noqa: S104
     said = cannot_start(capsys)
-    assert said.startswith("A setting is wrong: XRAY_REMOTE_USER: who reaches the port may send any name")
+    assert said.startswith("A setting is wrong: XRAY_TRUST_REMOTE_USER: who reaches the port may send any name")
     assert "XRAY_HOST" in said
 
 

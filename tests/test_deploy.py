@@ -167,7 +167,7 @@ def test_the_desk_starts_with_the_cloudera_projects_own_settings(monkeypatch: py
         assert isinstance(said["default"], str), "YAML reads on as a truth"
         monkeypatch.setenv(name, said["default"])
     settings = Settings(_env_file=None)
-    assert (settings.host, settings.port, settings.remote_user) == ("127.0.0.1", 8100, True)
+    assert (settings.host, settings.port, settings.trust_remote_user) == ("127.0.0.1", 8100, True)
     assert settings.sqlalchemy_url.startswith("sqlite:")
     assert not settings.admin_password
 

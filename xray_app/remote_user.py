@@ -34,8 +34,8 @@ class KeepPeer:
 def remote_user(scope: Scope, settings: Settings) -> str | None:
     """The name in the header, as it was sent; None where there is none to be believed.
 
-    It is believed with XRAY_REMOTE_USER alone, of a server that listens on a loopback address, over a connection from
-    one. Whether the desk has such a user, `auth.vouched_for` says.
+    It is believed with XRAY_TRUST_REMOTE_USER alone, of a server that listens on a loopback address, over a connection
+    from one. Whether the desk has such a user, `auth.vouched_for` says.
 
     Args:
         scope: of a request that came through `KeepPeer`; without it nothing is believed.
@@ -44,7 +44,7 @@ def remote_user(scope: Scope, settings: Settings) -> str | None:
     Raises:
         RemoteUserRefused: the header came more than once, or is no text.
     """
-    if not (settings.remote_user and is_loopback(settings.host) and is_loopback(scope.get(PEER, ""))):
+    if not (settings.trust_remote_user and is_loopback(settings.host) and is_loopback(scope.get(PEER, ""))):
         return None
     values = [value for name, value in scope["headers"] if name == HEADER]
     if not any(values) or any(name == PERMISSION and value == NOBODYS for name, value in scope["headers"]):

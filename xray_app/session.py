@@ -58,6 +58,6 @@ def identity_of(request: Any, services: Services, *, ambient: bool = True) -> au
             return auth.identify(services.db, token)
         except NotSignedIn as ended:
             nobody = ended
-    if services.settings.remote_user and (name := remote_user(request.scope, services.settings)):
+    if services.settings.trust_remote_user and (name := remote_user(request.scope, services.settings)):
         return auth.vouched_for(services.db, name)
     raise nobody

@@ -50,7 +50,9 @@ class Settings(BaseSettings):
         default="", pattern=r"^(/[A-Za-z0-9._~-]+)*/?$", description="where a proxy serves the desk, as in /xray"
     )
     port: int = Field(default=7860, ge=1, le=65535, validation_alias=AliasChoices("XRAY_PORT", "CDSW_APP_PORT"))
-    remote_user: bool = Field(default=False, description="a proxy's header REMOTE-USER signs in; on loopback alone")
+    trust_remote_user: bool = Field(
+        default=False, description="a proxy's header REMOTE-USER signs in; on loopback alone"
+    )
     vlm: str = "bundled"
     vlm_dtype: Literal["auto", "bf16", "fp16", "fp32", "nf4"] = "auto"
     vlm_api_key: SecretStr | None = Field(default=None, description="sent to an openai: server, nowhere else")
@@ -85,7 +87,7 @@ class Settings(BaseSettings):
             _check_webhook(url.get_secret_value())
         return url
 
-    @field_validator("remote_user")
+    @field_validator("trust_remote_user")
     @classmethod
     def _on_loopback_alone(cls, wanted: bool, others: ValidationInfo) -> bool:
         if wanted and not is_loopback(others.data.get("host", "")):

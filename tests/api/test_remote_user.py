@@ -44,7 +44,7 @@ WHO = "/desk/gradio_api/user"
 
 @pytest.fixture(scope="module")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Services:
-    services = make_services(tmp_path_factory.mktemp("desk"), remote_user=True)
+    services = make_services(tmp_path_factory.mktemp("desk"), trust_remote_user=True)
     for name, role in (("ann", Role.ANALYST), ("ben", Role.ANNOTATOR), ("Zoë", Role.ANALYST), ("left", Role.ADMIN)):
         auth.add_user(services.db, name, PASSWORD, role)
     auth.add_user(services.db, "root", PASSWORD, Role.ADMIN)
@@ -93,8 +93,8 @@ def test_who_is_named_is_in_at_both_doors_without_a_cookie(client: TestClient) -
 
 
 def test_without_the_setting_the_header_is_nothing(services: Services) -> None:
-    assert Settings(_env_file=None).remote_user is False
-    settings = services.settings.model_copy(update={"remote_user": False})
+    assert Settings(_env_file=None).trust_remote_user is False
+    settings = services.settings.model_copy(update={"trust_remote_user": False})
     client = from_peer(create_app(replace(services, settings=settings)))
     for headers in (ANN, {"REMOTE-USER": "nobody"}, [("REMOTE-USER", "ann"), ("REMOTE-USER", "ben")]):
         is_out(client, headers)
@@ -130,9 +130,9 @@ def test_a_server_that_others_reach_believes_nobody_and_is_not_started(services:
     is_out(from_peer(create_app(replace(services, settings=settings))), ANN)
     for host in ("0.0.0.0", "::", "10.0.0.9", "desk.example", "localhost.example", ""):  # noqa: S104
         with pytest.raises(ValidationError, match="XRAY_HOST has to be a loopback address"):
-            Settings(_env_file=None, remote_user=True, host=host)
+            Settings(_env_file=None, trust_remote_user=True, host=host)
     for host in ("127.0.0.1", "127.0.0.2", "::1", "localhost"):
-        assert Settings(_env_file=None, remote_user=True, host=host).remote_user
+        assert Settings(_env_file=None, trust_remote_user=True, host=host).trust_remote_user
 
 
 @pytest.mark.parametrize("name", ["cleo", "ANN", "Ann", "an", "x; rm -rf ~", "'; DROP TABLE users; --", "a'b"])
@@ -287,7 +287,7 @@ def test_while_the_desk_starts_who_is_named_is_not_asked_for_a_password(
     monkeypatch.setattr(starting, "PATIENCE", 0.05)
     for headers, status in ((ANN, 503), ({"REMOTE-USER": "a,b"}, 503), ({}, 200), ({"REMOTE-USER": ""}, 200)):
         assert ask(KeepPeer(StartingDesk(services.settings)), "GET", "/desk", headers)[0] == status
-    off = services.settings.model_copy(update={"remote_user": False})
+    off = services.settings.model_copy(update={"trust_remote_user": False})
     assert ask(KeepPeer(StartingDesk(off)), "GET", "/desk", ANN)[0] == 200
 
 
