@@ -198,8 +198,14 @@ def vouched_for(db: Database, name: str) -> Identity:
             of the proxy's would be one here.
 
     Raises:
-        RemoteUserRefused: no user can have such a name, none has it, or the user is disabled.
+        RemoteUserRefused: no user can have such a name, none has it, or the user is disabled; or it is the desk's first
+            admin, whom every desk has: nobody added them for the person of that name at the proxy.
     """
+    if name == ADMIN:
+        raise RemoteUserRefused(
+            f"You come as {ADMIN}, which is this desk's own first admin: they sign in with their password. Ask them to "
+            "add you under another name."
+        )
     if _normalised(name) != name:
         raise RemoteUserRefused("The header REMOTE-USER holds what no user of this desk can be called.")
     try:

@@ -156,6 +156,11 @@ def test_a_name_is_no_markup_on_the_page(client: TestClient) -> None:
     assert "<script" not in page.text
 
 
+def test_who_is_called_as_the_desks_first_admin_is_not_them(client: TestClient) -> None:
+    is_out(client, {"REMOTE-USER": "admin"}, says="first admin")
+    assert "another name" in client.get("/signin", headers={"REMOTE-USER": "admin"}).text
+
+
 def test_a_disabled_user_is_out_at_once(client: TestClient, services: Services) -> None:
     is_out(client, {"REMOTE-USER": "left"}, says="disabled")
     assert "disabled" in client.get("/signin", headers={"REMOTE-USER": "left"}).text

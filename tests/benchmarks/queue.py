@@ -149,7 +149,8 @@ def look(
         for sample in part:
             doubt.append(_doubt(detector.detect(sample.open(), 0.01)))
     network = DetectorNetwork.from_onnx(weights)
-    return Left(np.array(points), np.array(doubt), embed(network, pool), embed(network, labelled))
+    embedded = embed(network, [*pool, *labelled])  # together: they are centred on what they have in common
+    return Left(np.array(points), np.array(doubt), embedded[: len(pool)], embedded[len(pool) :])
 
 
 def _doubt(found: Sequence[Detection]) -> float:
@@ -162,8 +163,6 @@ def _doubt(found: Sequence[Detection]) -> float:
 @torch.no_grad()
 def embed(network: DetectorNetwork, samples: Sequence[Sample]) -> NDArray[np.float32]:
     """(N, K) pooled features of the detector's neck, each of length 1."""
-    if not samples:
-        return np.zeros((0, 1), np.float32)
     network.model.eval()
     rows = []
     for start in range(0, len(samples), 16):

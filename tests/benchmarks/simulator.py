@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy.stats import rankdata
 
 from tests.benchmarks.near_equal import pictures
 from training.evaluation.logistic import logistic_weights
+from training.evaluation.stratified import stratified_auroc
 from xray_app.simulate.belt import Conditions
 from xray_app.simulate.dataset import write_dataset
 from xray_app.simulate.like import conditions_like, looks_of
@@ -59,10 +59,8 @@ def told_apart(real: Floats, simulated: Floats) -> float:
     for part in range(_FOLDS):
         weights = logistic_weights(features[fold != part], target[fold != part], ridge=1.0)
         score[fold == part] = features[fold == part] @ weights[1:]
-        score[fold == part] = rankdata(score[fold == part]) / (fold == part).sum()  # folds have scales of their own
-    ranks = rankdata(score)
-    ones = target == 1
-    return float((ranks[ones].sum() - ones.sum() * (ones.sum() + 1) / 2) / (ones.sum() * (~ones).sum()))
+    # Within folds: each has a scale of its own.
+    return stratified_auroc(score, target == 1, [fold == part for part in range(_FOLDS)])[0].value or 0.0
 
 
 def simulated(count: int, kind: Kind, like: Sequence[Conditions] = ()) -> list[Image.Image]:

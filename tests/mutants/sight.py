@@ -17,7 +17,7 @@ SIGHT: tuple[Mutant, ...] = (
     ),
     *of_file(
         "training/detector/frames.py",
-        ("tests/training/detector/test_finetune.py",),
+        ("tests/training/detector/test_sight.py",),
         [
             ("elsewhere: a narrower view cuts a box off", "max(width / zoom, x1 - x0)", "width / zoom"),
             ("elsewhere: boxes stay where they were", "moved[:, [1, 3]] = (boxes[:, [1, 3]] - left) * scale",
@@ -34,7 +34,7 @@ SIGHT: tuple[Mutant, ...] = (
     ),
     *of_file(
         "training/detector/lite_backbone.py",
-        ("tests/training/detector/test_finetune.py",),
+        ("tests/training/detector/test_sight.py",),
         [("sight: the frozen blocks' statistics move", "part.eval()", "part.train()")],
     ),
     *of_file(

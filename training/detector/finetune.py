@@ -2,7 +2,8 @@
 
 Model and loss are LibreYOLO's, the loop is our own: LibreYOLO's trainer writes cache files beside the labels, and one
 epoch of it over 400 scans did not end within 500 s on a busy two-core machine (the two were never timed side by
-side). The result is a LibreYOLO model (`detector.pt`) and the ONNX file the desk serves (`detector.onnx`).
+side). The result is the ONNX file the desk serves (`detector.onnx`) and, but for the variant
+"lite0" that LibreYOLO does not know, a LibreYOLO model (`detector.pt`).
 """
 
 from __future__ import annotations
@@ -126,9 +127,11 @@ def finetune_detector(
     Args:
         data: folder with `data.yaml`, or with `train.jsonl`: what `prepare` wrote, or a run's snapshot.
         also: more YOLO folders, trained on together with the first.
-        out: gets `detector.onnx`, `detector.pt` and, until it has finished, a checkpoint and the scans' pixels.
+        out: gets `detector.onnx`, `detector.pt` (not of "lite0") and, until it has finished, a checkpoint and the
+            scans' pixels.
         taxonomy: gives canonical names to the data set's labels.
-        weights: an ONNX file written by this function; None trains from scratch.
+        weights: an ONNX file written by this function; None trains from scratch, and anchors the confidence at the end
+            (`training.detector.anchor`).
         recipe: FROM_BUNDLED with weights and FROM_SCRATCH without, where left out.
         resume: resume from the checkpoint in `out`, if there is one; a training that has finished is not repeated.
         skip_bad: leave unreadable scans out instead of refusing the data set.
@@ -219,8 +222,6 @@ def train_detector(
         if not math.isfinite(row["loss"]):
             raise BadModel(f"The training diverged at step {run.step}; try a lower learning rate.")
         if run.step % run.per_epoch == 0 or run.step == run.steps:
-            if run.step == run.steps and not weights:
-                anchor_confidence(run.average, val, serving_size, taxonomy)
             run.average.export(out / "last.onnx", serving_size, name or out.name)
             score, finer = validate(OnnxDetector.load(out / "last.onnx", taxonomy), val) if val else (0.0, 0.0)
             row |= {"epoch": run.step / run.per_epoch}
@@ -244,9 +245,20 @@ def train_detector(
     passes = run.step / run.per_epoch
     TrainingRecord(method="detector", samples=len(train), epochs=passes, seconds=took, resumed=resumed).write(out)
     if finished():
+        if not weights:
+            _anchor(onnx_path, out, val, serving_size, name or out.name, taxonomy)
         write_json(best, {**(read_json(best) or {}), "finished": fingerprint})
         _remove_leftovers(out)
     return onnx_path
+
+
+def _anchor(onnx: Path, out: Path, val: Sequence[Sample], size: int, name: str, taxonomy: Taxonomy) -> None:
+    """Anchors the best weights, whichever step they are of; done again after a stop it changes nothing more."""
+    network = DetectorNetwork.from_onnx(onnx)
+    anchor_confidence(network, val, size, taxonomy)
+    network.export(onnx, size, name)
+    if network.variant != "lite0":
+        network.save_for_libreyolo(out / "detector.pt", size)
 
 
 def _remove_leftovers(out: Path) -> None:

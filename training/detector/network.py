@@ -1,5 +1,7 @@
 """The network behind the bundled detector: LibreYOLO's YOLOX with its loss, exported to ONNX and read back.
 
+As "lite0" it has another backbone (`lite_backbone.py`), and LibreYOLO cannot open it.
+
 The model and the loss are LibreYOLO's own; this module adds mixed precision that is safe on a CPU, an average of
 the weights, and an ONNX file that keeps every weight under its LibreYOLO name. So the one file is served by ONNX
 Runtime, opened by LibreYOLO, and trained further from here.

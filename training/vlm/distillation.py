@@ -2,7 +2,8 @@
 
 A small convolutional network learns from far fewer scans than a transformer of the same size, and a transformer
 that imitates its feature maps catches up (Li et al. 2022, "Locality Guidance for Improving Vision Transformers on
-Tiny Datasets"). Both models have seen simulated scans alone.
+Tiny Datasets"). The detector began with sight
+learned on photographs; of scans both models have seen simulated ones alone.
 """
 
 from __future__ import annotations

@@ -50,11 +50,7 @@ def draw_conditions(rng: random.Random) -> Conditions:
     side = rng.randint(320, 560) if not belt else rng.randint(400, 640)
     aspect = _evenly(rng, 1.2, 2.7) if belt else math.exp(rng.uniform(-0.35, 0.75))
     width, height = (side, side / aspect) if aspect >= 1 else (side * aspect, side)
-    span = (
-        math.exp(rng.uniform(math.log(75), math.log(165)))
-        if belt
-        else math.exp(rng.uniform(math.log(30), math.log(80)))
-    )
+    span = _evenly(rng, 75, 165) if belt else _evenly(rng, 30, 80)
     return Conditions(
         width=round(width),
         height=round(height),

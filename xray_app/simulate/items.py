@@ -34,17 +34,7 @@ class Drawing:
 
 
 DRAWINGS: dict[str, Drawing] = {
-    "knife": Drawing(
-        weapons.knife,
-        0.12,
-        0.35,
-        (8, 30),
-        (
-            found.folded_knife,
-            found.folded_knife,
-            found.table_knife,
-        ),
-    ),
+    "knife": Drawing(weapons.knife, 0.12, 0.35, (8, 30), (found.folded_knife, found.folded_knife, found.table_knife)),
     "dagger": Drawing(weapons.dagger, 0.14, 0.36, (15, 34)),
     "blade": Drawing(weapons.blade, 0.11, 0.24, (5, 14)),
     "scissors": Drawing(weapons.scissors, 0.13, 0.3, (8, 23), (found.small_scissors,)),
@@ -62,64 +52,20 @@ DRAWINGS: dict[str, Drawing] = {
     "baton": Drawing(weapons.baton, 0.24, 0.45, (18, 55)),
     "knuckleduster": Drawing(weapons.knuckleduster, 0.12, 0.24, (9, 13)),
     "handcuffs": Drawing(weapons.handcuffs, 0.16, 0.32, (11, 26), (found.folded_cuffs,)),
-    "slingshot": Drawing(
-        weapons.slingshot,
-        0.17,
-        0.34,
-        (12, 26),
-        (
-            found.wire_slingshot,
-            found.wire_slingshot,
-        ),
-    ),
+    "slingshot": Drawing(weapons.slingshot, 0.17, 0.34, (12, 26), (found.wire_slingshot, found.wire_slingshot)),
     "stun gun": Drawing(devices.stun_gun, 0.17, 0.32, (11, 22)),
     "explosive": Drawing(devices.explosive, 0.18, 0.34, (12, 30)),
     "detonator": Drawing(devices.detonator, 0.17, 0.32, (8, 26)),
-    "firecracker": Drawing(
-        devices.firecracker,
-        0.16,
-        0.32,
-        (7, 34),
-        (
-            found.cracker_mat,
-            found.cracker_mat,
-        ),
-    ),
-    "lighter fuel": Drawing(
-        devices.lighter_fuel,
-        0.15,
-        0.28,
-        (9, 20),
-        (
-            found.flat_tin,
-            found.flat_tin,
-        ),
-    ),
+    "firecracker": Drawing(devices.firecracker, 0.16, 0.32, (7, 34), (found.cracker_mat, found.cracker_mat)),
+    "lighter fuel": Drawing(devices.lighter_fuel, 0.15, 0.28, (9, 20), (found.flat_tin, found.flat_tin)),
     "lighter": Drawing(
-        devices.lighter,
-        0.1,
-        0.2,
-        (5.5, 9.5),
-        (
-            found.slim_lighter,
-            found.slim_lighter,
-            found.slim_lighter,
-        ),
+        devices.lighter, 0.1, 0.2, (5.5, 9.5), (found.slim_lighter, found.slim_lighter, found.slim_lighter)
     ),
     "pressurised can": Drawing(devices.pressurised_can, 0.17, 0.36, (11, 28)),
     "pepper spray": Drawing(devices.pepper_spray, 0.12, 0.22, (8, 16)),
     "loose battery": Drawing(devices.loose_battery, 0.08, 0.16, (4, 8)),
     "power bank": Drawing(devices.power_bank, 0.15, 0.3, (8, 19), (found.slab_power_bank,)),
-    "nail polish": Drawing(
-        goods.nail_polish,
-        0.09,
-        0.17,
-        (4.5, 9),
-        (
-            found.squat_polish,
-            found.squat_polish,
-        ),
-    ),
+    "nail polish": Drawing(goods.nail_polish, 0.09, 0.17, (4.5, 9), (found.squat_polish, found.squat_polish)),
     "plastic bottle": Drawing(goods.plastic_bottle, 0.22, 0.42, (15, 32)),
     "glass bottle": Drawing(goods.glass_bottle, 0.22, 0.42, (15, 32)),
     "can": Drawing(goods.can, 0.15, 0.27, (9, 17)),

@@ -7,11 +7,9 @@ No label is needed, and nothing of the pictures themselves is kept.
 
 from __future__ import annotations
 
-import json
 import random
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -72,7 +70,6 @@ def conditions_like(
     *,
     seed: int = 0,
     tries: int = TRIES,
-    on_progress: Callable[[int], None] | None = None,
 ) -> tuple[Conditions, ...]:
     """Conditions for `simulate_scan(like=…)`, one for each picture.
 
@@ -81,7 +78,6 @@ def conditions_like(
         taxonomy: what lies in the bags that are tried.
         seed: of what is tried.
         tries: how many conditions are tried.
-        on_progress: called with how many have been.
 
     Raises:
         BadInput: there is no picture.
@@ -98,8 +94,6 @@ def conditions_like(
         scan = simulate_scan(rng.getrandbits(48), taxonomy, kind="full", like=[conditions])
         tried.append(replace(conditions, style=scan.style))
         looks.append(looks_of(scan.image))
-        if on_progress:
-            on_progress(number + 1)
     found = np.stack(looks)
     spread = found.std(0) + 1e-6
     shapes = np.log([c.width / c.height for c in tried])
@@ -113,8 +107,3 @@ def conditions_like(
 def _sized(conditions: Conditions, width: int, height: int) -> Conditions:
     shrink = min(1.0, LARGEST / max(width, height))
     return replace(conditions, width=max(64, round(width * shrink)), height=max(64, round(height * shrink)))
-
-
-def write_conditions(path: Path, conditions: Sequence[Conditions]) -> None:
-    """Writes conditions as JSON."""
-    path.write_text(json.dumps([asdict(one) for one in conditions], indent=1) + "\n", encoding="utf-8")

@@ -81,7 +81,8 @@ def simulate_scan(
         taxonomy: the classes and their status; its drawn classes are used.
         items: least and most items in the bag, both included.
         threat_rate: the fraction of bags with at least one prohibited item.
-        kind: full bags, or tidy ones.
+        kind: full bags, or tidy ones: those where it is left out, because hold-out and replay rest on them until the
+            bundled VLM has learned full bags.
         like: conditions of a site, one of which a full scan is drawn under; left empty, any that are met with.
 
     Raises:

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from tests.tiny import picture, save_tiny_vlm, taxonomy
+from tests.tiny import picture, taxonomy
 from training.__main__ import app
 from training.data.samples import Sample, read_jsonl, write_jsonl
 from training.data.training_record import read_training_record
@@ -30,11 +30,6 @@ from xray_app.vlm.local import LocalVlm
 
 KEPT_FOR_STOPPING = next(f"b{n}" for n in range(99) if sha256(f"stopping\0b{n}".encode()).digest()[0] % 10 == 0)
 QUICK = {"batch": 4, "epochs": 3, "turns": False, "lora_rank": 4, "lora_dropout": 0.0}
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_vlm(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture

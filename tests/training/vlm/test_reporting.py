@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.tiny import picture, save_tiny_vlm, taxonomy
+from tests.tiny import picture, taxonomy
 from training.data.samples import Sample, write_jsonl
 from training.plan import rehearsal
 from training.recipes import recipe as recipes
@@ -26,11 +26,6 @@ from xray_app.report import format_report, instruction
 from xray_app.settings import Settings
 
 QUICK = {"batch": 4, "epochs": 1, "turns": False, "lora_rank": 4, "lora_dropout": 0.0}
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_vlm(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture

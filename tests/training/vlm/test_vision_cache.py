@@ -7,17 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.tiny import picture, save_tiny_vlm, taxonomy
+from tests.tiny import picture, taxonomy
 from training.data.samples import Sample, write_jsonl
 from training.recipes.recipe import Recipe, load_recipe
 from training.vlm.finetune import finetune
 from training.vlm.vision_cache import VisionCache, cacheable
 from xray_app.report import format_report, instruction
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_vlm(tmp_path_factory.mktemp("base"))
 
 
 @pytest.fixture
